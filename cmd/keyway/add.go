@@ -92,8 +92,8 @@ func runAdd(ctx context.Context, arg string, o addOptions, stdout, news io.Write
 	return nil
 }
 
-// completePlaceSlash completes the PLACE/ of PLACE/NAME. Completion does not connect to the
-// place, so that it cannot complete the name.
+// completePlaceSlash completes PLACE/, the first half of PLACE/NAME. Completion connects to no
+// place, so it cannot complete NAME.
 func completePlaceSlash(cmd *cobra.Command, args []string, toComplete string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	places, directive := completePlaces(cmd, args, toComplete)
 	for i := range places {

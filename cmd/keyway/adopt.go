@@ -17,7 +17,7 @@ import (
 )
 
 type adoptOptions struct {
-	up                 upOptions // shared with up: keys are chosen and named in the same way
+	up                 upOptions // shared with up, which chooses and names keys in the same way
 	place, name        string
 	engine, user       string
 	forwardAgent, json bool
@@ -82,17 +82,18 @@ is a workspace already, and the engine ` + keyway.EngineWith(false) + `, which h
 	return cmd
 }
 
-// ownHome is the home directory that keyway makes for a user without one in the container.
+// ownHome is the home directory that keyway makes in the container for a user that has none
+// there.
 var ownHome = keyway.GuestHome.Data() + "/home"
 
-// adoption is what is asked of the node, less the keys.
+// adoption returns the request to the node, without the keys.
 func (o adoptOptions) adoption(container string) (keyway.Adoption, error) {
 	a := keyway.Adoption{Engine: o.engine, Container: container, User: o.user, Access: keyway.Access{ForwardAgent: o.forwardAgent}}
 	if err := cmp.Or(keyway.CheckContainer(container), keyway.CheckUser(o.user)); err != nil {
 		return a, err
 	}
 	name := o.name
-	if name == "" { // a workspace's name has no dot, and no capitals; see sshconfig.CheckName
+	if name == "" { // a workspace's name has neither dots nor capitals: see sshconfig.CheckName
 		name = strings.ReplaceAll(strings.ToLower(container), ".", "-")
 	}
 	var err error
@@ -144,7 +145,8 @@ func runAdopt(ctx context.Context, o adoptOptions, place keyway.Place, container
 	return nil
 }
 
-// adoptThere has the place adopt the container. If ctx ends, nothing is left of it.
+// adoptThere has the place adopt the container. If ctx ends first, adoptThere removes what the
+// place has made so far.
 func adoptThere(ctx context.Context, a *app, there *api.Client, place keyway.Place, asked keyway.Adoption) (keyway.Workspace, error) {
 	made, err := there.Adopt(ctx, asked, a.Heard(place))
 	a.ui.end()
@@ -156,7 +158,7 @@ func adoptThere(ctx context.Context, a *app, there *api.Client, place keyway.Pla
 	return made, err
 }
 
-// onlyLists refuses flags that have no effect without CONTAINER.
+// onlyLists refuses options that have no effect without CONTAINER.
 func (o adoptOptions) onlyLists(cmd *cobra.Command) error {
 	for _, flag := range []string{"name", "user", "key", "forward-agent", "mux"} {
 		if cmd.Flags().Changed(flag) {
@@ -186,7 +188,7 @@ func listContainers(ctx context.Context, place keyway.Place, o adoptOptions, std
 		return err
 	}
 	list = slices.DeleteFunc(list, func(c keyway.Container) bool {
-		return o.engine != "" && c.Engine != o.engine || keyway.CheckContainer(c.Name) != nil // no engine has such
+		return o.engine != "" && c.Engine != o.engine || keyway.CheckContainer(c.Name) != nil // no engine gives a container such a name
 	})
 	slices.SortFunc(list, func(a, b keyway.Container) int { return cmp.Compare(a.Name, b.Name) })
 	if o.json {
@@ -209,8 +211,8 @@ func listContainers(ctx context.Context, place keyway.Place, o adoptOptions, std
 	return err
 }
 
-// completeContainers completes the containers of the place given by --on, if it is connected
-// already.
+// completeContainers completes the containers of the place that --on names, if that place is
+// connected.
 func completeContainers(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	on, err := cmd.Flags().GetString("on")
 	if len(args) > 0 || err != nil {
@@ -237,8 +239,8 @@ func completeContainers(cmd *cobra.Command, args []string, _ string) ([]cobra.Co
 	return completeNames(list), cobra.ShellCompDirectiveNoFileComp
 }
 
-// completeNames returns the containers that are not workspaces yet. The names are the
-// place's.
+// completeNames returns the containers that are not yet workspaces, with the names that the place
+// gave.
 func completeNames(list []keyway.Container) (names []cobra.Completion) {
 	for _, c := range list {
 		if c.Workspace == "" && keyway.CheckContainer(c.Name) == nil {

@@ -15,8 +15,8 @@ import (
 	"keyway/internal/sshconfig"
 )
 
-// sentences has the text for each step: how the user takes it on this command line. The
-// values are words of a command, quoted where a shell needs it.
+// sentences holds the text for each step: what the user types on this command line. The values
+// are words of a command, quoted where a shell needs it.
 var sentences = map[keyway.Step]string{
 	keyway.SeeWorkspaces:   "see which there are: keyway ls",
 	keyway.ListWorkspaces:  "keyway ls",
@@ -134,8 +134,8 @@ var sentences = map[keyway.Step]string{
 	keyway.WithoutTerminal: "run the command without one: keyway run -T",
 }
 
-// ofCommands are steps that are about a command itself, which is shown as it is: one for
-// the place.
+// ofCommands holds the steps whose one value is itself a command, for the place. It is shown
+// unquoted.
 var ofCommands = map[keyway.Step]string{
 	keyway.StartEngine:     "start it: %s\nor run without containers: --engine " + keyway.EngineWith(false),
 	keyway.StartOwnEngine:  "start your own: %s\nor run without containers: --engine " + keyway.EngineWith(false),
@@ -143,8 +143,8 @@ var ofCommands = map[keyway.Step]string{
 	keyway.InstallGPUs:     "%s\nor leave --gpus out",
 }
 
-// withContainers are the steps that name plain processes as the other way, without it: in the
-// words of commands that have no such way.
+// withContainers holds the steps whose sentence in sentences or ofCommands also offers plain
+// processes. The sentences here omit that offer, for commands that cannot take it.
 var withContainers = map[keyway.Step]string{
 	keyway.InstallEngine:    "install it",
 	keyway.StartEngine:      "start it: %s",
@@ -156,8 +156,8 @@ var withContainers = map[keyway.Step]string{
 	keyway.WithoutContainer: "",
 }
 
-// forEngines is e with the advice that cmd's user can take: plain processes instead of
-// containers are a way only where --engine takes them.
+// forEngines returns e with the advice that the user of cmd can follow: it offers plain processes
+// only if the command's --engine accepts them.
 func forEngines(cmd *cobra.Command, e *keyway.Error) *keyway.Error {
 	if takesProcesses(cmd) {
 		return e
@@ -172,11 +172,11 @@ func forEngines(cmd *cobra.Command, e *keyway.Error) *keyway.Error {
 	return &with
 }
 
-// containersOnly marks a step of withContainers, whose words there are meant. No
-// place has such a step.
+// containersOnly precedes a step whose sentence is to be taken from withContainers. No place
+// sends such a step.
 const containersOnly = "containers-only: "
 
-// takesProcesses reports whether a command has an option for plain processes.
+// takesProcesses reports whether a command has an --engine option that accepts plain processes.
 func takesProcesses(cmd *cobra.Command) bool {
 	if cmd == nil {
 		return false
@@ -185,8 +185,8 @@ func takesProcesses(cmd *cobra.Command) bool {
 	return f != nil && strings.Contains(f.Usage, keyway.EngineWith(false))
 }
 
-// ofPlaces are steps at the place whose advice they are: {on} is the option for it, where
-// it is known.
+// ofPlaces holds the steps that are about the place which gave the advice. {on} becomes the
+// option --on PLACE, if the place is known.
 var ofPlaces = map[keyway.Step]string{
 	keyway.SeeContainers:     "see which there are: keyway adopt{on}",
 	keyway.MakeReadOnly:      "make a workspace of the same image instead: keyway up{on} --read-only --image IMAGE",
@@ -195,10 +195,10 @@ var ofPlaces = map[keyway.Step]string{
 	keyway.SeePlaceTemplates: "see what its templates allow: keyway templates{on}",
 }
 
-// ofWorkspaces are steps about one workspace. {it} is what commands are given: PLACE/NAME
-// where the place is known, because another place may have one of that name. {enter} is how
-// it is entered, {name} the name alone, {on} the option for its place, and {other} the step's
-// second value.
+// ofWorkspaces holds the steps about one workspace. {it} becomes the operand of commands:
+// PLACE/NAME where the place is known, because another place may have a workspace of the same
+// name. {enter} becomes the command that enters it, {name} the bare name, {on} the option --on
+// PLACE, and {other} the step's second value.
 var ofWorkspaces = map[keyway.Step]string{
 	keyway.MeantWorkspace:   "did you mean {it}? See all: keyway ls",
 	keyway.IsAJob:           "its job {other}: keyway attach {it}/{other}; all its jobs: keyway ls {it}",
@@ -228,16 +228,16 @@ var ofWorkspaces = map[keyway.Step]string{
 	keyway.EndSession:      "end it first: keyway kill {it}",
 }
 
-// shortOption is the only spelling of options that have one letter.
+// shortOption holds the options that only have a one-letter form.
 var shortOption = map[string]string{"volume": "-v"}
 
 const (
-	maxAdvice = 8 // steps of one error that are shown
-	maxAbout  = 4 // values of one step
+	maxAdvice = 8 // steps shown for one error
+	maxAbout  = 4 // values shown for one step
 )
 
-// sentence returns the text for a step; empty if this program does not know the step. If the
-// advice comes from a place, its subject is at that place.
+// sentence returns the text for a step, or "" if this program does not know the step. at is the
+// place that sent the advice, if one did; the advice is about that place.
 func sentence(a keyway.Advice, at keyway.Place) string {
 	if len(a.About) > maxAbout {
 		return ""
@@ -273,8 +273,9 @@ func sentence(a keyway.Advice, at keyway.Place) string {
 	return withValues(sentences[a.Step], a.About, false)
 }
 
-// withValues is a sentence with what it is about, each as one word of a command or, with
-// whole, as a command itself; empty if it takes another number of them.
+// withValues inserts values into a sentence. It quotes each value as one word of a command or, if
+// whole is set, inserts it unchanged as a command. It returns "" if the sentence takes a
+// different number of values.
 func withValues(text string, values []string, whole bool) string {
 	if len(values) != valuesOf(text) {
 		return ""
@@ -288,7 +289,8 @@ func withValues(text string, values []string, whole bool) string {
 	return fmt.Sprintf(text, about...)
 }
 
-// aboutWorkspace is a sentence of ofWorkspaces about NAME or PLACE/NAME.
+// aboutWorkspace completes a sentence of ofWorkspaces. about holds NAME or PLACE/NAME and, for
+// some steps, a second value.
 func aboutWorkspace(text string, at keyway.Place, about []string) string {
 	others := 0
 	if strings.Contains(text, "{other}") {
@@ -317,7 +319,7 @@ func aboutWorkspace(text string, at keyway.Place, about []string) string {
 	return strings.NewReplacer("{it}", plain.Shell(it), "{name}", plain.Shell(name), "{on}", on, "{other}", plain.Shell(other)).Replace(text)
 }
 
-// onOption is the option that names a place, after a space; nothing where none is known.
+// onOption returns the option that names a place, preceded by a space, or "" if place is empty.
 func onOption(place string) string {
 	if place == "" {
 		return ""
@@ -325,7 +327,8 @@ func onOption(place string) string {
 	return " --on " + plain.Shell(place)
 }
 
-// entering is how one enters a workspace: ssh knows only those that this laptop does.
+// entering returns the command that enters a workspace. ssh finds only the workspaces that this
+// laptop has registered.
 func entering(place, name string) string {
 	if place != "" && !isRegistered(place, name) {
 		return "register it on this laptop: keyway add {it}"
@@ -333,8 +336,8 @@ func entering(place, name string) string {
 	return "enter it: keyway ssh {it}"
 }
 
-// isRegistered reports whether this laptop knows the workspace. If it cannot tell, it
-// reports true.
+// isRegistered reports whether this laptop has registered the workspace. It also reports true if
+// it cannot tell.
 func isRegistered(place, name string) bool {
 	here, err := laptop.New(nil)
 	if err != nil {
@@ -344,7 +347,7 @@ func isRegistered(place, name string) bool {
 	return err != nil || slices.ContainsFunc(known, func(e sshconfig.Entry) bool { return string(e.Place) == place && string(e.Name) == name })
 }
 
-// valuesOf returns the number of values in a sentence.
+// valuesOf returns the number of values that a sentence takes.
 func valuesOf(text string) int {
 	switch {
 	case strings.Contains(text, "%[2]s"):
@@ -355,8 +358,8 @@ func valuesOf(text string) int {
 	return strings.Count(text, "%s")
 }
 
-// next returns what the user can do about an error, in lines. If at is set, the advice comes
-// from that place.
+// next returns the steps that may help after an error, one on each line. at is the place that
+// sent the advice, if one did.
 func next(text string, advice []keyway.Advice, at keyway.Place) string {
 	var lines []string
 	if text != "" {
@@ -370,7 +373,7 @@ func next(text string, advice []keyway.Advice, at keyway.Place) string {
 	return toFill(strings.Join(lines, "\n"))
 }
 
-// nextOfWorkspace returns what the user can do about a workspace, in one line.
+// nextOfWorkspace returns the steps that a workspace's state suggests, on one line.
 func nextOfWorkspace(w keyway.Workspace) string {
 	if _, ok := ofWorkspaces[w.Next]; !ok {
 		return ""
@@ -378,10 +381,10 @@ func nextOfWorkspace(w keyway.Workspace) string {
 	return sentence(keyway.Advice{Step: w.Next, About: []string{string(w.Name)}}, w.Place)
 }
 
-// nextOf is next of an error.
+// nextOf returns the steps that may help after e.
 func nextOf(e *keyway.Error) string { return next(e.Next, e.Advice, cmp.Or(e.Host, e.At)) }
 
-// at is err with advice about a place.
+// at returns err with the place that its advice is about.
 func at(place keyway.Place, err error) error {
 	with := *keyway.AsError(err)
 	with.At = place
@@ -398,7 +401,7 @@ func spelledOut(e *keyway.Error) *keyway.Error {
 	return &words
 }
 
-// spellEngines spells out why engines of a place cannot be used.
+// spellEngines puts the reasons why engines of a place cannot be used, and the advice, into text.
 func spellEngines(node *api.Info) {
 	if node == nil {
 		return

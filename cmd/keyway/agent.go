@@ -23,8 +23,8 @@ import (
 	"keyway/internal/policy"
 )
 
-// asSSHAgent is the name under which the program behaves as ssh-agent, with its options: a
-// link of that name makes it the agent of the system.
+// asSSHAgent is the name under which the program behaves as ssh-agent, with that program's
+// options. A link of this name makes keyway the system's agent.
 const asSSHAgent = "ssh-agent"
 
 // standInForSSHAgent returns the arguments of keyway agent for a program that was started as
@@ -83,7 +83,7 @@ program.`,
 	}
 }
 
-// agentOptions are ssh-agent's options, and ours after -O.
+// agentOptions holds ssh-agent's options, and those of keyway's own that follow -O.
 type agentOptions struct {
 	csh, sh, foreground, debug, kill bool
 
@@ -97,13 +97,13 @@ type agentOptions struct {
 	renewAny  bool
 	command   []string
 
-	// Of a background agent, which its starter gives its sockets as descriptors
-	// from 3 on: the process to end with (0: none).
+	// For a background agent, which inherits its sockets as descriptors from 3 on: parent is the
+	// process with which it ends (0: none).
 	serve  bool
 	parent int
 }
 
-// parseAgentOptions reads options as getopt(3) does: letters may be joined, and a value may
+// parseAgentOptions parses options as getopt(3) does: letters may be joined, and a value may
 // follow its letter with or without a blank.
 func parseAgentOptions(args []string) (*agentOptions, error) {
 	o := &agentOptions{providers: agent.DefaultProviders}
@@ -151,7 +151,7 @@ func parseAgentOptions(args []string) (*agentOptions, error) {
 	return o, nil
 }
 
-// agentUsage exits with 1, as ssh-agent does.
+// agentUsage returns a usage error with exit status 1, which ssh-agent uses.
 func agentUsage(format string, args ...any) error {
 	fmt.Fprintf(os.Stderr, "keyway agent: "+format+"\n  → see the options: keyway agent --help\n", args...)
 	return exitStatus(1)
@@ -169,7 +169,7 @@ func (o *agentOptions) flag(letter byte) error {
 		o.debug, o.foreground = true, true
 	case 'k':
 		o.kill = true
-	case 'T', 'U': // of newer ssh-agents: about sockets below ~/.ssh, which we leave alone
+	case 'T', 'U': // options of newer ssh-agents about sockets below ~/.ssh, which keyway does not touch
 	default:
 		return agentUsage("there is no option -%c", letter)
 	}
@@ -313,7 +313,7 @@ func (o *agentOptions) killAgent(stdout io.Writer) error {
 	return nil
 }
 
-// background returns the command whose process serves the sockets.
+// background returns the command that starts the process which serves the sockets.
 func (o *agentOptions) background(program, socket, forward string) *exec.Cmd {
 	parent := 0
 	if len(o.command) > 0 {
@@ -336,8 +336,8 @@ func (o *agentOptions) background(program, socket, forward string) *exec.Cmd {
 	return cmd
 }
 
-// becomeCommand runs the command in the place of this process: the agent is its
-// child and ends with it.
+// becomeCommand replaces this process by the user's command. The agent is then its child, and
+// ends with it.
 func (o *agentOptions) becomeCommand(socket string, pid int) error {
 	path, err := exec.LookPath(o.command[0])
 	if err != nil && !errors.Is(err, exec.ErrDot) {
@@ -356,7 +356,7 @@ func endProcess(pid int) {
 	}
 }
 
-// lastWins returns env with the last value of each variable alone: not every program takes
+// lastWins returns env with only the last value of each variable, because not every program uses
 // the last one.
 func lastWins(env []string) []string {
 	at := map[string]int{}

@@ -16,7 +16,7 @@ import (
 	"keyway/internal/sshconfig"
 )
 
-// app is the state that most commands work with: the laptop and its user.
+// app holds what most commands work with: the laptop and its user interface.
 type app struct {
 	*laptop.Laptop
 	ui *terminalUI
@@ -34,8 +34,8 @@ func newApp() (*app, error) {
 	return &app{l, ui}, nil
 }
 
-// appFor is newApp for a command about one workspace, by the name that the user
-// gave it.
+// appFor returns an app for a command about one workspace, and that workspace's entry. name is
+// the name as the user gave it.
 func appFor(name string) (*app, sshconfig.Entry, error) {
 	a, err := newApp()
 	if err != nil {
@@ -60,9 +60,9 @@ func completeWorkspaces(cmd *cobra.Command, args []string, toComplete string) ([
 	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
-// entrance returns what a new workspace needs to become a host of the user's ssh: the hosts
-// that are known already, whose names it must not have, and the keys that may enter it. Both
-// need ssh, which runs for them at the same time.
+// entrance returns what a new workspace needs to become a host of the user's ssh: the host names
+// that it must not take, and the keys that may enter. Finding either runs ssh, so both are found
+// at the same time.
 func (a *app) entrance(ctx context.Context, place keyway.Place, name keyway.Name, named []string) (*sshconfig.Surroundings, laptop.KeySet, error) {
 	var (
 		keys    laptop.KeySet
@@ -78,8 +78,8 @@ func (a *app) entrance(ctx context.Context, place keyway.Place, name keyway.Name
 	return known, keys, cmp.Or(err, keysErr)
 }
 
-// parseName is keyway.ParseName of a workspace's name. Where nobody has given it, but it is
-// that of a container or an image, the user learns that it can be given.
+// parseName parses a workspace's name. If the name was derived from a container or an image, and
+// not given, the error says how to give one.
 func parseName(name string, given bool) (keyway.Name, error) {
 	n, err := keyway.ParseName(name)
 	if err == nil || given {

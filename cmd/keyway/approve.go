@@ -36,7 +36,7 @@ func runApprove(ctx context.Context, in io.Reader, out io.Writer) error {
 	}
 	defer c.Close()
 	lines := make(chan string)
-	go func() { // a read from a terminal cannot be cancelled: it ends with the process
+	go func() { // a read from a terminal cannot be cancelled: the goroutine ends with the process
 		defer close(lines)
 		for s := bufio.NewScanner(in); s.Scan(); {
 			select {
@@ -59,15 +59,15 @@ func runApprove(ctx context.Context, in io.Reader, out io.Writer) error {
 	return err
 }
 
-// approver shows the open questions one after the other.
+// approver shows the open questions one at a time.
 type approver struct {
 	out     io.Writer
-	updates chan []agent.OpenQuestion // all that are open, whenever that changes
-	failed  chan error                // of poll, once it has ended
+	updates chan []agent.OpenQuestion // all open questions, at each change
+	failed  chan error                // the error of poll, once it has ended
 	shown   *agent.OpenQuestion
 }
 
-// poll asks the agent until ctx ends.
+// poll asks the agent for its open questions until ctx ends.
 func (p *approver) poll(ctx context.Context, c *agent.Client) error {
 	defer close(p.updates)
 	var known []uint64
@@ -91,7 +91,8 @@ func (p *approver) poll(ctx context.Context, c *agent.Client) error {
 	}
 }
 
-// run returns nil when poll has ended.
+// run shows questions and passes the lines on as answers. It returns nil when poll has ended with
+// ctx.
 func (p *approver) run(ctx context.Context, lines <-chan string) error {
 	for {
 		select {
@@ -114,8 +115,8 @@ func (p *approver) run(ctx context.Context, lines <-chan string) error {
 	}
 }
 
-// show shows the oldest question, unless it is shown already, and says when the
-// one that was shown has gone.
+// show shows the oldest question, unless it is on the screen, and tells the user if the previous
+// one has been answered elsewhere.
 func (p *approver) show(open []agent.OpenQuestion) {
 	if p.shown != nil {
 		if slices.ContainsFunc(open, func(q agent.OpenQuestion) bool { return q.ID == p.shown.ID }) {
@@ -130,7 +131,7 @@ func (p *approver) show(open []agent.OpenQuestion) {
 	}
 }
 
-// answer uses a connection of its own.
+// answer answers the question on the screen, on a connection of its own.
 func (p *approver) answer(ctx context.Context, line string) error {
 	c, _, err := dialAgent()
 	if err != nil {

@@ -22,8 +22,8 @@ import (
 	"keyway/internal/typeahead"
 )
 
-// confirm asks yes or no, yes being the default, until it is answered. assume answers for scripts;
-// without it and without a terminal the error names flag.
+// confirm asks a yes-or-no question until it is answered. Enter means yes. If assume is set,
+// confirm returns true without asking, for scripts. Without a terminal, the error names flag.
 func confirm(ctx context.Context, out io.Writer, question, flag string, assume bool) (bool, error) {
 	if assume {
 		return true, nil
@@ -31,8 +31,8 @@ func confirm(ctx context.Context, out io.Writer, question, flag string, assume b
 	return ask(ctx, out, question, flag, true)
 }
 
-// ask asks yes or no until it is answered; Enter is byDefault. Without a terminal the error
-// names flag, which answers beforehand.
+// ask asks a yes-or-no question until it is answered. Enter means byDefault. Without a terminal,
+// the error names flag, which answers the question beforehand.
 func ask(ctx context.Context, out io.Writer, question, flag string, byDefault bool) (bool, error) {
 	tty, err := openTerminal()
 	if err != nil || !term.IsTerminal(int(os.Stderr.Fd())) {
@@ -42,7 +42,7 @@ func ask(ctx context.Context, out io.Writer, question, flag string, byDefault bo
 	defer tty.Close()
 	fmt.Fprintf(out, "%s %s ", plain.Text(question), choice(byDefault))
 	answered := make(chan bool, 1)
-	go func() { // a read from a terminal cannot be cancelled: it ends with the process
+	go func() { // a read from a terminal cannot be cancelled: the goroutine ends with the process
 		answered <- readYesNo(io.LimitReader(tty, 4096), tty, byDefault)
 	}()
 	select {
@@ -54,11 +54,11 @@ func ask(ctx context.Context, out io.Writer, question, flag string, byDefault bo
 	}
 }
 
-// declined is the error of a command whose question was answered with no: it has not done its
-// work.
+// declined returns the error of a command that has not done its work because the user answered
+// no. left says what was left as it is.
 func declined(left string) *keyway.Error { return keyway.Errorf(keyway.Interrupted, "%s", left) }
 
-// choice shows the two answers, and which of them Enter gives.
+// choice returns the two possible answers; the capital letter is the one that Enter gives.
 func choice(byDefault bool) string {
 	if byDefault {
 		return "[Y/n]"
@@ -66,8 +66,8 @@ func choice(byDefault bool) string {
 	return "[y/N]"
 }
 
-// readYesNo reads lines until one is an answer; an empty one is byDefault. The end of the
-// input is no.
+// readYesNo reads lines until one is an answer. An empty line means byDefault, and the end of the
+// input means no.
 func readYesNo(from io.Reader, again io.Writer, byDefault bool) bool {
 	lines := bufio.NewReader(from)
 	for {
@@ -86,12 +86,11 @@ func readYesNo(from io.Reader, again io.Writer, byDefault bool) bool {
 	}
 }
 
-// askKey puts a question to the person at the controlling terminal, wherever the
-// standard streams lead, and returns the byte that is typed; 0 if more than one is, as of
-// a pasted text, or if nobody can be asked: there is no such terminal, this process is in
-// its background, where to read would stop it, or standard error is kept from it, as
-// scripts do. An Enter after the key belongs to the answer. SIGTERM and SIGHUP end the
-// waiting.
+// askKey shows a question on the controlling terminal, wherever the standard streams lead, and
+// returns the key that is typed. It returns 0 if more than one byte is typed, as by pasting, and
+// if nobody can be asked: the process has no controlling terminal, or runs in its background,
+// where a read would stop it, or a script has redirected standard error. An Enter after the key
+// is part of the answer. SIGTERM and SIGHUP end the wait.
 func askKey(question string) byte {
 	if !term.IsTerminal(int(os.Stderr.Fd())) {
 		return 0
@@ -101,7 +100,7 @@ func askKey(question string) byte {
 		return 0
 	}
 	defer tty.Close()
-	raw, err := tty.SyscallConn() // Fd would make reads that nothing interrupts
+	raw, err := tty.SyscallConn() // Fd would make the file blocking, and its reads uninterruptible
 	fd := -1
 	if err != nil || raw.Control(func(p uintptr) { fd = int(p) }) != nil || !agent.InForeground(tty) {
 		return 0
@@ -114,7 +113,7 @@ func askKey(question string) byte {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	defer context.AfterFunc(ctx, func() { _ = tty.SetReadDeadline(time.Unix(1, 0)) })()
-	typeahead.Discard(tty, false) // was not typed as an answer
+	typeahead.Discard(tty, false) // earlier input was not typed as an answer
 	fmt.Fprintf(tty, "\r\n%s ", plain.Line(question))
 	typed := make([]byte, 16)
 	n, _ := tty.Read(typed)
@@ -132,7 +131,7 @@ func askKey(question string) byte {
 	return answer
 }
 
-// keyOf returns the key that was typed, with Enter or without; 0 if it is more than that.
+// keyOf returns the single key that was typed, with or without Enter, or 0 if there is more.
 func keyOf(typed []byte) byte {
 	switch {
 	case len(typed) == 1, len(typed) == 2 && (typed[1] == '\r' || typed[1] == '\n') && isShown(typed[0]):
@@ -141,7 +140,7 @@ func keyOf(typed []byte) byte {
 	return 0
 }
 
-// shownKey echoes an answer, if it is a character.
+// shownKey returns the echo of an answer: the key, if it is a printable character.
 func shownKey(key byte) string {
 	if isShown(key) {
 		return string(key)
@@ -151,10 +150,10 @@ func shownKey(key byte) string {
 
 func isShown(key byte) bool { return key > ' ' && key <= '~' }
 
-// onTerminal runs one of OpenSSH's programs with the user's own streams: it asks
-// for passphrases itself, in the way the user knows. It is interrupted, never
-// killed: it must be able to turn the terminal's echo on again. Its standard error
-// is copied to said unless that is nil.
+// onTerminal runs one of OpenSSH's programs with the user's own streams, so that it asks for
+// passphrases itself, as the user is used to. At the end of ctx the program is interrupted and
+// never killed, because it must be able to switch the terminal's echo on again. Its standard
+// error is also copied to said, if that is not nil.
 func onTerminal(ctx context.Context, env []string, said *bounded.Buffer, name string, args ...string) error {
 	program, err := os.Executable()
 	if err != nil {
@@ -169,7 +168,7 @@ func onTerminal(ctx context.Context, env []string, said *bounded.Buffer, name st
 	}
 	err = cmd.Run()
 	if ctx.Err() != nil {
-		fmt.Fprintln(os.Stderr) // the question's line is still open
+		fmt.Fprintln(os.Stderr) // the cursor is still on the question's line
 		return ctx.Err()
 	}
 	if errors.Is(err, exec.ErrNotFound) {

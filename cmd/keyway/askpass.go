@@ -8,14 +8,15 @@ import (
 	"strings"
 )
 
-// envAskpass holds the user's SSH_ASKPASS while this program stands in for it.
+// envAskpass names the variable with the user's SSH_ASKPASS while this program stands in for
+// that.
 const envAskpass = "KEYWAY_ASKPASS"
 
-// askpassEnv is env with which OpenSSH's programs use SSH_ASKPASS when there is
-// no terminal, also without a display. They would read standard input instead,
-// and take its end for an empty passphrase: a new key would have none. program,
-// which is this one, stands between, because ssh-add asks again until a
-// passphrase is right, and a script that knows a wrong one never tires.
+// askpassEnv returns env changed so that OpenSSH's programs use SSH_ASKPASS when there is no
+// terminal, even without a display. Otherwise they would read standard input and take its end for
+// an empty passphrase, so that a new key would have none. The variable names program, which is
+// this one: ssh-add repeats its question until the passphrase is right, and a script with a wrong
+// passphrase would answer forever.
 func askpassEnv(env []string, program string) []string {
 	theirs := os.Getenv("SSH_ASKPASS")
 	if theirs == "" || hasTerminal() {
@@ -30,8 +31,8 @@ func askpassEnv(env []string, program string) []string {
 // again is the beginning of the question that ssh-add asks after a wrong passphrase.
 const again = "Bad passphrase"
 
-// standIn answers for the user's SSH_ASKPASS, if this process was started in its
-// place: then ok is true and the process is to exit with code.
+// standIn runs the user's SSH_ASKPASS if this process was started in its place. In that case ok
+// is true, and the process must exit with code.
 func standIn(args []string) (code int, ok bool) {
 	theirs := os.Getenv(envAskpass)
 	if theirs == "" || len(args) != 1 {

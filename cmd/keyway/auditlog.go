@@ -59,7 +59,7 @@ removes the line of an allowed use from the log.` +
 	return cmd
 }
 
-// sayWhoseAgent tells the user if the agent that ssh uses keeps no log.
+// sayWhoseAgent warns the user if the agent that ssh uses keeps no log.
 func sayWhoseAgent(ctx context.Context, news io.Writer) {
 	c, _, err := dialAgent()
 	if err != nil {
@@ -100,7 +100,7 @@ func verifyLog(path string, out io.Writer) error {
 	return nil
 }
 
-// showLog prints the last events (0: all of them), and what follows.
+// showLog prints the last events (all if last is 0) and, if follow is set, those that come after.
 func showLog(ctx context.Context, path string, last int, follow bool, print func(audit.Event) error) error {
 	total := 0
 	if last > 0 {
@@ -126,7 +126,8 @@ func showLog(ctx context.Context, path string, last int, follow bool, print func
 }
 
 // printEvent prints one event as a sentence:
-// 14:02:11 allowed me@laptop to log in to github.com as git, asked from train via lab (rule 3: git hosts)
+//
+//	14:02:11 allowed me@laptop to log in to github.com as git, asked from train via lab (rule 3: git hosts)
 func printEvent(w io.Writer, e audit.Event) error {
 	verdict := e.Verdict
 	if verdict == "" {
@@ -158,7 +159,7 @@ func printEvent(w io.Writer, e audit.Event) error {
 	return err
 }
 
-// thousands returns n with commas.
+// thousands returns n with commas between groups of three digits.
 func thousands(n uint64) string {
 	text := strconv.FormatUint(n, 10)
 	for i := len(text) - 3; i > 0; i -= 3 {

@@ -28,7 +28,7 @@ type bakeOptions struct {
 	atPlace   bool // --on was given
 }
 
-// guestArches are the architectures that there are guests for.
+// guestArches lists the architectures for which there is a guest.
 var guestArches = []string{"amd64", "arm64"}
 
 func newBakeCommand() *cobra.Command {
@@ -90,7 +90,7 @@ and the guest.` +
 	return cmd
 }
 
-// check refuses options that contradict each other.
+// check refuses options that contradict one another.
 func (o bakeOptions) check() error {
 	switch {
 	case o.tag == "":
@@ -155,7 +155,7 @@ func runBake(ctx context.Context, o bakeOptions, stdout, news io.Writer) error {
 	return tellBaked(stdout, done)
 }
 
-// bake makes the image where the options say.
+// bake makes the image at the destination that the options name.
 func (o bakeOptions) bake(ctx context.Context, a *app, from asked, s keyway.Spec, news io.Writer) (images.Baked, error) {
 	b := images.Bake{Base: s.Image, Tag: o.tag, Guest: bakedGuest, Replace: a.replaces(ctx, news, o.replace)}
 	switch {
@@ -207,8 +207,8 @@ func tellBaked(stdout io.Writer, done images.Baked) error {
 	return err
 }
 
-// bakedGuest is the guest of this keyway for an architecture: one that its nodes carry. A
-// plain build is a guest itself, of its own.
+// bakedGuest returns the guest for an architecture, taken from the node that this keyway carries.
+// A plain build is itself a guest for its own architecture.
 func bakedGuest(arch string) (bake.Guest, error) {
 	program, ok, err := assets.GuestOf(arch)
 	if err != nil {

@@ -4,8 +4,8 @@ package main
 
 import "context"
 
-// plainNode is empty: the local node is one of the programs carried.
+// plainNode returns "": a release runs one of the programs that it carries as the local node.
 func plainNode(string) string { return "" }
 
-// asAnother does nothing here: a release carries the other programs as files.
+// asAnother returns false: a release carries the other programs as files.
 func asAnother(context.Context, []string) (code int, ok bool) { return 0, false }

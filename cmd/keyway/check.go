@@ -79,8 +79,8 @@ func runCheck(ctx context.Context, o upOptions, stdout, news io.Writer) error {
 	return cmp.Or(err, verdict(found, place))
 }
 
-// check gathers the facts and decides. image is the one that was looked at; empty where
-// workspaces have none.
+// check gathers the facts about the place and the image, and judges them. image is the name of
+// the image that was examined; it is empty for workspaces without one.
 func (a *app) check(ctx context.Context, place keyway.Place, s keyway.Spec) (found []compat.Finding, image string, err error) {
 	node, err := a.NodeWithEngine(ctx, place, s.Engine)
 	if err != nil {
@@ -93,7 +93,7 @@ func (a *app) check(ctx context.Context, place keyway.Place, s keyway.Spec) (fou
 	}
 	began := time.Now()
 	facts, err := node.Facts(ctx, s)
-	asked.Now = began.Add(time.Since(began) / 2) // the place's clock was read on the way
+	asked.Now = began.Add(time.Since(began) / 2) // the place read its clock somewhere between the two times
 	meanwhile.Wait()
 	if err != nil {
 		return nil, "", err
@@ -127,8 +127,8 @@ func (a *app) check(ctx context.Context, place keyway.Place, s keyway.Spec) (fou
 	return found, image, nil
 }
 
-// lendable returns what the place tells of its GPUs, or why it has none to lend. What else
-// keeps it from telling is no reason against a workspace.
+// lendable returns the place's report on its GPUs, or the reason why it can lend none. Any other
+// failure to report does not keep a workspace from running, and is ignored.
 func lendable(ctx context.Context, node *api.Client) (*keyway.GPUReport, *keyway.Error) {
 	report, err := node.GPUs(ctx)
 	switch {
@@ -140,7 +140,7 @@ func lendable(ctx context.Context, node *api.Client) (*keyway.GPUReport, *keyway
 	return &report, nil
 }
 
-// againstTemplates is what the place's own templates have against a workspace of s.
+// againstTemplates returns what in s the place's own templates do not permit.
 func (a *app) againstTemplates(ctx context.Context, place keyway.Place, s keyway.Spec) []compat.Finding {
 	all, err := a.Templates(ctx, place)
 	if err == nil {
@@ -168,7 +168,7 @@ func printChecked(stdout io.Writer, found []compat.Finding, place keyway.Place) 
 	return nil
 }
 
-// verdict returns an error if something keeps the workspace from running.
+// verdict returns an error if one of the findings keeps the workspace from running.
 func verdict(found []compat.Finding, place keyway.Place) error {
 	var first *compat.Finding
 	errors := 0

@@ -20,10 +20,10 @@ import (
 	"keyway/internal/typeahead"
 )
 
-// runChild runs ssh for the user, whose terminal it shares, and returns what it exits
-// with: 128 and the signal's number if a signal that came to this process ended it, too;
-// an errKilled if another signal did. With terminal, what it prints is a terminal's,
-// which is left as it was found however the program ends.
+// runChild runs ssh for the user, on the user's terminal, and returns its exit code. If a signal
+// that also came to this process ended ssh, the code is 128 plus the signal's number. If another
+// signal did, the error is an errKilled. With terminal set, ssh's output is that of a terminal
+// session, and the terminal's modes are restored however ssh ends.
 func runChild(cmd *exec.Cmd, terminal bool, out, errs io.Writer) (int, error) {
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
@@ -50,9 +50,8 @@ func runChild(cmd *exec.Cmd, terminal bool, out, errs io.Writer) (int, error) {
 	return codeOf(status, last(), signals)
 }
 
-// passOn forwards the signals of this process to another one until the function that it
-// returns is called, which returns the last of them. (The other process gets a signal of the
-// keyboard twice, which does no harm.)
+// passOn forwards the signals of this process to another process until stop is called, which
+// returns the last one. The other process gets signals of the keyboard twice, which does no harm.
 func passOn(signals <-chan os.Signal, p *os.Process) (stop func() (last os.Signal)) {
 	over := make(chan struct{})
 	var done sync.WaitGroup
@@ -74,14 +73,14 @@ func passOn(signals <-chan os.Signal, p *os.Process) (stop func() (last os.Signa
 	}
 }
 
-// signalDelay is the time in which the Go runtime passes on a signal that has already ended
+// signalDelay is the time that the Go runtime gets to deliver a signal which has already ended
 // another process.
 const signalDelay = 100 * time.Millisecond
 
-// codeOf is the exit code of an ssh that has ended. One that was sent a signal by way of
-// this process, the last, catches most of them, and says of none of them that it was not
-// the connection that failed. One that was killed by another, as of a machine without
-// memory, has no exit code to pass on: it is not the job that was killed.
+// codeOf returns the exit code of an ssh that has ended. ssh catches most signals and then exits
+// as if the connection had failed; so if this process has passed a signal on, last, the code is
+// that signal's. An ssh that another signal has killed, as when memory ran out, has no exit code
+// that says anything about the job.
 func codeOf(status syscall.WaitStatus, last os.Signal, signals <-chan os.Signal) (int, error) {
 	if !status.Signaled() && status.ExitStatus() != sshFailed {
 		return status.ExitStatus(), nil
@@ -104,8 +103,8 @@ func codeOf(status syscall.WaitStatus, last os.Signal, signals <-chan os.Signal)
 	return sshFailed, nil
 }
 
-// keeper passes a program's output on to a terminal and brings that back to where
-// it was: also when the connection behind it, or the program, is killed.
+// keeper copies a program's output to a terminal, and restores the terminal's modes even if the
+// connection or the program is killed.
 type keeper struct {
 	in    *os.File
 	out   io.Writer
@@ -117,8 +116,8 @@ type keeper struct {
 	shown *screen.Screen
 }
 
-// lastWords bounds the wait for output after the end of the program: a process that it
-// started may hold its output open.
+// lastWords bounds the wait for output after the program's end: a process that it started may
+// hold the output open.
 const lastWords = 200 * time.Millisecond
 
 func (k *keeper) start(cmd *exec.Cmd) error {
@@ -147,7 +146,7 @@ func (k *keeper) start(cmd *exec.Cmd) error {
 	return nil
 }
 
-// Write shows output.
+// Write writes output to the terminal.
 func (k *keeper) Write(p []byte) (int, error) {
 	k.mu.Lock()
 	_, _ = k.shown.Write(p)
@@ -177,8 +176,8 @@ func (k *keeper) wait(pid int) syscall.WaitStatus {
 	return status
 }
 
-// await waits for the end of the program. When ssh is suspended with its ~^Z, so
-// are we.
+// await waits for the end of the program. When the user suspends ssh with ~^Z, it suspends this
+// process, too.
 func (k *keeper) await(pid int) (status syscall.WaitStatus) {
 	for {
 		_, err := syscall.Wait4(pid, &status, syscall.WUNTRACED, nil)
@@ -201,9 +200,9 @@ func (k *keeper) resize() {
 	}
 }
 
-// restore switches off what the output has left switched on, if it has. Input that was typed
-// for the program and that it has not read is thrown away: the rest of a pasted text must not
-// become commands here.
+// restore undoes the modes that the output has left switched on. It discards input that was typed
+// for the program and not read by it, so that the rest of a pasted text does not run as commands
+// in the user's shell.
 func (k *keeper) restore() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -217,7 +216,7 @@ func (k *keeper) restore() {
 	_ = term.Restore(int(k.in.Fd()), k.state)
 }
 
-// unread reports whether f is a pipe or a socket that nobody reads any more.
+// unread reports whether f is a pipe or a socket whose reader has gone.
 func unread(f *os.File) bool {
 	fds := []unix.PollFd{{Fd: int32(f.Fd()), Events: unix.POLLOUT}}
 	n, err := unix.Poll(fds, 0)

@@ -7,8 +7,8 @@ import (
 	"os/exec"
 )
 
-// runChild runs a program for the user and returns what it exits with. The console
-// is the program's own.
+// runChild runs a program for the user and returns its exit code. The program uses the console
+// directly.
 func runChild(cmd *exec.Cmd, terminal bool, out, errs io.Writer) (int, error) {
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, out, errs
 	err := cmd.Run()
@@ -19,5 +19,5 @@ func runChild(cmd *exec.Cmd, terminal bool, out, errs io.Writer) (int, error) {
 	return 0, err
 }
 
-// unread returns false: on Windows no exit code of ssh tells of a broken pipe.
+// unread returns false: on Windows, no exit code of ssh indicates a broken pipe.
 func unread(*os.File) bool { return false }

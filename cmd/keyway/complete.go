@@ -17,13 +17,13 @@ import (
 	"keyway/internal/sshconfig"
 )
 
-// completionTime bounds how long completion waits for the jobs of a workspace, and for
-// the files of ssh's configuration, which may be in a file system that is away.
+// completionTime bounds how long completion waits for a workspace's list of jobs, and for the
+// files of ssh's configuration, which may lie on a file system that does not answer.
 const completionTime = 2 * time.Second
 
-// completesAlone makes the bash script work where the bash-completion package is not
-// installed, whose function the script calls. Without that package, the parts of a word before
-// and after : or = are completed separately.
+// completesAlone makes the bash script work without the bash-completion package, one of whose
+// functions the script calls. Without the package, the parts of a word before and after a colon
+// or an equals sign are completed separately.
 func completesAlone(root *cobra.Command) {
 	root.InitDefaultCompletionCmd()
 	for _, shell := range []string{"bash", "zsh"} {
@@ -61,7 +61,7 @@ func completeJobs(cmd *cobra.Command, args []string, toComplete string) ([]cobra
 	name, _, job := strings.Cut(toComplete, "/")
 	if !job {
 		names, directive := completeWorkspaces(cmd, args, toComplete)
-		return names, directive | cobra.ShellCompDirectiveNoSpace // a / may follow
+		return names, directive | cobra.ShellCompDirectiveNoSpace // a slash may follow
 	}
 	a, entry, err := appFor(name)
 	if err != nil {
@@ -83,7 +83,7 @@ func completeJobs(cmd *cobra.Command, args []string, toComplete string) ([]cobra
 	return completeList(list, name, args), cobra.ShellCompDirectiveNoFileComp
 }
 
-// completeList completes NAME/JOB from keyway ls --json; running jobs come first.
+// completeList completes NAME/JOB from the output of keyway ls --json, running jobs first.
 func completeList(list []byte, name string, args []string) []cobra.Completion {
 	all, err := laptop.ReadJobs(list)
 	if err != nil {
@@ -105,12 +105,12 @@ func completeList(list []byte, name string, args []string) []cobra.Completion {
 	return append(running, ended...)
 }
 
-// completePlaces completes a place: those that keyway knows, and then the hosts that
-// ssh's configuration names.
+// completePlaces completes a place: first the places that keyway knows, then the hosts that ssh's
+// configuration names.
 func completePlaces(cmd *cobra.Command, args []string, toComplete string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	names, directive := completeKnownPlaces(cmd, args, toComplete)
 	hosts := make(chan []cobra.Completion, 1)
-	go func() { hosts <- configuredHosts() }() // not waited for when its files do not answer: the process ends
+	go func() { hosts <- configuredHosts() }() // nobody waits for it if the files do not answer: the process ends
 	select {
 	case more := <-hosts:
 		names = append(names, slices.DeleteFunc(more, func(host string) bool { return slices.Contains(names, host) })...)
@@ -119,7 +119,7 @@ func completePlaces(cmd *cobra.Command, args []string, toComplete string) ([]cob
 	return names, directive
 }
 
-// completeKnownPlaces completes a place that keyway knows.
+// completeKnownPlaces completes the places that keyway knows.
 func completeKnownPlaces(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	a, err := newApp()
 	if err != nil {
@@ -135,8 +135,8 @@ func completeKnownPlaces(*cobra.Command, []string, string) ([]cobra.Completion, 
 	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
-// configuredHosts are the hosts of ssh's configuration that can be places. Workspaces
-// stand in a file that it includes, and are none.
+// configuredHosts returns the hosts of ssh's configuration that can be places. It omits
+// workspaces, whose entries are in a file that the configuration includes.
 func configuredHosts() []cobra.Completion {
 	a, err := newApp()
 	if err != nil {

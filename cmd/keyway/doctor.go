@@ -46,7 +46,7 @@ type doctorReport struct {
 
 func runDoctor(ctx context.Context, asJSON bool, stdout io.Writer) error {
 	findings := laptop.CheckAll(ctx, localNode)
-	if state, err := dirs.State(); err == nil { // else a check has said so
+	if state, err := dirs.State(); err == nil { // otherwise a check has reported the error
 		findings = append(findings, checkRoom(state))
 	}
 	if ctx.Err() != nil {
@@ -75,7 +75,8 @@ func runDoctor(ctx context.Context, asJSON bool, stdout io.Writer) error {
 // room is the free space that keyway's records need on a disk, in bytes.
 const room = 256 << 10
 
-// checkRoom writes a file where keyway has its records, and removes it.
+// checkRoom checks that a file can be written where keyway keeps its records, and removes the
+// file.
 func checkRoom(dir string) laptop.Finding {
 	path := filepath.Join(dir, fmt.Sprintf(".doctor-%d", os.Getpid()))
 	defer os.Remove(path)
@@ -95,7 +96,7 @@ func printFindings(w io.Writer, findings []laptop.Finding) {
 	}
 }
 
-// localNode asks the node of this machine.
+// localNode asks this machine's node about itself.
 func localNode(ctx context.Context) (api.Info, error) {
 	program, err := os.Executable()
 	if err != nil {

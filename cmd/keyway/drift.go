@@ -56,19 +56,19 @@ kernel,gpu.` +
 	return cmd
 }
 
-// drift is the result of a comparison, and what was compared.
+// drift is the result of a comparison, with what was compared.
 type drift struct {
 	Template    string           `json:"template"`
 	Lock        string           `json:"lock"`
 	Compared    []string         `json:"compared"` // workspaces, by place and name
 	Differences []pin.Difference `json:"differences"`
-	Complete    bool             `json:"complete"`         // a workspace was compared, and all that is to be
-	Errors      []*keyway.Error  `json:"errors,omitempty"` // of what was not compared
+	Complete    bool             `json:"complete"`         // at least one workspace was compared, and none was left out
+	Errors      []*keyway.Error  `json:"errors,omitempty"` // why something was not compared
 
-	engines map[string]string // of the compared ones
+	engines map[string]string // of the workspaces that were compared
 }
 
-// missed notes why something was not compared, once for each place.
+// missed records why something was not compared, once for each place.
 func (d *drift) missed(errs ...*keyway.Error) {
 	for _, e := range errs {
 		if !slices.ContainsFunc(d.Errors, func(known *keyway.Error) bool {
@@ -115,7 +115,7 @@ func runDrift(ctx context.Context, o driftOptions, stdout, news io.Writer) error
 	return d.verdict()
 }
 
-// readLock reads the lock of a template, which must have a pin in it.
+// readLock reads a template's lock, which must contain a pin.
 func readLock(t pinnable) (pin.Lock, error) {
 	lock, err := pin.Read(t.lock)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -144,7 +144,7 @@ func (a *app) drift(ctx context.Context, t pinnable, lock pin.Lock, o driftOptio
 	pins := lock.Of(t.from.Name)
 	for _, p := range pins {
 		for _, differs := range p.CompareTemplate(t.from.File, t.Spec) {
-			if !slices.Contains(d.Differences, differs) { // of another architecture's pin
+			if !slices.Contains(d.Differences, differs) { // another architecture's pin may have the same difference
 				add(differs)
 			}
 		}
@@ -188,8 +188,8 @@ func (a *app) drift(ctx context.Context, t pinnable, lock pin.Lock, o driftOptio
 	return d, nil
 }
 
-// tagMoved asks the registry whether the image's reference still names what was pinned.
-// An image that was built at the place is in no registry, and is not asked about.
+// tagMoved asks the registry whether the image's reference still names what was pinned. It does
+// not ask about an image that was built at the place, since no registry has that.
 func tagMoved(ctx context.Context, p pin.Pin) ([]pin.Difference, error) {
 	if len(p.Image.Digests) == 0 {
 		return nil, nil
@@ -225,7 +225,7 @@ func (d drift) print(stdout, news io.Writer) error {
 	return err
 }
 
-// driftTable returns a line for each difference.
+// driftTable returns a table with a line for each difference.
 func driftTable(all []pin.Difference, window int) string {
 	rows := [][]string{{"WHERE", "FIELD", "NAME", "PINNED", "THERE"}}
 	for _, d := range all {
@@ -242,19 +242,19 @@ func orNone(s string) string {
 	return s
 }
 
-// verdict returns an error if anything differs, or could not be compared.
+// verdict returns an error if something differs or could not be compared.
 func (d drift) verdict() error {
 	if len(d.Differences) > 0 {
 		return keyway.Errorf(keyway.Drifted, "%s is not as it is pinned: %s", d.Template, strings.Join(fieldsOf(d.Differences), ", ")).
 			Hint("%s", d.mend())
 	}
 	if len(d.Errors) > 0 {
-		return exitStatus(keyway.ExitCode(d.Errors[0])) // all has been said
+		return exitStatus(keyway.ExitCode(d.Errors[0])) // everything has been printed
 	}
 	return nil
 }
 
-// mend is what can be done about what differs.
+// mend returns advice on what to do about the differences.
 func (d drift) mend() string {
 	template := plain.Shell(d.Template)
 	lines := []string{"if this is how it is to be: keyway pin " + template}

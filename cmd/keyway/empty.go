@@ -7,8 +7,8 @@ import (
 	"keyway/internal/keyway"
 )
 
-// refuseEmpty refuses options that were given with nothing in them, as in --network
-// "$NETWORK" where the variable is not set: the default is most likely not what was meant.
+// refuseEmpty refuses options that were given an empty value, as by --network "$NETWORK" with an
+// unset variable: the user hardly meant the default.
 func refuseEmpty(cmd *cobra.Command, _ []string) (err error) {
 	cmd.Flags().Visit(func(f *pflag.Flag) {
 		if err == nil && f.Value.Type() == "string" && f.Value.String() == "" {

@@ -12,9 +12,9 @@ import (
 	"keyway/internal/keyway"
 )
 
-// passDescriptor sends conn's descriptor over the unix socket that to is, with
-// the one byte that ssh's receiver expects beside it. ssh then owns the
-// connection, and no process of ours copies its bytes.
+// passDescriptor sends conn's descriptor over the unix socket to, with the one byte that ssh's
+// receiver expects beside it. ssh then owns the connection, and no process of keyway's copies
+// bytes.
 func passDescriptor(to *os.File, conn *net.UnixConn) error {
 	f, err := conn.File()
 	if err != nil {
@@ -28,9 +28,9 @@ func passDescriptor(to *os.File, conn *net.UnixConn) error {
 	return nil
 }
 
-// isOpenSSH reports whether OpenSSH's ssh has started this process. It is content
-// when a proxy command ends, as long as its pipes stay open. Other clients take the
-// end of the process for the end of the connection: Node closes its pipes then.
+// isOpenSSH reports whether OpenSSH's ssh has started this process. ssh accepts that its proxy
+// command ends while the pipes stay open. Other clients take the end of the process for the end
+// of the connection; Node.js, for one, then closes its pipes.
 func isOpenSSH() bool { return parentName() == "ssh" }
 
 // givesPipes reports whether in and out are pipes, whose ends the link can take over.
@@ -41,16 +41,16 @@ func isPipe(f *os.File) bool {
 	return unix.Fstat(int(f.Fd()), &s) == nil && s.Mode&unix.S_IFMT == unix.S_IFIFO
 }
 
-// speakTime bounds how long a client that is not called ssh may take to send its
-// first byte, before it counts as one that waits for a descriptor. Clients that
-// want bytes send their identification line as soon as the socket is there.
+// speakTime is how long a client that is not called ssh may take to send its first byte before it
+// is assumed to wait for a descriptor. A client that wants bytes sends its identification line as
+// soon as it has the socket.
 const speakTime = time.Second
 
-// wantsDescriptor reports whether the client waits for a descriptor (ssh's
-// ProxyUseFdpass, which a user may have set, and which entries of earlier versions
-// have). OpenSSH's ssh then gives its proxy one unix socket as standard input and
-// output, and says nothing. A pipe, or a socket for each direction, is another
-// client's. libssh gives one socket too, but sends its identification line at once.
+// wantsDescriptor reports whether the client waits for a descriptor: ssh's ProxyUseFdpass, which
+// a user may have set, and which entries of earlier versions have. OpenSSH's ssh then gives its
+// proxy command one unix socket as standard input and output, and sends nothing. Pipes, or a
+// socket for each direction, mean another client. libssh also gives one socket, but sends its
+// identification line at once.
 func wantsDescriptor(in, out *os.File) bool {
 	var i, o unix.Stat_t
 	if unix.Fstat(int(in.Fd()), &i) != nil || unix.Fstat(int(out.Fd()), &o) != nil {
@@ -75,7 +75,7 @@ func isUnixSocket(f *os.File) bool {
 	return ok
 }
 
-// speaks reports whether a byte, or the end, comes from f within patience.
+// speaks reports whether a byte or the end of the input arrives from f within timeout.
 func speaks(f *os.File, timeout time.Duration) bool {
 	end := time.Now().Add(timeout)
 	for {

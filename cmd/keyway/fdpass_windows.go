@@ -6,7 +6,7 @@ import (
 	"os"
 )
 
-// wantsDescriptor reports false: Windows cannot pass descriptors.
+// wantsDescriptor returns false: Windows cannot pass descriptors.
 func wantsDescriptor(_, _ *os.File) bool { return false }
 
 func isOpenSSH() bool { return false }

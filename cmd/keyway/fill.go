@@ -7,20 +7,20 @@ import (
 	"keyway/internal/lazyregexp"
 )
 
-// standIns are the words that stand for something of the user's in a command, as in the
-// usage lines, in the order in which they are told.
+// standIns lists the placeholders for the user's own values in a command, as in usage lines, in
+// the order in which a note names them.
 var standIns = []string{
 	"PLACE", "HOST", "TEMPLATE", "SERVICE", "IMAGE", "CONTAINER", "NAME", "JOB", "COMMAND", "PORT", "KEYFILE", "KEY", "FILE", "PATH", "DIR", "USER", "TARGET", "VALUE",
 }
 
-// standInWord finds them where a shell would take them for themselves.
+// standInWord matches a placeholder where a shell would read it as a word, or as a part of one.
 var standInWord = lazyregexp.New(`(?:^|[\s=:@/'])(` + strings.Join(standIns, "|") + `)(?:$|[\s=:@/'…,;])`)
 
-// noted begins the note about stand-ins.
+// noted is the beginning of the note about placeholders.
 const noted = "   (with yours for "
 
-// toFill is text with a note behind each line that has stand-ins: nobody is to type them. A
-// line that has its note stays as it is.
+// toFill returns text with a note behind each line that contains placeholders, so that nobody
+// types them as they are. A line that has its note is not changed.
 func toFill(text string) string {
 	lines := strings.Split(text, "\n")
 	for i, line := range lines {
@@ -31,7 +31,7 @@ func toFill(text string) string {
 	return strings.Join(lines, "\n")
 }
 
-// standInsOf are those in a line, each once.
+// standInsOf returns the placeholders of a line, each once.
 func standInsOf(line string) (words []string) {
 	for at := 0; ; {
 		m := standInWord.FindStringSubmatchIndex(line[at:])
@@ -41,12 +41,12 @@ func standInsOf(line string) (words []string) {
 		if word := line[at+m[2] : at+m[3]]; !slices.Contains(words, word) {
 			words = append(words, word)
 		}
-		at += m[3] // what ends one may begin the next
+		at += m[3] // the character after one may be the character before the next
 	}
 	return words
 }
 
-// enumerated is "a", "a and b" or "a, b and c".
+// enumerated returns "a", "a and b" or "a, b and c".
 func enumerated(words []string) string {
 	last := len(words) - 1
 	if last < 1 {

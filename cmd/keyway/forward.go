@@ -11,7 +11,8 @@ import (
 	"keyway/internal/template"
 )
 
-// forwardOption is --forward-agent. It is a pflag.Value that knows whether it was given.
+// forwardOption is the value of --forward-agent. As a pflag.Value, it records whether the option
+// was given.
 type forwardOption struct{ yes, said bool }
 
 func (o *forwardOption) declare(cmd *cobra.Command) {
@@ -29,9 +30,9 @@ func (o *forwardOption) Set(text string) (err error) {
 	return err
 }
 
-// forwards reports whether connections to the workspace carry the user's agent. The option
-// decides. Without it a template of the user's own does; a template of a repository may be
-// anybody's, so that it only asks for the agent, and the user answers.
+// forwards reports whether connections to the workspace forward the user's agent. The option
+// decides, if it was given. Otherwise a template of the user's own decides. A template of a
+// repository may come from anybody: it can only request the agent, and the user is asked.
 func (o upOptions) forwards(ctx context.Context, a asked, news io.Writer) (bool, error) {
 	if o.forward.said || !a.Spec.ForwardAgent {
 		return o.forward.yes, nil

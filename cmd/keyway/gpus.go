@@ -95,14 +95,15 @@ func runGPUs(ctx context.Context, o gpusOptions, stdout, stderr io.Writer) error
 			complain(stderr, l.Error)
 		}
 	}
-	return exitStatus(keyway.ExitCode(failed)) // all has been said
+	return exitStatus(keyway.ExitCode(failed)) // everything has been printed
 }
 
-// maxListed bounds how many lines of one place are shown; it may tell of anything.
+// maxListed bounds the lines that are shown for one place, since a place may report any number of
+// GPUs.
 const maxListed = 512
 
-// gpuText returns the table of GPUs. In a narrow window the models are shortened first, then
-// the holders.
+// gpuText returns the table of GPUs. In a narrow window it shortens the models first, then the
+// holders.
 func gpuText(listings []laptop.GPUListing, window int, now time.Time) string {
 	const model, holder = 2, 5
 	var gpus, queue [][]string
@@ -159,7 +160,7 @@ func lineCells(cells ...string) []string {
 // maxShownProcesses bounds the processes of a GPU that are named.
 const maxShownProcesses = 3
 
-// heldBy describes the holder of a GPU: a workspace, or processes outside of all.
+// heldBy describes the holder of a GPU: a workspace, or processes outside every workspace.
 func heldBy(g keyway.GPU) string {
 	var said []string
 	switch h := g.Holder; {

@@ -6,7 +6,7 @@ import (
 	"keyway/internal/keyway"
 )
 
-// graceValue is the value of --grace, in the form that the commands inside a workspace take.
+// graceValue is the value of --grace, written as the commands inside a workspace accept it.
 type graceValue time.Duration
 
 func (g *graceValue) String() string { return time.Duration(*g).String() }

@@ -7,7 +7,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// runRoot is reached when no command was recognised.
+// runRoot runs when cobra has recognised no command.
 func runRoot(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return cmd.Help()
@@ -15,7 +15,7 @@ func runRoot(cmd *cobra.Command, args []string) error {
 	return noCommand(cmd, args[0])
 }
 
-// helpKnowsItsWords has the help command say of a word that it is no command.
+// helpKnowsItsWords makes the help command refuse words that are not commands.
 func helpKnowsItsWords(root *cobra.Command) {
 	root.InitDefaultHelpCmd()
 	cmd, _, err := root.Find([]string{"help"})
@@ -32,7 +32,7 @@ func helpKnowsItsWords(root *cobra.Command) {
 	}
 }
 
-// help prints the help of a command. The exit codes, which are for scripts, come last.
+// help prints a command's help. The exit codes, which are for scripts, come last.
 func help(cmd *cobra.Command, _ []string) {
 	text, codes := splitExitCodes(cmd)
 	fmt.Fprintf(cmd.OutOrStdout(), "%s\n\n%s", text, cmd.UsageString())
@@ -41,7 +41,7 @@ func help(cmd *cobra.Command, _ []string) {
 	}
 }
 
-// splitExitCodes divides a command's long text from its section about exit codes.
+// splitExitCodes splits a command's long text into the text and its section about exit codes.
 func splitExitCodes(cmd *cobra.Command) (text, codes string) {
 	text = cmd.Long
 	if text == "" {

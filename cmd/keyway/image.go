@@ -77,7 +77,7 @@ If TO has another image of that name, keyway asks before it takes the name from 
 	return cmd
 }
 
-// isImageFile reports whether an argument is a file and no place.
+// isImageFile reports whether an argument is a file, as opposed to a place.
 func isImageFile(arg string) bool {
 	for _, end := range []string{".tar", ".tar.gz", ".tgz"} {
 		if strings.HasSuffix(arg, end) {
@@ -87,7 +87,7 @@ func isImageFile(arg string) bool {
 	return strings.ContainsRune(arg, '/') || strings.ContainsRune(arg, filepath.Separator)
 }
 
-// ends are the places or files of a copy.
+// ends returns the source and the destination of a copy, each a place or a file.
 func (o imageCopyOptions) ends(args []string) (c images.ImageCopy, from, to string, err error) {
 	c = images.ImageCopy{FromEngine: o.fromEngine, ToEngine: o.toEngine}
 	if len(args) == 2 && strings.ContainsRune(args[0], ':') && isReference(args[0]) && !isImageFile(args[0]) {
@@ -121,8 +121,8 @@ func (o imageCopyOptions) ends(args []string) (c images.ImageCopy, from, to stri
 
 const replaceHelp = "take the name from another image that has it at the place, without a question"
 
-// replaces asks before an image of a place loses its name to another; beforehand is
-// --replace.
+// replaces returns a function that asks before an image at a place loses its name to another.
+// beforehand is the value of --replace, which answers yes.
 func (a *app) replaces(ctx context.Context, news io.Writer, beforehand bool) images.Replace {
 	return func(place keyway.Place, image string, there keyway.ImageLayers) error {
 		a.ui.end()

@@ -93,7 +93,7 @@ func runInit(ctx context.Context, o initOptions, news io.Writer) error {
 	return nil
 }
 
-// prepare makes what init makes, in a home directory.
+// prepare writes into a home directory what keyway init sets up.
 func prepare(ctx context.Context, home string, o initOptions, news io.Writer) error {
 	a, err := newApp()
 	if err != nil {
@@ -132,7 +132,7 @@ func prepare(ctx context.Context, home string, o initOptions, news io.Writer) er
 	return nil
 }
 
-// tellHome warns that ssh does not read what init has prepared.
+// tellHome warns that ssh does not read the directory that init has prepared.
 func tellHome(home, account string, news io.Writer) {
 	explain(news, keyway.Errorf(keyway.BadConfig, "HOME is %s, and this was done there; your ssh reads %s, and does not see it", home, filepath.Join(account, ".ssh")).
 		Advise(keyway.PrepareIn, account), "note: ", "  ")
@@ -174,7 +174,7 @@ func homeDirectory() (string, error) {
 	return home, nil
 }
 
-// applyIfWanted shows the change, and makes it if the user says yes.
+// applyIfWanted shows a change, and makes it if the user agrees.
 func applyIfWanted(ctx context.Context, change sshconfig.Change, flag string, yes bool, news io.Writer) (bool, error) {
 	fmt.Fprintf(news, "%s:\n\n%s\n", change.Why, change.Diff())
 	if ok, err := confirm(ctx, news, "Change it?", flag, yes); !ok || err != nil {
@@ -183,8 +183,8 @@ func applyIfWanted(ctx context.Context, change sshconfig.Change, flag string, ye
 	return true, change.Apply()
 }
 
-// ownKey says which key the user has, and makes one if there is none. held: no file has
-// it, but an agent, so that there is nothing to unlock.
+// ownKey reports which key the user has, and makes one if there is none. held is true if an agent
+// has the key and no file does, so that there is nothing to unlock.
 func (a *app) ownKey(ctx context.Context, home string, o initOptions, news io.Writer) (held bool, err error) {
 	files := append(laptop.ConfiguredKeys(ctx), laptop.KeyFiles(home)...)
 	keys, _ := a.Held(ctx)
@@ -203,8 +203,8 @@ func (a *app) ownKey(ctx context.Context, home string, o initOptions, news io.Wr
 	return false, makeKey(ctx, path, o, news)
 }
 
-// makeKey makes an Ed25519 key. ssh-keygen asks for the passphrase, and -a 100 makes
-// guessing it 100 rounds of bcrypt slow.
+// makeKey makes an Ed25519 key. ssh-keygen asks for the passphrase. -a 100 stands for 100 rounds
+// of bcrypt_pbkdf, which make guessing slow.
 func makeKey(ctx context.Context, path string, o initOptions, news io.Writer) error {
 	args := []string{"-q", "-t", "ed25519", "-a", "100", "-f", path}
 	switch {
@@ -240,7 +240,7 @@ func isOpen(path string) bool {
 	return err == nil
 }
 
-// adviseInit tells the user what "ssh NAME" still needs.
+// adviseInit tells the user what is still missing for "ssh NAME".
 func (a *app) adviseInit(news io.Writer) {
 	if a.RequireInclude() != nil {
 		fmt.Fprintln(news, "ssh does not know it by name yet: keyway init")

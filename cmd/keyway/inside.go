@@ -13,17 +13,17 @@ import (
 	"keyway/internal/sshconfig"
 )
 
-// inside runs the keyway command of the workspace over the user's ssh. Its output, its
-// questions and its exit code reach the user as if it ran here.
+// inside runs the workspace's own keyway command over the user's ssh. Output, questions and exit
+// code reach the user as if the command ran on the laptop.
 type inside struct {
-	// terminal says that the command is shown on the user's terminal, and gets one.
+	// terminal requests a terminal for the command, which is then shown on the user's.
 	terminal bool
-	// out is where its answers go; nil: standard output.
+	// out receives the command's standard output; nil means this process's own.
 	out io.Writer
 }
 
-// run runs the command. A workspace that does not run is an error of kind NotRunning; see
-// refused for others. Otherwise the command's exit status, or ssh's, is the error.
+// run runs the command. The error is the command's exit status, or ssh's. If the workspace does
+// not run, the error has the kind NotRunning; refused describes further cases.
 func (i inside) run(ctx context.Context, name string, args ...string) error {
 	a, entry, err := appFor(name)
 	if err != nil {
@@ -41,11 +41,12 @@ func (i inside) run(ctx context.Context, name string, args ...string) error {
 	defer own.remove()
 	options := own.options()
 	if i.terminal {
-		// The program in the workspace that shows the job handles the escapes: ssh's own take
-		// a pasted line that is ~. for its end, and the rest is typed into the shell here.
+		// The program in the workspace that shows the job handles escape sequences. If ssh
+		// handled them, a pasted line of ~. would end it, and the rest of the text would run in
+		// the user's shell.
 		options = append(options, "-t", "-o", "EscapeChar=none")
 	}
-	ssh, err := a.InsideCommand(context.WithoutCancel(ctx), entry.Name, options, args...) // which gets the signals
+	ssh, err := a.InsideCommand(context.WithoutCancel(ctx), entry.Name, options, args...) // ssh itself gets the signals
 	if err != nil {
 		return err
 	}
@@ -60,12 +61,12 @@ func (i inside) run(ctx context.Context, name string, args ...string) error {
 		err = exitStatus(sshFailed)
 	case err == nil && code == sshFailed:
 		err = a.refused(ctx, entry, own.text())
-		said := strings.HasPrefix(own.text(), proxyEnded) // by the proxy command
+		said := strings.HasPrefix(own.text(), proxyEnded) // the proxy command has reported it
 		switch better := keyway.Is(err, keyway.NotRunning) || keyway.Is(err, keyway.HostKeyChanged) || keyway.Is(err, keyway.NoKey); {
 		case better && said:
 			return exitStatus(keyway.ExitCode(err))
 		case better:
-			return err // which says it better than ssh
+			return err // the error is clearer than ssh's
 		case keyway.Is(err, keyway.Unreachable):
 			if !said {
 				complain(os.Stderr, keyway.AsError(err))
@@ -84,7 +85,8 @@ func (i inside) run(ctx context.Context, name string, args ...string) error {
 	return nil
 }
 
-// refused is why ssh has not entered a workspace, if more is known than it has said.
+// refused returns the reason why ssh has not entered a workspace, if more is known than what ssh
+// has said.
 func (a *app) refused(ctx context.Context, e sshconfig.Entry, said string) error {
 	if err := a.NotRunning(ctx, e); err != nil {
 		return err
@@ -98,13 +100,13 @@ func (a *app) refused(ctx context.Context, e sshconfig.Entry, said string) error
 	return keyway.Errorf(keyway.NoKey, "the agent is locked or holds no key, and %s lets nobody in without one", e.Name).Advise(keyway.UnlockKey)
 }
 
-// errKilled is the end of an ssh by a signal that nobody has sent by way of this process.
+// errKilled reports that ssh was killed by a signal that did not come through this process.
 type errKilled struct{ signal string }
 
 func (e errKilled) Error() string { return "ssh was ended by " + e.signal }
 
-// sshWords are what ssh itself has to say, apart from what the job prints: in a file,
-// until it is known who says it better.
+// sshWords is the file that holds ssh's own messages, apart from the job's output, until it is
+// known whether a clearer message exists.
 type sshWords struct{ path string }
 
 func newSSHWords() (sshWords, error) {
@@ -115,18 +117,18 @@ func newSSHWords() (sshWords, error) {
 	return sshWords{f.Name()}, f.Close()
 }
 
-// options has ssh write there.
+// options returns the options that make ssh write its messages there.
 func (s sshWords) options() []string { return []string{"-E", s.path} }
 
-// maxSSHWords bounds, in bytes, what is shown of them.
+// maxSSHWords bounds how much of the messages is shown, in bytes.
 const maxSSHWords = 64 << 10
 
-// proxyEnded is how ssh begins to say that its proxy command has ended before there was a
-// connection.
+// proxyEnded begins ssh's message that its proxy command has ended before the connection was
+// made.
 const proxyEnded = "kex_exchange_identification: "
 
-// sentAway is how ssh says that the mux has not taken it, before it connects by itself.
-// The agent's log has the reason.
+// sentAway is ssh's message, before it connects by itself, that the mux has refused it. The
+// agent's log has the reason.
 const sentAway = "muxclient: master hello exchange failed"
 
 func (s sshWords) text() string {
@@ -149,7 +151,7 @@ func (s sshWords) show(to io.Writer) {
 
 func (s sshWords) remove() { os.Remove(s.path) }
 
-// sshFailed is what ssh exits with when the connection failed.
+// sshFailed is ssh's exit code for a connection that failed.
 const sshFailed = 255
 
 // interactive reports whether standard input and standard output are terminals.
@@ -159,8 +161,8 @@ func interactive() bool {
 
 func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
 
-// splitSession splits [PLACE/]NAME[/JOB]. Of two words the first is a workspace if this
-// laptop knows one of that name, and else its place: no place has the name of a workspace.
+// splitSession splits [PLACE/]NAME[/JOB]. If arg has two words, the first is a workspace if known
+// reports so, and otherwise a place. No place has the name of a workspace.
 func splitSession(arg string, known func(workspace string) bool) (name, session string, err error) {
 	at := strings.LastIndexByte(arg, '/')
 	if at < 0 || !known(arg[:at]) && known(arg) {
@@ -180,7 +182,7 @@ func (a *app) isKnown(workspace string) bool {
 	return err == nil
 }
 
-// jobArg reads the argument of a command about a job.
+// jobArg parses the argument of a command about a job.
 func jobArg(arg string) (name, session string, err error) {
 	a, err := newApp()
 	if err != nil {

@@ -14,24 +14,24 @@ import (
 	"keyway/internal/sleep"
 )
 
-// interrupted is the result of runChild on Ctrl-C.
+// interrupted is the exit code of runChild after Ctrl-C.
 const interrupted = exitStatus(130)
 
-// brokenPipe is its result when nobody reads the output of a job, or when SIGPIPE ended the job
-// itself.
+// brokenPipe is its exit code when nobody reads the job's output any more, or when SIGPIPE has
+// ended the job.
 const brokenPipe = exitStatus(141)
 
-// handOn is the time in which a signal that has ended a child process reaches ctx.
+// handOn bounds the time until a signal that has ended a child process also cancels ctx.
 const handOn = 100 * time.Millisecond
 
-// wasInterrupted reports whether ctx has ended, or ends by the signal that has just ended
-// a program of ours: Ctrl-C reaches both at once.
+// wasInterrupted reports whether ctx has ended, or ends now because of the signal that has just
+// ended a child process: Ctrl-C reaches both at once.
 func wasInterrupted(ctx context.Context) bool {
 	return sleep.For(ctx, handOn) != nil
 }
 
-// afterInterrupt asks the user what to do with a job after Ctrl-C, if the job has no terminal
-// at which it could ask. The ssh that showed its output has ended by then.
+// afterInterrupt asks the user after Ctrl-C what to do with a job that has no terminal on which
+// it could ask. The ssh that showed its output has ended by then.
 func afterInterrupt(cmd *cobra.Command, name string, command []string) error {
 	ctx, out := context.WithoutCancel(cmd.Context()), cmd.ErrOrStderr()
 	as, _ := cmd.Flags().GetString("as")
@@ -62,7 +62,7 @@ func afterInterrupt(cmd *cobra.Command, name string, command []string) error {
 	return nil
 }
 
-// stopping returns the command that stops a job, if its name is known.
+// stopping returns the command that stops a job, if the job's name is known.
 func stopping(name, as string) string {
 	if as == "" {
 		return ""
@@ -70,8 +70,8 @@ func stopping(name, as string) string {
 	return fmt.Sprintf("; stop it: keyway kill %s/%s", name, as)
 }
 
-// jobOf returns the name of the job that run has started: as, if the user gave one. A job that
-// the workspace has named is found by its command.
+// jobOf returns the name of the job that run has started. That is as, if the user gave a name;
+// otherwise the workspace has named the job, and jobOf finds it by its command.
 func jobOf(ctx context.Context, name, as string, command []string) (string, error) {
 	if as != "" {
 		return as, nil
@@ -95,7 +95,7 @@ func jobOf(ctx context.Context, name, as string, command []string) (string, erro
 		Hint("see them: keyway ls %s\nend one: keyway kill %s/%s", name, name, running[len(running)-1])
 }
 
-// runningWith names the jobs that run with the command.
+// runningWith returns the names of the running jobs with the command.
 func runningWith(jobs []laptop.Job, command []string) []string {
 	var running []string
 	for _, j := range jobs {
@@ -106,9 +106,9 @@ func runningWith(jobs []laptop.Job, command []string) []string {
 	return running
 }
 
-// recordOf reports whether record is what a list of jobs has of command: JSON has no
-// bytes that are not UTF-8, and of a long command only the first words are on record,
-// before an ellipsis.
+// recordOf reports whether record is how a list of jobs shows command. The list is JSON, which
+// has no bytes outside UTF-8, and it holds only the first words of a long command, followed by an
+// ellipsis.
 func recordOf(record, command []string) bool {
 	var listed []string
 	if text, err := json.Marshal(command); err != nil || json.Unmarshal(text, &listed) != nil {

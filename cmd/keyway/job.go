@@ -78,7 +78,7 @@ func runJob(cmd *cobra.Command, name string, command []string) error {
 	if detach {
 		here.out = &printed
 	}
-	ended := make(chan os.Signal, 1) // by somebody else: the job does not hear of it
+	ended := make(chan os.Signal, 1) // by another command: the job does not notice it
 	signal.Notify(ended, syscall.SIGTERM, syscall.SIGHUP)
 	defer signal.Stop(ended)
 	err = here.run(cmd.Context(), name, words...)
@@ -96,8 +96,8 @@ func runJob(cmd *cobra.Command, name string, command []string) error {
 	return err
 }
 
-// started prints the name of a job, as the workspace does, and has the link report its end.
-// If one of them fails, the job runs all the same.
+// started prints the name of a job, as the workspace does, and has the link report its end. The
+// job runs even if one of these fails.
 func started(name, printed string, command []string) error {
 	job, err := keyway.ParseName(strings.TrimSpace(printed))
 	if err != nil {
@@ -111,7 +111,7 @@ func started(name, printed string, command []string) error {
 	return err
 }
 
-// watchJob has the link tell when a job has ended.
+// watchJob has the link report the end of a job.
 func watchJob(name string, job keyway.Name, command []string) error {
 	a, entry, err := appFor(name)
 	if err != nil {
@@ -120,7 +120,8 @@ func watchJob(name string, job keyway.Name, command []string) error {
 	return watch.Add(a.JobsDir(), watch.Job{Workspace: entry.Name, Session: job, Command: strings.Join(command, " ")})
 }
 
-// withClipboard adds the option to words that do not have it, if config.yaml says so.
+// withClipboard adds the clipboard's option to words if config.yaml asks for it and words do not
+// contain it.
 func withClipboard(words []string, given bool) ([]string, error) {
 	if given {
 		return words, nil
@@ -165,7 +166,7 @@ Exit code: the job's own when it ends, 0 when you leave, 30 if there is no such 
 	return cmd
 }
 
-// killJob has the workspace's keyway end the job that arg names.
+// killJob runs the workspace's kill command for the job that arg names.
 func killJob(ctx context.Context, arg string, words ...string) error {
 	name, session, err := jobArg(arg)
 	if err == nil && session == "" {
@@ -209,7 +210,7 @@ is no such job, 31 if the workspace does not run, 255 if the connection failed.`
 		RunE: func(cmd *cobra.Command, args []string) error {
 			f := cmd.Flags()
 			words := append([]string{"logs"}, givenOptions(f, option.Logs())...)
-			// On a terminal it shows the state of a progress bar that goes on.
+			// On a terminal, a progress bar that is being redrawn is shown in its latest state.
 			here := inside{terminal: isOn(f, "follow") && !isOn(f, "raw") && interactive() && term.IsTerminal(int(os.Stderr.Fd()))}
 			return inJob(cmd.Context(), here, args[0], words...)
 		},

@@ -16,13 +16,14 @@ import (
 	"keyway/internal/table"
 )
 
-// kernelPatience bounds how long a workspace may take to list its kernels after its jobs.
+// kernelPatience bounds how long the kernels' list may take after that of the jobs.
 const kernelPatience = 10 * time.Second
 
-// kernelsOf begins to ask a workspace for its Jupyter kernels. After an error there are none.
+// kernelsOf asks a workspace for its Jupyter kernels in the background. After an error it sends
+// an empty list.
 func kernelsOf(ctx context.Context, name string) <-chan []laptop.Kernel {
 	all := make(chan []laptop.Kernel, 1)
-	go func() { // ends with ctx, at the latest
+	go func() { // ends with ctx at the latest
 		a, entry, err := appFor(name)
 		if err != nil {
 			all <- nil
@@ -34,7 +35,7 @@ func kernelsOf(ctx context.Context, name string) <-chan []laptop.Kernel {
 	return all
 }
 
-// listJobs lists the jobs of a workspace, and its kernels.
+// listJobs lists a workspace's jobs and kernels.
 func listJobs(ctx context.Context, name string, words []string, columns int, out io.Writer) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -46,7 +47,7 @@ func listJobs(ctx context.Context, name string, words []string, columns int, out
 	return err
 }
 
-// inTime returns what arrives within kernelPatience, else none.
+// inTime returns the kernels if they arrive within kernelPatience, and otherwise none.
 func inTime(kernels <-chan []laptop.Kernel) []laptop.Kernel {
 	late := time.NewTimer(kernelPatience)
 	defer late.Stop()
@@ -58,8 +59,8 @@ func inTime(kernels <-chan []laptop.Kernel) []laptop.Kernel {
 	}
 }
 
-// listJobsJSON is listJobs for programs. The kernels are in the record of the job that serves
-// them.
+// listJobsJSON is listJobs for programs. It puts the kernels into the record of the job that
+// serves them.
 func listJobsJSON(ctx context.Context, name string, words []string, out io.Writer) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -78,8 +79,8 @@ func listJobsJSON(ctx context.Context, name string, words []string, out io.Write
 	return nil
 }
 
-// withKernels adds the kernels to the job that serves them. A list that cannot be parsed is
-// not changed.
+// withKernels adds the kernels to the record of the job that serves them. It returns a list that
+// it cannot parse unchanged.
 func withKernels(list []byte, kernels []laptop.Kernel) []byte {
 	var jobs []json.RawMessage
 	if len(kernels) == 0 || json.Unmarshal(list, &jobs) != nil {
@@ -108,7 +109,7 @@ func withKernels(list []byte, kernels []laptop.Kernel) []byte {
 	return append(plain.Escape(text), '\n')
 }
 
-// kernelTable returns the state of each kernel.
+// kernelTable returns a table with the state of each kernel.
 func kernelTable(all []laptop.Kernel, columns int) string {
 	if len(all) == 0 {
 		return ""
@@ -136,7 +137,7 @@ func kernelState(k laptop.Kernel) string {
 	return cmp.Or(k.State, "unknown")
 }
 
-// busyKernels names the kernels in which a cell runs.
+// busyKernels returns the names of the kernels in which a cell runs.
 func (a *app) busyKernels(ctx context.Context, arg string) (names []string, err error) {
 	entry, err := a.Lookup(arg)
 	if err != nil {

@@ -83,7 +83,7 @@ func runKeys(ctx context.Context, asJSON bool, stdout io.Writer) error {
 	return nil
 }
 
-// dialAgent reaches the agent that keyway's commands use.
+// dialAgent connects to the agent that keyway's commands use.
 func dialAgent() (*agent.Client, []string, error) {
 	a, err := newApp()
 	if err != nil {
@@ -104,7 +104,7 @@ func dialAgent() (*agent.Client, []string, error) {
 	return c, a.Environ(), nil
 }
 
-// listOtherAgent lists the keys of an agent that is not keyway's.
+// listOtherAgent lists the keys of an agent other than keyway's.
 func listOtherAgent(ctx context.Context, env []string, asJSON bool, stdout io.Writer) error {
 	if asJSON {
 		return keyway.Errorf(keyway.Other, "the agent is not keyway's, or is locked: it does not describe its keys")
@@ -153,8 +153,8 @@ func printKey(w io.Writer, k agent.KeyInfo) {
 	}
 }
 
-// moment returns t with its day of the week, and with its date if that day is not among the
-// next six.
+// moment returns t with its day of the week, and with its date if that day is more than six days
+// away.
 func moment(t, now time.Time) string {
 	if t.Sub(now) > 6*24*time.Hour {
 		return t.Local().Format("Mon 2006-01-02 15:04:05")
@@ -162,7 +162,7 @@ func moment(t, now time.Time) string {
 	return t.Local().Format("Mon 15:04:05")
 }
 
-// forgottenOn returns the events on which the agent forgets the key before its time.
+// forgottenOn returns the events on which the agent forgets the key before its lifetime ends.
 func forgottenOn(k agent.KeyInfo) string {
 	var when []string
 	for _, word := range k.ForgetOn {
@@ -187,8 +187,8 @@ func forgottenOn(k agent.KeyInfo) string {
 	return "forgotten " + strings.Join(when, ", ")
 }
 
-// reach returns where a key may be used: the hosts that it may log in to from here, and for
-// each of these the hosts that can be reached from it.
+// reach returns where a key may be used: the hosts to which it may log in from the laptop, each
+// with the hosts that can be reached from there.
 func reach(steps []agent.Step) []string {
 	if len(steps) == 0 {
 		return []string{"from here anywhere"}

@@ -13,7 +13,7 @@ import (
 	"keyway/internal/keyway"
 )
 
-// limitOptions are the flags of docker run that bound what a workspace may use.
+// limitOptions holds docker run's options that limit a workspace's resources.
 type limitOptions struct {
 	cpus, memory, shm string
 	ulimits           []string
@@ -27,7 +27,7 @@ func (o *limitOptions) declare(cmd *cobra.Command) {
 	f.StringArrayVar(&o.ulimits, "ulimit", nil, "set a limit of each process, as `NAME=SOFT[:HARD]`, such as memlock=-1; may be repeated")
 }
 
-// add overrides the values of s with those of the options.
+// add overrides the values of s by those of the options.
 func (o limitOptions) add(s *keyway.Spec) (err error) {
 	if o.cpus != "" {
 		if s.CPUs, err = strconv.ParseFloat(o.cpus, 64); err != nil || !(s.CPUs >= 0.01 && s.CPUs < 1<<16) {
@@ -67,7 +67,7 @@ func (o limitOptions) parseUlimits() (limits []keyway.Ulimit, err error) {
 	return limits, nil
 }
 
-// parseSize reads a size in bytes, with a unit or without; empty is 0.
+// parseSize parses a size in bytes, with or without a unit. An empty text is 0.
 func parseSize(flag, text, example string) (int64, error) {
 	if text == "" {
 		return 0, nil
@@ -79,8 +79,8 @@ func parseSize(flag, text, example string) (int64, error) {
 	return n, nil
 }
 
-// parseEnv parses a value of -e: NAME=VALUE, or NAME for the value of the variable in the
-// environment of keyway.
+// parseEnv parses the values of -e. Each is NAME=VALUE, or NAME for the value that the variable
+// has in keyway's own environment.
 func parseEnv(given []string) (map[string]string, error) {
 	var env map[string]string
 	for _, text := range given {

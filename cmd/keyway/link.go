@@ -74,7 +74,7 @@ next command that needs one starts another.` + exitCodes(),
 	return cmd
 }
 
-// maxLog is the size in bytes at which a new link begins its log anew.
+// maxLog is the size in bytes from which a new link truncates its log.
 const maxLog = 1 << 20
 
 func runLink(ctx context.Context, ready, log io.Writer) error {
@@ -127,8 +127,8 @@ func runLink(ctx context.Context, ready, log io.Writer) error {
 	})
 }
 
-// programs returns the programs that can be sent to places: the embedded nodes of a release,
-// else this program itself for places of the same system and architecture.
+// programs returns the programs that can be sent to places: in a release, the embedded nodes;
+// otherwise this program, for places of the same system and architecture.
 func programs(self string) (link.Programs, error) {
 	all := link.Programs{}
 	for _, arch := range []string{"amd64", "arm64"} {

@@ -65,7 +65,7 @@ job that serves them has them as "kernels".` + exitCodes(append(placeKinds, keyw
 	return cmd
 }
 
-// runLs asks all places at once, and prints each answer when it arrives: a slow place does
+// runLs asks all places at once and prints each answer as it arrives, so that a slow place does
 // not delay the others.
 func runLs(ctx context.Context, o lsOptions, stdout, stderr io.Writer) error {
 	a, err := newApp()
@@ -81,7 +81,7 @@ func runLs(ctx context.Context, o lsOptions, stdout, stderr io.Writer) error {
 	for _, m := range machines {
 		asked.Go(func() { answers <- a.List(ctx, m) })
 	}
-	go func() { // ends with the last of those who are asked
+	go func() { // ends when all have answered
 		asked.Wait()
 		close(answers)
 	}()
@@ -102,17 +102,17 @@ func runLs(ctx context.Context, o lsOptions, stdout, stderr io.Writer) error {
 	return p.end()
 }
 
-// lsPrinter prints the answers of places: as a table at once, as JSON at the end.
+// lsPrinter prints the answers of places: as a table when they arrive, or as JSON at the end.
 type lsPrinter struct {
 	json           bool
 	ui             *terminalUI
-	locked         bool // it has been said that the agent is
+	locked         bool // the user has been told that the agent is locked
 	table          *printout
 	stdout, stderr io.Writer
 
 	rows     []laptop.Row
 	failures []*keyway.Error
-	err      error // of writing
+	err      error // of a write
 }
 
 func (p *lsPrinter) add(l laptop.Listing) {
@@ -158,5 +158,5 @@ func (p *lsPrinter) end() error {
 	case p.json:
 		return p.failures[0]
 	}
-	return exitStatus(keyway.ExitCode(p.failures[0])) // all has been said
+	return exitStatus(keyway.ExitCode(p.failures[0])) // everything has been printed
 }

@@ -37,8 +37,8 @@ func cells(r laptop.Row) []string {
 	return cells
 }
 
-// maxCell bounds what a list shows of one value, in characters: the longest are
-// reasons in an engine's words.
+// maxCell bounds a value in a list, in characters. The longest values are reasons in an engine's
+// words.
 const maxCell = 400
 
 func sinceText(t time.Time) string {
@@ -48,16 +48,16 @@ func sinceText(t time.Time) string {
 	return age(time.Since(t))
 }
 
-// printout prints workspaces as they come: a column is as wide as the widest of its cells
-// so far. On a terminal it fits the window, for which IMAGE gives way first.
+// printout prints workspaces as they come. A column is as wide as its widest cell so far. On a
+// terminal the table fits the window, and the column IMAGE is shortened first.
 type printout struct {
 	out   io.Writer
 	table table.Table
 	begun bool
 }
 
-// newPrintout returns a printout whose columns fit the workspaces that this laptop knows
-// already on the machines that are asked.
+// newPrintout returns a printout whose columns fit the workspaces that this laptop already knows
+// on the machines that are asked.
 func newPrintout(out io.Writer, machines []laptop.Machine) *printout {
 	const image = 7
 	p := &printout{out: out, table: table.Table{Window: windowOf(out), Yield: []int{image}}}
@@ -71,7 +71,7 @@ func newPrintout(out io.Writer, machines []laptop.Machine) *printout {
 	return p
 }
 
-// windowOf returns the columns of the terminal that w is; 0 if w is no terminal.
+// windowOf returns the width of the terminal w in columns, or 0 if w is not a terminal.
 func windowOf(w io.Writer) int {
 	if cleaned, ok := w.(*plain.Writer); ok {
 		w = cleaned.To
@@ -87,7 +87,7 @@ func windowOf(w io.Writer) int {
 	return columns
 }
 
-// add prints rows, the first of all below the names of the columns.
+// add prints rows. The first call also prints the names of the columns.
 func (p *printout) add(rows []laptop.Row) error {
 	var lines [][]string
 	if len(rows) > 0 && !p.begun {

@@ -1,6 +1,6 @@
-// Command keyway unlocks an SSH key once and reaches workspaces behind any
-// bastion. It is the laptop's program: the command line, the agent and the link.
-// A plain go build of it can also be the node and the guest.
+// Command keyway is the laptop's program: the command line, the agent and the link. The user
+// unlocks an SSH key once, and reaches workspaces behind any bastion. A plain go build of it can
+// also act as the node and the guest.
 package main
 
 import (
@@ -53,9 +53,9 @@ func run() int {
 	return report(os.Stderr, cmd, err)
 }
 
-// forgetArgv takes out of the environment the command that another keyway on this machine
-// sends to a guest: ssh starts its ProxyCommand with it, which may start the link, whose
-// programs and other workspaces must not learn the words of that command.
+// forgetArgv unsets the variable with the command that another keyway on this machine sends to a
+// guest. ssh passes the variable to its ProxyCommand, which may start the link; programs of the
+// link and other workspaces must not learn that command.
 func forgetArgv() {
 	for _, kv := range os.Environ() {
 		if name, _, _ := strings.Cut(kv, "="); strings.HasPrefix(name, keyway.EnvArgv) {
@@ -64,8 +64,8 @@ func forgetArgv() {
 	}
 }
 
-// exitStatus ends the program with the status of a program that it ran for the
-// user, which has already said what there is to say.
+// exitStatus is the exit status of a program that keyway ran for the user. That program has
+// reported its errors itself.
 type exitStatus int
 
 func (s exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
@@ -90,8 +90,9 @@ func complain(w io.Writer, e *keyway.Error) {
 	explain(w, e, "keyway: ", "  ")
 }
 
-// explain prints e behind a label, and its advice on lines that begin with indent. Text of a place is shown as its words: only advice of this laptop
-// has the arrow, and further lines of a message are told from both.
+// explain prints e after a label, and its advice on lines that begin with indent. Text of a place
+// is marked as that place's words: only this laptop's advice has the arrow, and further lines of
+// a message look like neither.
 func explain(w io.Writer, e *keyway.Error, label, indent string) {
 	first, quoted, _ := strings.Cut(plain.Text(e.Message), "\n")
 	if e.Host != "" {

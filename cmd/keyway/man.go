@@ -17,7 +17,7 @@ func newManCommand() *cobra.Command {
 		Use:    "man DIRECTORY",
 		Short:  "Write the manual pages into a directory",
 		Args:   takes(1, 1, "a directory"),
-		Hidden: true, // it is for packagers and make install
+		Hidden: true, // for packagers and make install
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := os.MkdirAll(args[0], 0o755); err != nil {
 				return err
@@ -43,7 +43,7 @@ func writePages(cmd *cobra.Command, dir string) error {
 	return nil
 }
 
-// manPage is a page in the language of man(7).
+// manPage returns a manual page in the language of man(7).
 func manPage(name string, cmd *cobra.Command) string {
 	var b strings.Builder
 	section := func(title, text string) {
@@ -94,8 +94,8 @@ func manOption(f *pflag.Flag) string {
 	return fmt.Sprintf(".TP\n.B %s\n%s\n", roff(long), roff(strings.ReplaceAll(usage, "\n", " ")))
 }
 
-// paragraphs are those of a text. man fills them to the width of the terminal, but not lines
-// that are indented: tables, files and commands, which are shown as they are.
+// paragraphs converts the paragraphs of a text. man fills them to the width of the terminal,
+// except for indented lines, which are shown as they are: tables, files and commands.
 func paragraphs(text string) string {
 	var b strings.Builder
 	asIs := false
@@ -117,7 +117,7 @@ func paragraphs(text string) string {
 	return b.String()
 }
 
-// roff escapes text, so that troff takes nothing in it for a request.
+// roff escapes text so that troff takes none of it for a request.
 func roff(text string) string {
 	text = strings.NewReplacer(`\`, `\e`, "-", `\-`).Replace(text)
 	var ascii strings.Builder

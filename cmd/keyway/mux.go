@@ -125,8 +125,8 @@ func (a *app) showMux(stdout io.Writer) error {
 	return err
 }
 
-// muxWanted reports whether a new workspace shall have the mux: by the option, or by
-// config.yaml where that was not given.
+// muxWanted reports whether a new workspace is to have the mux. The option decides, or
+// config.yaml if the option was not given.
 func muxWanted(cmd *cobra.Command, option bool) (bool, error) {
 	if cmd.Flags().Changed("mux") {
 		return option, nil
@@ -135,7 +135,7 @@ func muxWanted(cmd *cobra.Command, option bool) (bool, error) {
 	return c.Mux, err
 }
 
-// switchMux switches the mux on for a new workspace. If it cannot, the workspace stays.
+// switchMux switches the mux on for a new workspace. If that fails, the workspace stays.
 func (a *app) switchMux(ctx context.Context, name keyway.Name, news io.Writer) {
 	e, err := a.Lookup(string(name))
 	if err == nil {

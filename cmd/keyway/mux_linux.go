@@ -22,8 +22,8 @@ import (
 	"keyway/internal/sshconfig"
 )
 
-// serveMux runs the mux until ctx ends, another build takes over, or nobody has used it for
-// long. name is the first workspace that it holds ready.
+// serveMux runs the mux until ctx ends, another build takes over, or nobody has used it for a
+// while. name is the first workspace that it holds ready.
 func serveMux(ctx context.Context, name keyway.Name, log io.Writer) error {
 	a, err := newApp()
 	if err != nil {
@@ -34,8 +34,8 @@ func serveMux(ctx context.Context, name keyway.Name, log io.Writer) error {
 	if err != nil {
 		return err
 	}
-	// Every packet is an allocation in x/crypto, over a small heap. What this lets grow is
-	// given back when nothing has begun or ended for a while.
+	// x/crypto allocates memory for every packet, and the heap is small. What the heap grows by
+	// is given back when no session has begun or ended for a while.
 	debug.SetGCPercent(400)
 	api.RelayOnOneCPU()
 	identity := link.Identity(a.Program)
@@ -74,23 +74,23 @@ func serveMux(ctx context.Context, name keyway.Name, log io.Writer) error {
 	return nil
 }
 
-// suited are workspaces for which a session on a shared connection is what ssh would have by
-// itself, as long as the files of ssh's configuration stay as they are.
+// suited caches which workspaces are suited: a session on a shared connection behaves there as
+// ssh by itself would. The answer holds until a file of ssh's configuration changes.
 type suited struct {
 	*app
 	mu  sync.Mutex
 	all map[keyway.Name]*suit
 }
 
-// suit is whether one workspace is suited. ssh may take long to say so, for which no other
-// workspace waits.
+// suit is the answer for one workspace. Each has a lock of its own, because ssh may take long to
+// answer, and other workspaces must not wait for that.
 type suit struct {
 	mu      sync.Mutex
-	files   sshconfig.Files         // none: it is not known to be suited
-	finding atomic.Pointer[finding] // the one that goes on; nil: none
+	files   sshconfig.Files         // of the configuration that was found suited; empty: none
+	finding atomic.Pointer[finding] // the run that is under way; nil: none
 }
 
-// finding is one run of what finds out whether a workspace is suited. err is why it is not.
+// finding is one run that finds out whether a workspace is suited. err says why it is not.
 type finding struct{ err error }
 
 func (s *suited) of(name keyway.Name) *suit {
@@ -102,8 +102,8 @@ func (s *suited) of(name keyway.Name) *suit {
 	return s.all[name]
 }
 
-// suits asks ssh only if one of its files has changed. Those that come while ssh is asked have
-// its refusal, too: if ssh takes long each time, none of them waits for more than that.
+// suits asks ssh only if one of its files has changed. Callers that arrive while ssh is asked
+// share that answer if it is a refusal, so none of them waits for more than one run.
 func (s *suited) suits(ctx context.Context, name keyway.Name) (err error) {
 	known := s.of(name)
 	joined := known.finding.Load()
@@ -139,13 +139,14 @@ func (s *suited) suits(ctx context.Context, name keyway.Name) (err error) {
 	return err
 }
 
-// whyNoMux is what keeps the mux from holding a workspace ready, as far as it has tried.
+// whyNoMux returns the reason why the mux does not hold a workspace ready, as far as it has
+// tried.
 func whyNoMux(a *app, sockets string, name keyway.Name) string {
 	return plain.Line(mux.Why(sockets, link.Identity(a.Program), name))
 }
 
-// startMux asks the mux to hold a workspace ready, and starts it if it does not run. Errors
-// are in its log: ssh works without it.
+// startMux asks the mux to hold a workspace ready, and starts the mux if it does not run. It
+// returns no error, since ssh works without the mux; the mux's log has the errors.
 func startMux(a *app, name keyway.Name) {
 	sockets, err := dirs.Mux()
 	if err != nil || mux.Ask(sockets, link.Identity(a.Program), name) {
@@ -171,7 +172,7 @@ func startMux(a *app, name keyway.Name) {
 	}
 }
 
-// guardMux keeps a mux that was stopped from holding up ssh, until ctx ends.
+// guardMux keeps a stopped mux from blocking ssh, until ctx ends.
 func guardMux(ctx context.Context) {
 	if sockets, err := dirs.Mux(); err == nil {
 		mux.Guard(ctx, filepath.Dir(sockets), sockets)

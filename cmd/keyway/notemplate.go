@@ -10,7 +10,7 @@ import (
 	"keyway/internal/sshconfig"
 )
 
-// operand is a name as the first argument of a command, also one that looks like an option.
+// operand returns a name as the first operand of a command, even if it looks like an option.
 func operand(name string) string {
 	if strings.HasPrefix(name, "-") {
 		return "-- " + plain.Shell(name)
@@ -18,8 +18,8 @@ func operand(name string) string {
 	return plain.Shell(name)
 }
 
-// noTemplate returns an error with the likely meaning of a command about templates and a word
-// that names none; otherwise e. An empty command means up.
+// noTemplate returns the error for a command about templates whose word names none. If the word
+// probably means something else, the error says so; otherwise it is e. An empty command means up.
 func noTemplate(ctx context.Context, command, word string, e error) error {
 	a, err := newApp()
 	if err != nil {
@@ -47,24 +47,26 @@ func noTemplate(ctx context.Context, command, word string, e error) error {
 	return meantImage(command, word, forCommand(command, e))
 }
 
-// ofAnImage maps commands that accept an image instead of a template to the form for an image.
+// ofAnImage maps each command that accepts an image in place of a template to its form for
+// images.
 var ofAnImage = map[string]string{"": "keyway up --image %s", "check": "keyway check --image %s", "bake": "keyway bake --image %s --tag NAME"}
 
-// meantImage is err with what to type if the word is an image: one with a path, a tag or a
-// digest.
+// meantImage returns err with the command to type if word looks like an image: it has a path, a
+// tag or a digest.
 func meantImage(command, word string, err error) error {
 	typed, ok := ofAnImage[command]
 	if !ok || !isReference(word) || !strings.ContainsAny(word, "/:@") {
 		return err
 	}
 	with := *keyway.AsError(err)
-	if with.Nearest == "" { // of templates
+	if with.Nearest == "" { // the nearest template
 		with.Next, with.Advice = "see which templates there are: keyway templates", nil
 	}
 	return with.Hint("%s", strings.TrimSpace(plain.Sprintf("if it is an image: "+typed, plain.Shell(word))+"\n"+with.Next))
 }
 
-// forCommand is err with its advice about templates for a command that is not up.
+// forCommand changes err's advice about templates, which is for up, into advice for another
+// command.
 func forCommand(command string, err error) error {
 	e := keyway.AsError(err)
 	if command == "" {

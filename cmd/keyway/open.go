@@ -107,7 +107,7 @@ func completeTargets(cmd *cobra.Command, args []string, toComplete string) ([]co
 	return nil, cobra.ShellCompDirectiveNoFileComp
 }
 
-// run opens what args name: the workspace, the target, and arguments of the target.
+// run opens what args name: the workspace, the target, and the target's own arguments.
 func (o opening) run(cmd *cobra.Command, args []string) (err error) {
 	given := args // before --
 	if dash := cmd.ArgsLenAtDash(); dash >= 0 {
@@ -138,13 +138,13 @@ func (o opening) run(cmd *cobra.Command, args []string) (err error) {
 	}
 	err = o.app.Forward(ctx, o.entry, link.ForwardRequest{Port: s.Port, Socket: s.Socket, Local: o.local}, (&shown{opening: o, server: s, target: target, forgets: forgets}).state)
 	if ctx.Err() != nil {
-		return nil // Ctrl-C, which is how it ends
+		return nil // the user ended it by Ctrl-C
 	}
 	return err
 }
 
-// server finds the server of a target, or starts it. After Ctrl-C the error names the
-// session that goes on.
+// server finds the server of a target, or starts it. After Ctrl-C, the error names the session
+// that still starts.
 func (o opening) server(ctx context.Context, target string, args []string) (s open.Server, forgets string, err error) {
 	w := insideOf{o.app.Laptop, o.entry, new(keyway.Name)}
 	if s, forgets, err = o.serverIn(ctx, w, target, args); err != nil && wasInterrupted(ctx) {
@@ -153,8 +153,8 @@ func (o opening) server(ctx context.Context, target string, args []string) (s op
 	return s, forgets, err
 }
 
-// leftStarting is the error of a server that nobody waits for any more; session is what
-// was started, if anything was for certain.
+// leftStarting returns the error for a server whose start nobody awaits any more. session is the
+// session that was started, or empty if none was for certain.
 func leftStarting(workspace keyway.Name, target string, session keyway.Name) error {
 	if session == "" {
 		return keyway.Errorf(keyway.Interrupted, "interrupted before %s was there", plain.Line(target)).
@@ -164,7 +164,7 @@ func leftStarting(workspace keyway.Name, target string, session keyway.Name) err
 		Hint("open it: keyway open %[1]s %[2]s\nend it: keyway kill %[1]s/%[3]s", workspace, plain.Shell(target), session)
 }
 
-// serverIn is server, with what is asked of the workspace.
+// serverIn is server for a workspace that w asks.
 func (o opening) serverIn(ctx context.Context, w insideOf, target string, args []string) (s open.Server, forgets string, err error) {
 	if target == "jupyter" {
 		if s, err = o.jupyter(ctx, w, args); err == nil || !errors.Is(err, errUnkept) {
@@ -204,7 +204,7 @@ func (o opening) serverIn(ctx context.Context, w insideOf, target string, args [
 	return open.Server{Port: port}, "", nil
 }
 
-// warn reports that nothing answers at a port yet.
+// warn tells the user if no program listens on the port yet.
 func (o opening) warn(port int, ports []keyway.Port) {
 	elsewhere := ""
 	for _, p := range ports {
@@ -241,8 +241,8 @@ func editor(name string) (open.Editor, bool) {
 	return open.Editor{}, false
 }
 
-// edit has an editor open a folder: its own program where there is one, else by the
-// URL that it has registered.
+// edit has an editor open a folder: the editor's own program, if it is installed, and otherwise
+// the URL that it has registered.
 func (o opening) edit(ctx context.Context, e open.Editor, given []string) error {
 	if o.local != 0 {
 		return keyway.Errorf(keyway.Usage, "%s needs no port", e.Name)
@@ -268,7 +268,7 @@ func (o opening) edit(ctx context.Context, e open.Editor, given []string) error 
 
 func (o opening) quiet() bool { return o.noBrowser || o.json }
 
-// show opens the browser. A failure is no error: the URL has been printed.
+// show opens the browser. It returns no error if that fails, since the URL has been printed.
 func (o opening) show(url string) error {
 	if err := o.browse(url); err != nil {
 		fmt.Fprintf(o.news, "[no browser was started (%s); open the URL yourself]\n", plain.Line(err.Error()))
@@ -284,7 +284,7 @@ type opened struct {
 	Session keyway.Name `json:"session,omitempty"`
 }
 
-// print prints the URL for people or programs.
+// print prints the URL, for people or as JSON.
 func (o opening) print(url string, local, port int, session keyway.Name) error {
 	if o.json {
 		return printJSON(o.out, opened{url, local, port, session})
@@ -293,17 +293,17 @@ func (o opening) print(url string, local, port int, session keyway.Name) error {
 	return err
 }
 
-// shown reports the state of a forward while it lasts.
+// shown reports the state of a forward while it exists.
 type shown struct {
 	opening
 	server  open.Server
 	target  string
 	forgets string
-	local   int // that was told; 0: none
+	local   int // the port that was printed; 0: none
 	why     string
 }
 
-// state reports what has changed.
+// state reports a change of the forward's state.
 func (s *shown) state(now link.ForwardState) {
 	s.app.ui.end()
 	switch {
@@ -348,10 +348,10 @@ func (s *shown) begun() {
 type insideOf struct {
 	*laptop.Laptop
 	entry   sshconfig.Entry
-	started *keyway.Name // the last session that was started
+	started *keyway.Name // the session started last
 }
 
-// maxAnswered bounds what is read of a program in a workspace, in bytes.
+// maxAnswered bounds the output that is read from a program in a workspace, in bytes.
 const maxAnswered = 1 << 20
 
 // Ports implements open.Inside.

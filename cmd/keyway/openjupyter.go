@@ -16,7 +16,7 @@ import (
 	"keyway/internal/open"
 )
 
-// jupyterFlags are the flags of keyway open that are for Jupyter.
+// jupyterFlags holds the options of keyway open that are for Jupyter.
 type jupyterFlags struct{ lab, notebook, vscode bool }
 
 func (j *jupyterFlags) add(f *pflag.FlagSet) {
@@ -27,15 +27,15 @@ func (j *jupyterFlags) add(f *pflag.FlagSet) {
 
 const vscodeAdvice = "[in a window of VS Code on this laptop: Select Kernel, Existing Jupyter Server, and paste this URL; it stays the same]\n"
 
-// limitsAdvice is of a Jupyter server that somebody else has started.
+// limitsAdvice is the notice about a Jupyter server that keyway did not start.
 const limitsAdvice = "[this Jupyter server was not started by keyway and keeps its limits: it drops output that exceeds them. " +
 	"To lift them, start it with --ServerApp.iopub_msg_rate_limit=0 --ServerApp.iopub_data_rate_limit=0]\n"
 
-// errUnkept reports that Jupyter is opened without keyway-jupyter, so that output which no
-// page shows is not kept.
+// errUnkept reports that Jupyter was opened without keyway-jupyter, so that output is lost while
+// no page shows it.
 var errUnkept = errors.New("output that no page shows is lost")
 
-// jupyter has keyway-jupyter run in the workspace, and returns where it listens.
+// jupyter starts keyway-jupyter in the workspace, unless it runs, and returns its address.
 func (o opening) jupyter(ctx context.Context, w insideOf, args []string) (open.Server, error) {
 	if o.lab && o.notebook {
 		return open.Server{}, keyway.Errorf(keyway.Usage, "--lab and --notebook exclude each other")
@@ -60,7 +60,7 @@ func (o opening) jupyter(ctx context.Context, w insideOf, args []string) (open.S
 	return open.Server{Socket: at.Socket, Path: path, Token: at.Token, Session: session}, nil
 }
 
-// keeper finds the program running, or starts it.
+// keeper finds a running keyway-jupyter, or starts one.
 func (o opening) keeper(ctx context.Context, w insideOf, program string, args []string) (session keyway.Name, at laptop.JupyterAt, err error) {
 	session = jupyterSession
 	if at, err = o.app.WhereJupyter(ctx, o.entry, program, 0); err == nil {
@@ -70,7 +70,7 @@ func (o opening) keeper(ctx context.Context, w insideOf, program string, args []
 	if err != nil {
 		return session, at, err
 	}
-	if runs { // a Jupyter that was started as it is, which the program will find
+	if runs { // a Jupyter server without keyway-jupyter, which then finds that server
 		session = keeperSession
 	}
 	o.app.ui.Progress(keyway.Progress{Message: "starting Jupyter in " + string(o.entry.Name)})
@@ -109,13 +109,12 @@ func (o opening) keeper(ctx context.Context, w insideOf, program string, args []
 const (
 	jupyterSession keyway.Name = "jupyter"
 	keeperSession  keyway.Name = "jupyter-keep"
-	// jupyterPatience is the time, in seconds, that the workspace waits between two checks
-	// whether the session still runs.
+	// jupyterPatience is the time between two checks whether the session still runs, in seconds.
 	jupyterPatience = 3
 )
 
-// jupyterPrograms returns the keyway-jupyter programs that this keyway carries, else the one
-// beside it.
+// jupyterPrograms returns the keyway-jupyter programs that this keyway carries, or the one in its
+// own directory.
 func jupyterPrograms() map[string]laptop.PackedProgram {
 	all := map[string]laptop.PackedProgram{}
 	for _, arch := range []string{"amd64", "arm64"} {
@@ -133,7 +132,7 @@ func jupyterPrograms() map[string]laptop.PackedProgram {
 	return all
 }
 
-// elfArch is the GOARCH of a Linux program, or empty.
+// elfArch returns the GOARCH of a Linux program, or "".
 func elfArch(program []byte) string {
 	if !bytes.HasPrefix(program, []byte("\x7fELF\x02\x01")) || len(program) < 20 {
 		return ""
@@ -141,7 +140,7 @@ func elfArch(program []byte) string {
 	return map[string]string{"\x3e\x00": "amd64", "\xb7\x00": "arm64"}[string(program[18:20])]
 }
 
-// where returns the address in a workspace on which a server listens.
+// where returns the address inside the workspace on which a server listens.
 func where(s open.Server) string {
 	if s.Socket != "" {
 		return "a socket"

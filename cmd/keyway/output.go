@@ -11,9 +11,9 @@ import (
 	"keyway/internal/plain"
 )
 
-// printedAll returns the result of a command that ended with err and whose output could not
-// be written because of lost. A command whose output is missing has failed, even if it ignored
-// the errors of fmt.Fprintln.
+// printedAll returns the result of a command that ended with err. lost is the first failed write
+// of its output, if any. A command whose output is incomplete has failed, even if it ignored the
+// errors of fmt.Fprintln.
 func printedAll(err, lost error) error {
 	if lost == nil || err != nil && !errors.Is(err, lost) {
 		return err
@@ -21,7 +21,7 @@ func printedAll(err, lost error) error {
 	return notWritten(lost)
 }
 
-// notWritten is the error of a command whose output could not be written.
+// notWritten returns the error of a command whose output could not be written.
 func notWritten(err error) *keyway.Error {
 	kind := keyway.Other
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
@@ -30,8 +30,8 @@ func notWritten(err error) *keyway.Error {
 	return keyway.Errorf(kind, "the output cannot be written: %w", err)
 }
 
-// storing writes to a file and keeps the first error. An ssh that writes to the file itself
-// does not report an error.
+// storing writes to a file and keeps the first error. Only a writer inside this process can do
+// so: an ssh that writes to the file does not report the error.
 type storing struct {
 	to   io.Writer
 	info os.FileInfo
@@ -47,13 +47,12 @@ func (s *storing) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// outputs are the storings of a command. The zero value has none.
+// outputs holds a command's writers of type storing. The zero value is ready to use.
 type outputs []*storing
 
-// of returns what is to be written to in place of f: a storing if f is a file or device in
-// which output is stored, one for both streams if they lead to the same, so that their
-// order is kept. A program that writes to a pipe or a terminal is given it as it is,
-// because a write to those may take forever.
+// of returns the writer to use in place of f: a storing, if f is a file or a device that stores
+// output. Two streams that lead to the same file share one, so that their order is kept. Pipes
+// and terminals are returned as they are, because a write to them may block forever.
 func (o *outputs) of(f *os.File) io.Writer {
 	info, err := f.Stat()
 	if err != nil || info.Mode()&(os.ModeNamedPipe|os.ModeSocket) != 0 || isTerminal(f) {
@@ -69,7 +68,7 @@ func (o *outputs) of(f *os.File) io.Writer {
 	return s
 }
 
-// lost returns the first error of a write, of any of them.
+// lost returns the first error of any write.
 func (o outputs) lost() error {
 	for _, s := range o {
 		if s.err != nil {
@@ -79,8 +78,8 @@ func (o outputs) lost() error {
 	return nil
 }
 
-// printJSON prints what a command with --json prints, in a line. docs/JSON.md has the form of
-// each. A list without elements is [], never null.
+// printJSON prints a command's --json output on one line. docs/JSON.md describes the form of
+// each. An empty list is printed as [], never as null.
 func printJSON(w io.Writer, v any) error {
 	own := reflect.New(reflect.TypeOf(v)).Elem()
 	own.Set(reflect.ValueOf(v))
@@ -88,7 +87,7 @@ func printJSON(w io.Writer, v any) error {
 	return plain.JSON(w, own.Interface())
 }
 
-// fillLists makes empty lists of those in v that are not there.
+// fillLists replaces the nil lists in v by empty ones.
 func fillLists(v reflect.Value) {
 	switch v.Kind() {
 	case reflect.Pointer:

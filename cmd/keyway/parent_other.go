@@ -2,6 +2,6 @@
 
 package main
 
-// parentName returns nothing: this system does not tell. Every client gets its bytes from
-// this process.
+// parentName returns "", because this system does not tell. So this process copies the bytes for
+// every client.
 func parentName() string { return "" }

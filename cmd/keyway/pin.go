@@ -22,7 +22,7 @@ import (
 )
 
 type pinOptions struct {
-	names []string // none or one template
+	names []string // at most one template
 	on    []string
 	from  string
 	json  bool
@@ -63,13 +63,13 @@ differences. Commit keyway.lock to your repository.` +
 	return cmd
 }
 
-// pinnable is a template, and where its lock is.
+// pinnable is a template with the path of its lock.
 type pinnable struct {
 	asked
-	lock string // the file
+	lock string // a path
 }
 
-// findPinnable is the template that a command about locks is given, or the nearest.
+// findPinnable returns the template that was given to a command about locks, or the nearest one.
 func findPinnable(ctx context.Context, command string, names []string) (pinnable, error) {
 	from, err := templateOptions{names: names, command: command}.resolve(ctx, upOptions{place: string(keyway.Local)})
 	if err != nil {
@@ -82,8 +82,8 @@ func findPinnable(ctx context.Context, command string, names []string) (pinnable
 	return pinnable{from, lockFile(from)}, nil
 }
 
-// lockFile is the lock of a template: beside its file, or in the working directory if
-// it is built in.
+// lockFile returns the path of a template's lock: beside the template's file, or in the working
+// directory for a built-in template.
 func lockFile(a asked) string {
 	if dir := a.from.Dir(); dir != "" {
 		return filepath.Join(dir, pin.FileName)
@@ -95,23 +95,23 @@ func lockFile(a asked) string {
 	return filepath.Join(dir, pin.FileName)
 }
 
-// workspaceOf is a workspace of a template that runs at a place.
+// workspaceOf is a workspace that was made from a template, with its place.
 type workspaceOf struct {
 	place keyway.Place
 	keyway.Environment
 }
 
-// where returns the name of the workspace with its place.
+// where returns PLACE/NAME.
 func (w workspaceOf) where() string { return string(w.place) + "/" + string(w.Name) }
 
-// surveyed is what was found of a template's workspaces.
+// surveyed holds what survey found of a template's workspaces.
 type surveyed struct {
 	found           []workspaceOf
-	failed, stopped []*keyway.Error // of those that cannot be asked, and that were not looked into
+	failed, stopped []*keyway.Error // of places that cannot be asked; of workspaces that do not run
 }
 
-// survey looks into all workspaces of a template, at the machines that are named or
-// where this laptop knows one.
+// survey examines all workspaces of a template: on the machines that on names, or on those where
+// this laptop knows one.
 func (a *app) survey(ctx context.Context, template string, on []string) (surveyed, error) {
 	var s surveyed
 	machines, err := a.Machines(ctx, on, false)
@@ -149,14 +149,14 @@ func (a *app) survey(ctx context.Context, template string, on []string) (surveye
 	return s, ctx.Err()
 }
 
-// sortErrors sorts errors by their places, whichever answered first.
+// sortErrors sorts errors by their places, since places answer in any order.
 func sortErrors(all []*keyway.Error) {
 	slices.SortFunc(all, func(x, y *keyway.Error) int {
 		return cmp.Or(cmp.Compare(x.At, y.At), cmp.Compare(x.Host, y.Host), cmp.Compare(x.Message, y.Message), cmp.Compare(x.Kind, y.Kind))
 	})
 }
 
-// notLookedInto is the error of a workspace whose environment is not known.
+// notLookedInto returns the error for a workspace whose environment is not known.
 func notLookedInto(where string, state keyway.State) *keyway.Error {
 	switch state {
 	case keyway.Stopped:
@@ -215,7 +215,7 @@ func summary(p pin.Pin) []string {
 	return append(words, p.Image.Digests[0])
 }
 
-// pin makes a pin of a running workspace, or else of the answer of the registry, and reports
+// pin makes a pin from a running workspace, or otherwise from the registry's answer, and reports
 // which.
 func (a *app) pin(ctx context.Context, t pinnable, o pinOptions, news io.Writer) (pin.Pin, string, error) {
 	on, from := o.on, keyway.Name(o.from)
@@ -249,7 +249,7 @@ func (a *app) pin(ctx context.Context, t pinnable, o pinOptions, news io.Writer)
 		}
 		return pin.Pin{}, "", keyway.Errorf(keyway.Usage, "several workspaces run from the template %s: %s", t.from.Name, strings.Join(names, ", ")).
 			Hint("name one, for example: keyway pin %s --from %s", plain.Shell(t.from.Name), plain.Shell(names[0]))
-	case len(failed) > 0: // it may be in there
+	case len(failed) > 0: // the workspace may be among them
 		return pin.Pin{}, "", failed[0]
 	case o.from != "":
 		return pin.Pin{}, "", keyway.Errorf(keyway.NotFound, "%s does not run from the template %s", o.from, t.from.Name).Hint("see what runs: keyway ls")
@@ -257,8 +257,8 @@ func (a *app) pin(ctx context.Context, t pinnable, o pinOptions, news io.Writer)
 	return a.pinImage(ctx, t, cmp.Or(append(o.on, string(keyway.Local))...))
 }
 
-// pinWorkspace pins the environment of a running workspace. A property that the template
-// does not have would be missing in the next workspace made from it.
+// pinWorkspace pins the environment of a running workspace. It refuses properties that the
+// template does not have, because the next workspace of the template would lack them.
 func (a *app) pinWorkspace(ctx context.Context, t pinnable, w workspaceOf, news io.Writer) (pin.Pin, string, error) {
 	p := pin.FromWorkspace(t.from.Name, t.Spec.Image, w.Environment)
 	if other := p.CompareTemplate(w.where(), t.Spec); len(other) > 0 {
@@ -271,7 +271,7 @@ func (a *app) pinWorkspace(ctx context.Context, t pinnable, w workspaceOf, news 
 		}
 		plain.Fprintf(news, "the registry was not asked for the image's digest: %v\n", err)
 	} else if here := facts.Identity(); here.Same(p.Image) {
-		// That of the reference comes first: by it, all places pull.
+		// The digest of the reference comes first: every place pulls by that.
 		p.Image.Digests = keyway.Distinct(append(here.Digests, p.Image.Digests...)...)
 	} else {
 		plain.Fprintf(news, "%s names another image by now than that of %s\n", p.Image.Reference, w.where())
@@ -279,7 +279,7 @@ func (a *app) pinWorkspace(ctx context.Context, t pinnable, w workspaceOf, news 
 	return p, w.where(), nil
 }
 
-// pinImage pins what a registry says of the image, for the place's architecture.
+// pinImage pins what a registry answers about the image, for the place's architecture.
 func (a *app) pinImage(ctx context.Context, t pinnable, on string) (pin.Pin, string, error) {
 	place, err := keyway.ParsePlace(on)
 	if err != nil {
@@ -308,7 +308,7 @@ func (a *app) pinImage(ctx context.Context, t pinnable, on string) (pin.Pin, str
 	return pin.FromImage(t.from.Name, facts.Arch, t.Spec, image), from, nil
 }
 
-// fieldNames returns the fields of differences, with the names of the parts that differ.
+// fieldNames returns the fields of differences, with the parts that differ.
 func fieldNames(all []pin.Difference) []string {
 	var names []string
 	for _, d := range all {

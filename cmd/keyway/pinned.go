@@ -13,14 +13,14 @@ import (
 	"keyway/internal/plain"
 )
 
-// pinnedUp is the pin that a workspace is to be made by; nil: none was asked for.
+// pinnedUp is the pin by which a workspace is made. It is nil if none was requested.
 type pinnedUp struct {
 	pin.Pin
-	lock string // the file
+	lock string // a path
 }
 
-// pinned finds the pin for the place's architecture and makes s ask for the image that
-// it names. A template or a command line that says otherwise is refused.
+// pinned finds the pin for the place's architecture, and changes s to request the image that it
+// names. It refuses a template or a command line that contradicts the pin.
 func (o upOptions) pinned(ctx context.Context, a *app, there api.Node, place keyway.Place, from asked, s keyway.Spec) (*pinnedUp, keyway.Spec, error) {
 	if from.from.Name == "" {
 		return nil, s, keyway.Errorf(keyway.Usage, "--pinned is for templates, and none was named").Advise(keyway.SeeTemplates)
@@ -60,8 +60,8 @@ func (o upOptions) pinned(ctx context.Context, a *app, there api.Node, place key
 	return &pinnedUp{p, t.lock}, s, err
 }
 
-// asPinned returns advice about options that differ from a pin's. A lock comes with a
-// repository, so the user himself must type options that only the user may choose.
+// asPinned returns advice about options that differ from a pin's. A lock may come with a
+// repository, so options that only the user may choose must be typed.
 func asPinned(other []pin.Difference) string {
 	var add []string
 	for _, d := range other {
@@ -75,8 +75,8 @@ func asPinned(other []pin.Difference) string {
 	return "choose what was chosen for the pin, if you agree with it: " + strings.Join(add, " ")
 }
 
-// pinnedImage is the reference by which the place gets the pinned image: by its digest,
-// unless it is there under its own name already.
+// pinnedImage returns the reference by which the place gets the pinned image: the digest, unless
+// the place already has the image under its own name.
 func pinnedImage(p pin.Pin, place keyway.Place, image string, present keyway.ImageFacts) (string, error) {
 	switch {
 	case p.Image.ID == "" && len(p.Image.Digests) == 0, present.Present && present.Identity().Same(p.Image):

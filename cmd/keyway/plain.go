@@ -16,10 +16,11 @@ import (
 // itself: the node, which the link runs as "keyway node", and the guest, by its
 // name. A release carries both and contains neither.
 
-// plainNode is the program that the link runs as the local node: this one.
+// plainNode returns the program that the link runs as the local node: this one.
 func plainNode(self string) string { return self }
 
-// asAnother runs this program as the node or the guest, if it was started as one.
+// asAnother acts as the node or the guest, if this program was started as one. In that case ok is
+// true.
 func asAnother(ctx context.Context, args []string) (code int, ok bool) {
 	self, err := os.Executable()
 	switch {

@@ -76,7 +76,7 @@ func newPolicyCheckCommand() *cobra.Command {
 			}
 			if len(args) > 0 {
 				path = args[0]
-				if _, err := os.Stat(path); err != nil { // nobody names one that may be missing
+				if _, err := os.Stat(path); err != nil { // a default file may be missing
 					return keyway.Errorf(keyway.BadConfig, "there is no policy to check: %w", err).Hint("name the file, or check the one that is used: keyway policy check")
 				}
 			}
@@ -164,7 +164,7 @@ func runPolicyExplain(x explained, now time.Time, out io.Writer) error {
 	return nil
 }
 
-// explainRequest writes what the rules decide about f.
+// explainRequest prints what the rules decide about f.
 func explainRequest(rules *policy.Policy, f policy.Facts, out io.Writer) {
 	d, passed := rules.Explain(f, nil)
 	answer := "no"
@@ -182,8 +182,8 @@ func explainRequest(rules *policy.Policy, f policy.Facts, out io.Writer) {
 	}
 }
 
-// momentOf returns the time that text says: empty for now, 02:00 for today, or "sat 02:00" for
-// the first such day from today on.
+// momentOf parses a time: empty for now, 02:00 for today, or "sat 02:00" for the first such day
+// from today on.
 func momentOf(text string, now time.Time) (time.Time, error) {
 	if text == "" {
 		return now, nil
@@ -204,8 +204,8 @@ func momentOf(text string, now time.Time) (time.Time, error) {
 	return time.Time{}, keyway.Errorf(keyway.Usage, "%q is not a time", text).Hint("write it as 02:00, or with a day as \"sat 02:00\"")
 }
 
-// facts returns the facts that the agent would have, but for the time, and the names of hosts
-// whose keys it would not know.
+// facts returns the facts that the agent would have about the request, except for the time, and
+// the names of hosts whose keys the agent would not know.
 func (x explained) facts(rules *policy.Policy) (f policy.Facts, unseen []string) {
 	names := hostnames.Read(func() *policy.Policy { return rules })
 	host := func(name string) policy.Host {

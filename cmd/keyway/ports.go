@@ -60,7 +60,8 @@ type portRow struct {
 	Offered bool `json:"offered,omitempty"` // by the template
 }
 
-// portRows are the ports that listen, and those that are offered and do not.
+// portRows returns the ports on which programs listen, then those that the template offers and
+// on which nothing listens.
 func portRows(ports []keyway.Port, offered []int) []portRow {
 	rows := []portRow{}
 	listens := map[int]bool{}

@@ -10,8 +10,8 @@ import (
 	"keyway/internal/keyway"
 )
 
-// privilegeOptions are the flags of docker run that give a container back what
-// keyway takes from it by default.
+// privilegeOptions holds docker run's options that give a container back what keyway takes from
+// it by default.
 type privilegeOptions struct {
 	capAdd, security []string
 	pids             int64
@@ -29,7 +29,7 @@ func (o *privilegeOptions) declare(cmd *cobra.Command) {
 	cmd.RegisterFlagCompletionFunc("network", cobra.FixedCompletions([]string{keyway.NetworkHost, keyway.NetworkNone}, cobra.ShellCompDirectiveNoFileComp))
 }
 
-// add sets what the options ask for in s.
+// add sets in s what the options request.
 func (o privilegeOptions) add(s *keyway.Spec) error {
 	for _, c := range o.capAdd {
 		capability, err := keyway.ParseCapability(c)
@@ -49,8 +49,8 @@ func (o privilegeOptions) add(s *keyway.Spec) error {
 	return nil
 }
 
-// parseSecurityOption reads docker's own spellings of the one option there is, and
-// reports whether new privileges are to be denied.
+// parseSecurityOption parses docker's spellings of the one supported option, and reports whether
+// new privileges are to be denied.
 func parseSecurityOption(option string) (bool, error) {
 	name, value, given := strings.Cut(strings.Replace(option, ":", "=", 1), "=")
 	none, err := strconv.ParseBool(value)

@@ -31,7 +31,7 @@ Include, such as Paramiko, need the entries themselves: keyway init --print.` + 
 		},
 	}
 	cmd.Flags().Bool("fdpass", false, "")
-	_ = cmd.Flags().MarkHidden("fdpass") // entries of earlier versions say it; the client's socket tells
+	_ = cmd.Flags().MarkHidden("fdpass") // entries of earlier versions contain it; the client's socket now tells
 	return cmd
 }
 
@@ -40,7 +40,7 @@ func runProxy(ctx context.Context, arg string) error {
 	if err != nil {
 		return err
 	}
-	a.ui.quiet = true // what ssh's user sees is ssh's; only questions and errors are ours
+	a.ui.quiet = true // only questions and errors are shown: everything else that ssh's user sees is ssh's
 	entry, err := a.Lookup(arg)
 	if err != nil {
 		return err
@@ -50,15 +50,15 @@ func runProxy(ctx context.Context, arg string) error {
 		return err
 	}
 	a.SendKeys(ctx, node, entry)
-	if entry.Proved.IsZero() { // an earlier keyway took its key on trust
+	if entry.Proved.IsZero() { // an earlier keyway trusted the key at its first use
 		if err := l.Prove(ctx, entry.Place, entry.Name, entry.HostKey); err == nil {
-			_ = a.Hosts.Proved(entry) // or the next time
+			_ = a.Hosts.Proved(entry) // if it fails, the next connection tries again
 		}
 	}
 	a.holdReady(entry)
 	if isOpenSSH() && givesPipes(os.Stdin, os.Stdout) {
 		err := l.Proxy(ctx, entry.Place, entry.Name, entry.HostKey, os.Stderr, os.Stdin, os.Stdout)
-		if !keyway.Is(err, keyway.VersionMismatch) { // of a link that an earlier keyway has started, and that carries on
+		if !keyway.Is(err, keyway.VersionMismatch) { // the link is an earlier keyway's, and still carries connections
 			return err
 		}
 	}
@@ -70,7 +70,8 @@ func runProxy(ctx context.Context, arg string) error {
 	if wantsDescriptor(os.Stdin, os.Stdout) {
 		return passDescriptor(os.Stdout, conn)
 	}
-	// libssh and Paramiko end their proxy command by SIGTERM, and libssh waits for its end.
+	// libssh and Paramiko end their proxy command by SIGTERM, and libssh waits until it has
+	// ended.
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
 	err = pipe.Stdio(conn, os.Stdin, os.Stdout)

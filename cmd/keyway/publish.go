@@ -71,7 +71,7 @@ Without --to, the file of one template goes to standard output.` +
 	return cmd
 }
 
-// completePublishable completes templates, any number of them.
+// completePublishable completes any number of templates.
 func completePublishable(cmd *cobra.Command, args []string, word string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	return completeTemplates(cmd, nil, word)
 }
@@ -124,7 +124,7 @@ func (o publishOptions) publish(ctx context.Context, name string, news io.Writer
 	return t, err
 }
 
-// resolveImage returns the image by the digest that its registry has for it now.
+// resolveImage returns the image with the digest that its registry has for it now.
 func (o publishOptions) resolveImage(ctx context.Context, image string) (string, error) {
 	if o.byName || strings.Contains(image, "@sha256:") {
 		return image, nil

@@ -30,7 +30,7 @@ or an environment there. Nothing has to be installed at the place or in the imag
 		Version:       keyway.Version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		// cobra sets this only where it prints suggestions itself.
+		// cobra sets this only when it prints suggestions itself.
 		SuggestionsMinimumDistance: 2,
 		Args:                       cobra.ArbitraryArgs,
 		RunE:                       runRoot,
@@ -68,7 +68,8 @@ func add(root *cobra.Command, group string, commands ...*cobra.Command) {
 	}
 }
 
-// takes checks the arguments of a command, and says in an error what they are.
+// takes returns a check of the number of a command's operands. Its error says what the operands
+// are.
 func takes(min, max int, what string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) >= min && (max < 0 || len(args) <= max) {
@@ -86,7 +87,7 @@ func takes(min, max int, what string) cobra.PositionalArgs {
 	}
 }
 
-// exclusive refuses a command line on which more than one of the options is used.
+// exclusive makes a command refuse a command line with more than one of the options.
 func exclusive(cmd *cobra.Command, options ...string) {
 	before := cmd.PreRunE
 	cmd.PreRunE = func(cmd *cobra.Command, args []string) error {
@@ -131,7 +132,7 @@ func exitCodes(kinds ...keyway.Kind) string {
 
 func code(k keyway.Kind) int { return keyway.ExitCode(keyway.Errorf(k, "")) }
 
-// placeKinds are the ways in which a place can fail any command that needs it.
+// placeKinds lists the errors that any command can get from a place that it needs.
 var placeKinds = []keyway.Kind{
 	keyway.UnknownPlace, keyway.Unreachable, keyway.HostKeyChanged, keyway.HostKeyUnknown, keyway.Denied,
 	keyway.VersionMismatch, keyway.NeedsAnswer,

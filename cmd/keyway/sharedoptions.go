@@ -8,8 +8,7 @@ import (
 	"keyway/internal/session/option"
 )
 
-// sharedOptions declares options of the workspace's keyway for the command of the same
-// name here.
+// sharedOptions declares on f the options of the command with the same name in the workspace.
 func sharedOptions(f *pflag.FlagSet, table option.Table) {
 	for _, o := range table.Options {
 		value, usage := table.Described(o.Name)
@@ -25,14 +24,14 @@ func sharedOptions(f *pflag.FlagSet, table option.Table) {
 	}
 }
 
-// isOn reports whether a switch of sharedOptions was given.
+// isOn reports whether a switch that sharedOptions declared was given.
 func isOn(f *pflag.FlagSet, name string) bool {
 	on, err := f.GetBool(name)
 	return err == nil && on
 }
 
-// givenOptions are the options that were given, as the workspace's keyway takes them,
-// always in the order of the table.
+// givenOptions returns the options that were given, as the workspace's keyway takes them, in the
+// order of the table.
 func givenOptions(f *pflag.FlagSet, table option.Table) (words []string) {
 	for _, o := range table.Options {
 		flag := f.Lookup(o.Name)

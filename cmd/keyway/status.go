@@ -84,11 +84,11 @@ func runStatus(ctx context.Context, named []string, asJSON bool, stdout io.Write
 	}
 	switch {
 	case len(named) == 0 || err != nil || failed == nil:
-		return err // told, not failed
+		return err // reported, and not a failure
 	case asJSON:
 		return failed
 	}
-	return exitStatus(keyway.ExitCode(failed)) // which has been told
+	return exitStatus(keyway.ExitCode(failed)) // which has been printed
 }
 
 // statusReport is what keyway status --json prints.
@@ -139,7 +139,7 @@ func printStatus(w io.Writer, s link.Status, reports []laptop.Report) {
 	}
 }
 
-// streamText returns the line of status for one ssh connection.
+// streamText returns status's line for one ssh connection.
 func streamText(st link.StreamStatus, now time.Time) string {
 	text := plain.Sprintf("%s for %s, %s up, %s down", st.Workspace, age(now.Sub(st.Since)), size(st.Up), size(st.Down))
 	if st.State == "" {

@@ -89,8 +89,9 @@ func (a *app) stop(ctx context.Context, arg string, grace time.Duration, yes boo
 	return stopPatiently(ctx, node, name, grace, out)
 }
 
-// runningJobs returns the names of the notebooks in which a cell runs, and of the jobs that run
-// in a workspace, if the user can be asked about them. After an error there may be more.
+// runningJobs returns the names of the jobs that run in a workspace, and of the notebooks in
+// which a cell runs, if the user can be asked about them. After an error, the list may be
+// incomplete.
 func (a *app) runningJobs(ctx context.Context, w keyway.Workspace, arg string) ([]string, error) {
 	if !interactive() || w.State != keyway.Running || w.Sessions == 0 {
 		return nil, nil
@@ -108,7 +109,7 @@ func (a *app) runningJobs(ctx context.Context, w keyway.Workspace, arg string) (
 	return running, err
 }
 
-// listed returns a workspace as its place lists it; zero if the place does not.
+// listed returns a workspace as its place lists it, or the zero value if the place does not.
 func listed(ctx context.Context, node *api.Client, name keyway.Name) (keyway.Workspace, error) {
 	list, err := node.List(ctx)
 	i := slices.IndexFunc(list.Workspaces, func(w keyway.Workspace) bool { return w.Name == name })
@@ -118,19 +119,19 @@ func listed(ctx context.Context, node *api.Client, name keyway.Name) (keyway.Wor
 	return list.Workspaces[i], nil
 }
 
-// sameStill refuses a workspace that is not the one that this laptop knows by arg. Somebody
-// else has made it since, and its files and jobs are theirs. w is listed anew after a
-// question, which may have waited for hours.
+// sameStill refuses a workspace that is not the one which this laptop knows as arg: somebody has
+// made it anew, and its files and jobs are theirs. w must have been listed after any question to
+// the user, whose answer may have taken hours.
 func (a *app) sameStill(arg string, w keyway.Workspace) error {
 	e, err := a.Lookup(arg)
 	if err != nil {
-		return nil // the user has named its place
+		return nil // the user has named the place
 	}
 	return e.SameWorkspace(w)
 }
 
-// confirmEnd asks whether to end the jobs, if there are any or unseen is why there may be more,
-// and reports whether it has asked.
+// confirmEnd asks whether to end the jobs, and reports whether it has asked. It asks if there are
+// jobs, or if unseen says why the list may be incomplete.
 func confirmEnd(jobs []string, unseen error, question string, yes bool) (asked bool, err error) {
 	e := keyway.AsError(unseen)
 	if e != nil && e.Kind == keyway.Interrupted {
@@ -148,7 +149,7 @@ func confirmEnd(jobs []string, unseen error, question string, yes bool) (asked b
 	return true, askEnd(question)
 }
 
-// askEnd asks a question. Only y means yes.
+// askEnd asks a question to which only y means yes.
 func askEnd(question string) error {
 	answer := askKey(question + " [y/N] (one key)")
 	if answer == 'y' || answer == 'Y' {
@@ -157,12 +158,12 @@ func askEnd(question string) error {
 	return declined("nothing was changed").Hint("without a question: --yes")
 }
 
-// stopPatiently stops a workspace. A second Ctrl-C kills what is left in it.
+// stopPatiently stops a workspace. A second Ctrl-C kills what still runs in it.
 func stopPatiently(ctx context.Context, node *api.Client, name keyway.Name, grace time.Duration, out io.Writer) error {
 	pressed := make(chan os.Signal, 2)
 	signal.Notify(pressed, os.Interrupt, syscall.SIGTERM)
 	defer signal.Stop(pressed)
-	ctx = context.WithoutCancel(ctx) // the first Ctrl-C only asks for the second
+	ctx = context.WithoutCancel(ctx) // the first Ctrl-C only prepares the second
 	stopped := make(chan error, 1)
 	go func() { stopped <- node.Stop(ctx, name, grace) }()
 	for n := 1; ; n++ {
@@ -180,10 +181,10 @@ func stopPatiently(ctx context.Context, node *api.Client, name keyway.Name, grac
 	}
 }
 
-// namedJobs is how many jobs a question names at most.
+// namedJobs bounds the jobs that a question names.
 const namedJobs = 8
 
-// theyRun is the sentence that the jobs run.
+// theyRun returns a sentence that says which jobs run.
 func theyRun(jobs []string) string {
 	if len(jobs) > 1 {
 		return nameJobs(jobs) + " run."
@@ -191,7 +192,8 @@ func theyRun(jobs []string) string {
 	return nameJobs(jobs) + " runs."
 }
 
-// nameJobs lists jobs for a sentence: of many, the first ones and how many more there are.
+// nameJobs returns the names of jobs for a sentence. Of many, it gives the first ones and the
+// number of the others.
 func nameJobs(jobs []string) string {
 	if more := len(jobs) - namedJobs; more > 0 {
 		return strings.Join(jobs[:namedJobs], ", ") + fmt.Sprintf(" and %d more", more)

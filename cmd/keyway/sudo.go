@@ -8,7 +8,8 @@ import (
 	"keyway/internal/keyway"
 )
 
-// sudoer is the user who ran this process as root by sudo(8); the zero value is nobody.
+// sudoer is the user who ran this process as root through sudo(8). The zero value means that
+// nobody did.
 type sudoer struct {
 	name string
 	home bool // the home directory is not root's
@@ -23,8 +24,8 @@ func whoSudoIs() sudoer {
 	return sudoer{name: name, home: err == nil && isAnothers(home)}
 }
 
-// refusal keeps root from writing into somebody's home directory, which sudo leaves as it
-// was on some systems: the user could not use keyway there any more.
+// refusal returns an error that keeps root from writing into another user's home directory, where
+// that user could no longer use keyway. Some systems' sudo keeps HOME.
 func (s sudoer) refusal() error {
 	if !s.home {
 		return nil
@@ -33,11 +34,11 @@ func (s sudoer) refusal() error {
 		Hint("type it without sudo: no root is needed")
 }
 
-// ofAnother are the kinds of errors that may have this cause: root has other keys, hosts and
-// workspaces than the user.
+// ofAnother lists the kinds of errors that running as root can cause: root has other keys, hosts
+// and workspaces than the user.
 var ofAnother = []keyway.Kind{keyway.NoKey, keyway.UnknownPlace, keyway.NotFound, keyway.Denied, keyway.HostKeyUnknown}
 
-// advise adds to an error that its keys, hosts and workspaces are those of root.
+// advise adds a note to an error that root's keys, hosts and workspaces are in use.
 func (s sudoer) advise(e *keyway.Error) *keyway.Error {
 	if s.name == "" || e == nil || !slices.Contains(ofAnother, e.Kind) {
 		return e

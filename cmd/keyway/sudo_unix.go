@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// isAnothers reports whether a directory belongs to somebody else than this process.
+// isAnothers reports whether a directory belongs to a user other than this process's.
 func isAnothers(dir string) bool {
 	st, err := os.Stat(dir)
 	if err != nil {

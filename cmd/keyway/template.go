@@ -21,10 +21,10 @@ import (
 	"keyway/internal/template"
 )
 
-// templateOptions are the template of up, and the flags for what templates can say.
+// templateOptions holds up's template, and the options for what templates can set.
 type templateOptions struct {
-	command                         string   // that they are given to; empty: up
-	names                           []string // none or one
+	command                         string   // the command to which they were given; empty: up
+	names                           []string // at most one
 	tmpfs, devices, secrets, labels []string
 	asMe                            bool
 	home                            string
@@ -46,7 +46,7 @@ type asked struct {
 	from template.Template // zero: no template
 }
 
-// finder looks for templates from the working directory on.
+// finder returns a finder of templates that starts in the working directory.
 func finder() (template.Finder, error) {
 	config, err := dirs.Config()
 	if err != nil {
@@ -57,8 +57,8 @@ func finder() (template.Finder, error) {
 	return template.Finder{Dir: dir, Mine: filepath.Join(config, "templates"), Home: home}, nil
 }
 
-// resolve resolves the template of up. Without a name and an image it is that of the nearest
-// keyway.yaml.
+// resolve resolves up's template. Without a name and an image, that is the template of the
+// nearest keyway.yaml.
 func (o templateOptions) resolve(ctx context.Context, up upOptions) (asked, error) {
 	f, err := finder()
 	if err != nil {
@@ -85,7 +85,8 @@ func (o templateOptions) resolve(ctx context.Context, up upOptions) (asked, erro
 	return resolveAt(found, up.place)
 }
 
-// askPlace asks a place for its own templates. It does not ask this machine if that has none.
+// askPlace returns a function that asks a place for its own templates. It does not ask this
+// machine if that publishes none.
 func askPlace(ctx context.Context, on string) func() ([]template.Template, error) {
 	place, err := keyway.ParsePlace(on)
 	if err != nil {
@@ -117,7 +118,7 @@ func resolveAt(found template.Template, place string) (asked, error) {
 	return asked{a, found}, err
 }
 
-// tell prints which template it is, and which values of this laptop it contains.
+// tell prints which template is used, and which values of this laptop it contains.
 func (a asked) tell(news io.Writer) {
 	if a.from.Name == "" {
 		return
@@ -137,7 +138,7 @@ func (a asked) tell(news io.Writer) {
 	}
 }
 
-// whyLeft returns why a setting was not taken over, and what to type instead.
+// whyLeft returns why a setting was left out, and what to type instead.
 func whyLeft(l template.Left) string {
 	if instead := next("", l.Advice, ""); instead != "" {
 		return l.Why + "; " + instead
@@ -145,11 +146,11 @@ func whyLeft(l template.Left) string {
 	return l.Why
 }
 
-// setupJob is the job that a template's setup runs as, with a log.
+// setupJob is the name of the job that runs a template's setup and keeps its log.
 const setupJob = "setup"
 
-// setUp runs the template's setup, once: the workspace was made just now. It is a job,
-// so no lost connection ends it.
+// setUp runs the template's setup once, in a workspace that has just been made. It runs as a job,
+// so that a lost connection does not end it.
 func (a asked) setUp(ctx context.Context, place keyway.Place, name keyway.Name, news io.Writer) error {
 	if a.Setup == "" {
 		return nil
@@ -163,7 +164,7 @@ func (a asked) setUp(ctx context.Context, place keyway.Place, name keyway.Name, 
 	return err
 }
 
-// setupEnded is the error of a setup that nobody watches any more, or that failed.
+// setupEnded returns the error for a setup that failed, or that nobody waits for any more.
 func (a asked) setupEnded(place keyway.Place, name keyway.Name, status exitStatus, left bool) error {
 	switch {
 	case left:
@@ -178,8 +179,8 @@ func (a asked) setupEnded(place keyway.Place, name keyway.Name, status exitStatu
 			plain.Shell(place.Of(name)), setupJob, anew(place, name, a.Spec.Engine, a.from.Name))
 }
 
-// anew returns the command that makes a workspace again from its template, in its engine.
-// Docker is the default and is not named.
+// anew returns the command that makes a workspace again from its template, in the same engine. It
+// omits Docker, the default.
 func anew(place keyway.Place, name keyway.Name, engine, template string) string {
 	in := onOption(string(place))
 	if engine != "" && engine != keyway.EngineDocker {
@@ -188,7 +189,7 @@ func anew(place keyway.Place, name keyway.Name, engine, template string) string 
 	return fmt.Sprintf("keyway rm %s && keyway up %s%s --name %s", plain.Shell(place.Of(name)), plain.Shell(template), in, plain.Shell(string(name)))
 }
 
-// add overrides the values of s with those of the flags.
+// add overrides the values of s by those of the options.
 func (o templateOptions) add(s *keyway.Spec) error {
 	if o.asMe {
 		s.User, s.Caller = "", true
@@ -225,12 +226,12 @@ func (o templateOptions) add(s *keyway.Spec) error {
 	return nil
 }
 
-// mountOver adds a mount, which replaces one at the same target.
+// mountOver adds a mount in place of one with the same target.
 func mountOver(s *keyway.Spec, m keyway.Mount) {
 	s.Mounts = append(slices.DeleteFunc(s.Mounts, func(other keyway.Mount) bool { return path.Clean(other.Target) == m.Target }), m)
 }
 
-// parseTmpfs reads TARGET[:size=SIZE].
+// parseTmpfs parses TARGET[:size=SIZE].
 func parseTmpfs(text string) (keyway.Mount, error) {
 	target, options, given := strings.Cut(text, ":")
 	m := keyway.Mount{Kind: keyway.MountTmpfs, Target: path.Clean(target)}
@@ -243,7 +244,7 @@ func parseTmpfs(text string) (keyway.Mount, error) {
 	return m, err
 }
 
-// readSecret reads NAME=FILE.
+// readSecret parses NAME=FILE and reads the file.
 func readSecret(text string) (keyway.Secret, error) {
 	name, file, ok := strings.Cut(text, "=")
 	if !ok {
@@ -259,7 +260,7 @@ func readSecret(text string) (keyway.Secret, error) {
 	if err != nil {
 		return keyway.Secret{}, keyway.Errorf(keyway.Usage, "--secret %s: %w", name, err).Hint("name a file of this laptop")
 	}
-	return keyway.Secret{Name: name, Value: value}, nil // Validate bounds it
+	return keyway.Secret{Name: name, Value: value}, nil // Validate checks its size
 }
 
 func completeTemplates(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {

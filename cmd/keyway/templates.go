@@ -48,7 +48,7 @@ options that a place's template leaves to you, and their limits.` + exitCodes(ap
 	return cmd
 }
 
-// templateRow is a template as it is listed.
+// templateRow is a template in the list.
 type templateRow struct {
 	Name   string        `json:"name"`
 	Source string        `json:"source"`
@@ -56,13 +56,13 @@ type templateRow struct {
 	Image  string        `json:"image,omitempty"`
 	GPUs   string        `json:"gpus,omitempty"`
 	Wins   bool          `json:"wins"`
-	Why    string        `json:"why"`             // why it wins, or does not
+	Why    string        `json:"why"`             // why it is used or shadowed
 	Error  *keyway.Error `json:"error,omitempty"` // why it cannot be used
-	// Override lists the settings of a place's template that a user may change.
+	// Override lists the settings of a place's template that users may change.
 	Override *catalogue.Override `json:"override,omitempty"`
 	// Only reports whether the place makes workspaces only from its own templates.
 	Only bool `json:"only,omitempty"`
-	// Left are the settings of a devcontainer.json that a workspace does not get.
+	// Left lists the settings of a devcontainer.json that a workspace does not get.
 	Left []template.Left `json:"left,omitempty"`
 }
 
@@ -116,7 +116,7 @@ func templateRows(all []template.Template) []templateRow {
 	return rows
 }
 
-// inWords returns the settings that were left out, with what to type instead.
+// inWords returns the settings that were left out, each with what to type instead.
 func inWords(all []template.Left) []template.Left {
 	words := slices.Clone(all)
 	for i, l := range all {

@@ -19,20 +19,20 @@ import (
 	"keyway/internal/plain"
 )
 
-// terminalUI tells news on standard error and asks on the terminal. stdout is
-// for answers alone.
+// terminalUI writes news to standard error and asks questions on the terminal. Standard output is
+// for answers only.
 type terminalUI struct {
 	out   *os.File
-	fancy bool // out is a terminal: a line may be rewritten
-	quiet bool // no news at all (ssh runs us, and its user reads only errors)
+	fancy bool // out is a terminal, on which a line may be rewritten
+	quiet bool // no news: ssh runs this process, and its user sees only errors
 
 	mu         sync.Mutex
-	last       string // message shown last
+	last       string // the message shown last
 	shown      time.Time
-	open       bool // a rewritten line waits for its end
-	unfinished bool // it shows long work that is under way
-	// told are the messages about long work that have been told in a line, and of each how
-	// many quarters: the work of several places goes on at once.
+	open       bool // a rewritten line has not been ended
+	unfinished bool // that line shows work under way
+	// told holds the messages about long work that were printed as lines, each with the number of
+	// quarters printed. Several places may work at the same time.
 	told map[string]int64
 }
 
@@ -43,9 +43,9 @@ func newUI(out *os.File) *terminalUI {
 const (
 	// redraw is the shortest time between two rewrites of a progress line.
 	redraw = 100 * time.Millisecond
-	// maxNews bounds a message of progress, in characters.
+	// maxNews bounds a progress message, in characters.
 	maxNews = 400
-	// maxTold bounds how many messages are kept for not being told again.
+	// maxTold bounds the messages that are remembered to avoid repetition.
 	maxTold = 1000
 )
 
@@ -65,7 +65,7 @@ func (u *terminalUI) Progress(p keyway.Progress) {
 	}
 }
 
-// bar rewrites one line, in which the work of several places takes turns.
+// bar rewrites one line. Work at several places takes turns on it.
 func (u *terminalUI) bar(p keyway.Progress) {
 	long, done := p.Total > 0, p.Total > 0 && p.Done >= p.Total
 	_, begun := u.told[p.Message]
@@ -95,7 +95,7 @@ func (u *terminalUI) bar(p keyway.Progress) {
 	}
 }
 
-// tell keeps how many quarters of long work have been told.
+// tell records how many quarters of long work have been printed.
 func (u *terminalUI) tell(message string, quarters int64) {
 	if u.told == nil || len(u.told) >= maxTold {
 		u.told = map[string]int64{}
@@ -103,8 +103,9 @@ func (u *terminalUI) tell(message string, quarters int64) {
 	u.told[message] = quarters
 }
 
-// progressText is what is shown of p in a window: a message that has no room in a line
-// that is rewritten, as with an engine's reason, is told once in lines of its own.
+// progressText returns what to show of p in a window of so many columns. A message that does not
+// fit a rewritten line, such as one with an engine's reason, is printed once, as line; bar is the
+// line to rewrite.
 func progressText(p keyway.Progress, columns int) (line, bar string) {
 	message := []rune(p.Message)
 	if len(message) >= columns {
@@ -124,7 +125,7 @@ func progressText(p keyway.Progress, columns int) (line, bar string) {
 	return line, bar
 }
 
-// clip returns at most the first characters of a text.
+// clip returns the first characters of a text, at most so many.
 func clip(s string, most int) string {
 	if r := []rune(s); len(r) > most {
 		return string(r[:most]) + "…"
@@ -132,12 +133,12 @@ func clip(s string, most int) string {
 	return s
 }
 
-// share returns which part of the work is done, from 0 to 1. Both numbers may be of any size.
+// share returns the part of the work that is done, from 0 to 1. Both numbers may have any value.
 func share(p keyway.Progress) float64 {
 	return float64(min(p.Done, p.Total)) / float64(p.Total)
 }
 
-// line tells each message once, and the quarters of long work.
+// line prints each message once, and long work at each quarter.
 func (u *terminalUI) line(p keyway.Progress) {
 	if p.Total <= 0 {
 		if p.Message != u.last {
@@ -157,10 +158,10 @@ func (u *terminalUI) line(p keyway.Progress) {
 	u.tell(p.Message, quarters)
 }
 
-// slowNotice is after how long a command says what it waits for.
+// slowNotice is the time after which a command says what it waits for.
 const slowNotice = time.Second
 
-// whenSlow says what is being done if done is not called soon. It is called before the
+// whenSlow prints what is being done, unless done is called soon. done must be called before the
 // next output.
 func (u *terminalUI) whenSlow(format string, args ...any) (done func()) {
 	said := make(chan struct{})
@@ -175,7 +176,7 @@ func (u *terminalUI) whenSlow(format string, args ...any) (done func()) {
 	}
 }
 
-// end finishes a rewritten line, so that what follows begins at a line's start.
+// end ends a rewritten line, so that what follows begins on a line of its own.
 func (u *terminalUI) end() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -189,8 +190,8 @@ func (u *terminalUI) endLocked() {
 	}
 }
 
-// Said implements link.UI: also where there is no other news, because what the
-// person waits for may be what is said.
+// Said implements link.UI. It prints the words even when other news is suppressed: the user may
+// be waiting for just that text.
 func (u *terminalUI) Said(w api.Words) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -198,7 +199,7 @@ func (u *terminalUI) Said(w api.Words) {
 	say(u.out, w)
 }
 
-// say prints the text of a host, marked as its words.
+// say prints a host's text, marked as that host's words.
 func say(out io.Writer, w api.Words) {
 	host, text := plain.Line(w.Host), strings.TrimSpace(plain.Text(w.Text))
 	if !strings.Contains(text, "\n") {
@@ -217,11 +218,11 @@ func say(out io.Writer, w api.Words) {
 	}
 }
 
-// shownOfWords is how many lines of a host's words are shown of their beginning, and of
-// their end, so that the lines before them do not scroll away.
+// shownOfWords is the number of lines shown from each end of a host's text, so that what stands
+// above does not scroll away.
 const shownOfWords = 20
 
-// Ask implements link.UI: it asks on the controlling terminal, as ssh does.
+// Ask implements link.UI. It asks on the controlling terminal, as ssh does.
 func (u *terminalUI) Ask(ctx context.Context, q api.Question) (api.Answer, error) {
 	tty, err := openTerminal()
 	if err != nil && strings.HasPrefix(q.Prompt, link.KeyQuestion) {
@@ -255,12 +256,12 @@ func (u *terminalUI) Ask(ctx context.Context, q api.Question) (api.Answer, error
 	return api.Answer{OK: ok, Text: text}, nil
 }
 
-// sshsOwn is the kind of a question whose every line is ssh's own: whether to accept a
-// host's key.
+// sshsOwn is the kind of a question that is ssh's own in every line: whether to accept a host's
+// key.
 const sshsOwn = "text"
 
-// promptText is the question as it is shown: for whom, and each line of it told from
-// ours, because a host may ask in any words.
+// promptText returns a question as it is shown: with the host that it is for, and each line
+// marked as the host's, because a host may choose any words.
 func promptText(q api.Question) string {
 	prompt := strings.TrimSpace(plain.Text(q.Prompt))
 	if q.Host != "" {
@@ -272,7 +273,7 @@ func promptText(q api.Question) string {
 	return strings.ReplaceAll(prompt, "\n", "\n  | ")
 }
 
-// readAnswer reads a line, without showing it if it is secret.
+// readAnswer reads a line, without echo if it is secret.
 func readAnswer(ctx context.Context, tty *os.File, secret bool) (string, error) {
 	state, err := term.GetState(int(tty.Fd()))
 	if err != nil {
@@ -283,7 +284,7 @@ func readAnswer(ctx context.Context, tty *os.File, secret bool) (string, error) 
 		err  error
 	}
 	read := make(chan result, 1)
-	go func() { // a read from a terminal cannot be cancelled: it ends with the process
+	go func() { // a read from a terminal cannot be cancelled: the goroutine ends with the process
 		if secret {
 			b, err := term.ReadPassword(int(tty.Fd()))
 			fmt.Fprintln(tty)

@@ -4,7 +4,7 @@ package main
 
 import "syscall"
 
-// keepOwnFiles has this process, and those that it starts, make files that their owner
-// can use, whatever the umask of the shell: a link is started by the command that comes
-// first, and serves those that come later.
+// keepOwnFiles changes the umask so that the owner can use the files which this process and its
+// children make. A link is started by whichever command comes first and serves all later ones, so
+// it must not depend on that command's umask.
 func keepOwnFiles() { syscall.Umask(syscall.Umask(0o077) &^ 0o700) }

@@ -120,10 +120,10 @@ func runUnlock(ctx context.Context, files []string, o unlockOptions, news io.Wri
 	return a.Hosts.Sync()
 }
 
-// refusedByAgent is how ssh-add reports that an agent has not taken a key.
+// refusedByAgent is ssh-add's message that the agent has not taken a key.
 const refusedByAgent = "agent refused operation"
 
-// notUnlocked is why ssh-add has failed, from what it has said on standard error.
+// notUnlocked returns why ssh-add has failed, judging by its standard error.
 func (a *app) notUnlocked(ctx context.Context, err error, said string) error {
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) {
@@ -143,10 +143,10 @@ func (a *app) notUnlocked(ctx context.Context, err error, said string) error {
 	return keyway.Errorf(keyway.WrongPassphrase, "not unlocked: the passphrase was wrong or not given").Hint("try again: keyway unlock")
 }
 
-// wrongPassphrase is why ssh-add does not load a key whose passphrase is not the one given.
+// wrongPassphrase is ssh-add's message for a key file whose passphrase is wrong.
 const wrongPassphrase = "incorrect passphrase supplied to decrypt private key"
 
-// unreadKey finds in what ssh-add has said that it cannot load a key file, and why.
+// unreadKey finds, in ssh-add's messages, the key file that it could not load, and the reason.
 func unreadKey(said string) (file, why string, ok bool) {
 	for line := range strings.Lines(said) {
 		rest, ok := strings.CutPrefix(strings.TrimSpace(line), `Error loading key "`)
@@ -157,7 +157,7 @@ func unreadKey(said string) (file, why string, ok bool) {
 	return "", "", false
 }
 
-// agentRefuses is why an agent takes no key, with the step that has it take one.
+// agentRefuses returns why an agent takes no key, with the step that changes it.
 func (a *app) agentRefuses(ctx context.Context) error {
 	if !agents.IsEmpty(ctx, a.Environ()) {
 		return keyway.Errorf(keyway.NoKey, "not unlocked: the agent refuses the key").
@@ -168,7 +168,8 @@ func (a *app) agentRefuses(ctx context.Context) error {
 		Hint("unlock the agent with that passphrase: SSH_AUTH_SOCK=%s ssh-add -X", plain.Shell(socket))
 }
 
-// startAgent starts an agent if none listens, with own set one of ours, and tells of it.
+// startAgent starts an agent if none listens, and tells the user. With own set, it must be one of
+// keyway's.
 func (a *app) startAgent(ctx context.Context, own bool, news io.Writer) error {
 	path, err := a.EnsureAgent(ctx, own)
 	if err != nil || path == "" {
@@ -181,7 +182,7 @@ func (a *app) startAgent(ctx context.Context, own bool, news io.Writer) error {
 	return nil
 }
 
-// lifetime returns how long keys stay; 0: until the agent ends.
+// lifetime returns how long the agent keeps the keys; 0 means until the agent ends.
 func (o unlockOptions) lifetime() (time.Duration, error) {
 	if o.life == "" {
 		return 0, nil
@@ -193,7 +194,7 @@ func (o unlockOptions) lifetime() (time.Duration, error) {
 	return life, nil
 }
 
-// forLife reports how -t was read: a number alone is seconds, as with ssh-add.
+// forLife describes how -t was read: a bare number is seconds, as with ssh-add.
 func forLife(life time.Duration) string {
 	if life == 0 {
 		return ""
@@ -201,7 +202,7 @@ func forLife(life time.Duration) string {
 	return ", for " + spellOut(life)
 }
 
-// spellOut returns d in words, such as 1 hour 30 minutes.
+// spellOut returns d in words, such as "1 hour 30 minutes".
 func spellOut(d time.Duration) string {
 	var words []string
 	for _, unit := range []struct {
@@ -216,9 +217,9 @@ func spellOut(d time.Duration) string {
 	return strings.Join(words, " ")
 }
 
-// shortened has the agent forget those of files that it holds already after life. Where
-// it cannot, because it is another agent or the key would stay longer, the file is added
-// to the locked ones: the key is put in once more, with its passphrase.
+// shortened has the agent forget the keys of files that it already holds after life. Where it
+// cannot, because the agent is not keyway's or the key would stay longer, it adds the file to
+// locked, and the key is loaded again with its passphrase.
 func shortened(ctx context.Context, files, locked []string, life time.Duration, news io.Writer) (still []string, changed bool) {
 	if life == 0 {
 		return locked, false
@@ -249,8 +250,8 @@ func shortened(ctx context.Context, files, locked []string, life time.Duration, 
 	return locked, changed
 }
 
-// watchFiles has the agent forget the keys when their files go. Another agent than
-// ours cannot, and a file without its public half is not watched.
+// watchFiles has the agent forget keys when their files are removed. Only keyway's agent can, and
+// a file without its public half is not watched.
 func watchFiles(ctx context.Context, files []string) {
 	c, _, err := dialAgent()
 	if err != nil {

@@ -106,8 +106,8 @@ COMMAND runs beside the SSH server. The workspace ends when COMMAND ends.` +
 	return cmd
 }
 
-// resolve returns the template that is named, and the Spec and the place that it and the
-// options give. It tells news of what the template brings.
+// resolve returns the template that was named, and the Spec and the place that result from it and
+// the options. It prints to news what the template adds.
 func (o upOptions) resolve(ctx context.Context, news io.Writer) (asked, keyway.Spec, keyway.Place, error) {
 	from, err := o.template.resolve(ctx, o)
 	if err != nil {
@@ -135,7 +135,7 @@ func runUp(ctx context.Context, o upOptions, stdout, news io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if asked.Setup != "" { // which runs by ssh
+	if asked.Setup != "" { // the setup runs by ssh
 		if err := a.RequireInclude(); err != nil {
 			return err
 		}
@@ -185,9 +185,9 @@ func runUp(ctx context.Context, o upOptions, stdout, news io.Writer) error {
 	return nil
 }
 
-// opens returns the image that the place may pull with this laptop's login: one that was named
-// on this laptop. A template of the place could name any image that the user may read. Podman
-// gets the login itself, for an image that was named here.
+// opens returns the image that the place may pull with this laptop's login: one that was named on
+// this laptop. A template of the place could name any image that the user may read. Podman gets
+// the login itself, for an image that was named here.
 func (o upOptions) opens(a asked, s keyway.Spec) images.Want {
 	if a.from.Source != template.Place {
 		return images.Want{Image: s.Image, Engine: s.Engine, Whole: s.Engine == keyway.EnginePodman}
@@ -198,8 +198,8 @@ func (o upOptions) opens(a asked, s keyway.Spec) images.Want {
 	return images.Want{Image: s.Image, Engine: s.Engine, Whole: o.engine == keyway.EnginePodman}
 }
 
-// create has the place get the image, which the user knows as named, and make the
-// workspace. If ctx ends, nothing is left of it.
+// create has the place get the image, which the user knows as named, and make the workspace. If
+// ctx ends first, create removes what was made.
 func (o upOptions) create(ctx context.Context, a *app, there *api.Client, place keyway.Place, s keyway.Spec, named string, opens images.Want) (keyway.Workspace, error) {
 	left, err := a.getImage(ctx, there, place, opens)
 	if err != nil {
@@ -226,8 +226,8 @@ func tellKeys(news io.Writer, e laptop.KeySet) {
 	}
 }
 
-// getImage has the place get the image that a workspace needs, with this laptop's login.
-// left is why the place has to see for itself.
+// getImage has the place get the image that a workspace needs, with this laptop's login. If it
+// could not, and the place must pull the image by itself, left is the reason.
 func (a *app) getImage(ctx context.Context, there *api.Client, place keyway.Place, w images.Want) (left, err error) {
 	if w.Image == "" {
 		return nil, nil
@@ -240,8 +240,8 @@ func (a *app) getImage(ctx context.Context, there *api.Client, place keyway.Plac
 	return nil, err
 }
 
-// operatorsBring is the advice for an image that the place accepts from its operators only;
-// empty if users may copy it there.
+// operatorsBring returns the advice for an image that only the place's operators may bring. It
+// returns "" if users may copy the image there.
 func (a *app) operatorsBring(ctx context.Context, place keyway.Place, image string) string {
 	all, err := a.Templates(ctx, place)
 	if err != nil || catalogue.Catalogue(all).CheckImport(image, registry.SameImage) == nil {
@@ -250,9 +250,9 @@ func (a *app) operatorsBring(ctx context.Context, place keyway.Place, image stri
 	return plain.Sprintf("%s takes it from its operators only: ask them to bring it there, for example with docker load", place)
 }
 
-// bring adds to err how an image that the place cannot pull is brought there. left is the
-// error of the registry, as this laptop got it. named is the image as it was named, which
-// a pin asks for by a digest: by that only a registry gives it.
+// bring adds to err how to bring an image to a place that cannot pull it. left is the registry's
+// error as this laptop got it. named is the image as the user named it; a pin requests it by its
+// digest, which only a registry can resolve.
 func (o upOptions) bring(ctx context.Context, a *app, err, left error, place keyway.Place, image, named string, opens images.Want) error {
 	if image == "" || !keyway.Is(err, keyway.ImageNotFound) {
 		return err
@@ -270,17 +270,17 @@ func (o upOptions) bring(ctx context.Context, a *app, err, left error, place key
 	return keyway.Errorf(keyway.ImageNotFound, "%s has no image %s, and cannot pull it: %w", place, image, keyway.Quoted(err)).Hint("%s", hint)
 }
 
-// imageCopy is the advice to copy the image to the place, or to use the image there with the
-// nearest name.
+// imageCopy returns the advice to copy the image to the place, or to use the image there whose
+// name is nearest.
 func imageCopy(near string, place keyway.Place, image, named string, opens images.Want) string {
 	hint := plain.Sprintf("if you have it here: keyway image copy local %s %s", plain.Shell(string(place)), plain.Shell(named))
 	if named != image {
 		hint = plain.Sprintf("if %s is that one here: keyway image copy local %s %[1]s", plain.Shell(named), plain.Shell(string(place)))
 	}
-	if strings.ContainsRune(named, '@') { // by a digest only a registry gives it
+	if strings.ContainsRune(named, '@') { // only a registry resolves a digest
 		hint = "if you have it here, give it a tag and copy it by that: keyway image copy --help"
 	}
-	if opens.Image == "" { // which the place has named
+	if opens.Image == "" { // the place has named it
 		hint = plain.Sprintf("if your docker login opens it: --image %s\n", plain.Shell(image)) + hint
 	}
 	if isReference(near) {
@@ -289,11 +289,11 @@ func imageCopy(near string, place keyway.Place, image, named string, opens image
 	return hint
 }
 
-// maxReference bounds the name of an image in bytes.
+// maxReference bounds the name of an image, in bytes.
 const maxReference = 256
 
-// isReference reports whether a place's word can be the name of an image, and
-// nothing else to a shell or to keyway.
+// isReference reports whether a place's word can be the name of an image, and means nothing else
+// to a shell or to keyway.
 func isReference(word string) bool {
 	odd := func(r rune) bool {
 		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("._-/:@", r))
@@ -301,7 +301,7 @@ func isReference(word string) bool {
 	return word != "" && len(word) <= maxReference && word[0] != '-' && !strings.ContainsFunc(word, odd)
 }
 
-// named are the keys of --key as every later command finds them, wherever it runs.
+// named returns the keys of --key as later commands find them from any directory.
 func (o upOptions) named() []string {
 	var names []string
 	for _, k := range o.keys {
@@ -315,8 +315,8 @@ func (o upOptions) named() []string {
 	return names
 }
 
-// spec returns what is asked of the node, without the keys: the Spec of the template, changed
-// by the options.
+// spec returns the request to the node, without the keys: the template's Spec, changed by the
+// options.
 func (o upOptions) spec(s keyway.Spec) (keyway.Spec, keyway.Place, error) {
 	place, err := keyway.ParsePlace(o.place)
 	if err != nil {
@@ -345,7 +345,7 @@ func (o upOptions) spec(s keyway.Spec) (keyway.Spec, keyway.Place, error) {
 		return s, "", keyway.Errorf(keyway.Usage, "--wait is for GPUs, and none are asked for").Advise(keyway.WaitWithGPUs)
 	}
 	if o.privileges.ipc == keyway.IPCHost {
-		s.ShmSize = 0 // the template's; one that is asked for beside it is refused
+		s.ShmSize = 0 // the template's; one that was requested besides is refused
 	}
 	for _, add := range []func(*keyway.Spec) error{o.privileges.add, o.limits.add, o.template.add, o.addMounts, o.addEnv} {
 		if err := add(&s); err != nil {
@@ -380,7 +380,7 @@ func (o upOptions) addEnv(s *keyway.Spec) error {
 	return nil
 }
 
-// nameOf returns a name for a workspace that was given none.
+// nameOf returns a name for a workspace that was not given one.
 func nameOf(s keyway.Spec) string {
 	if s.Template != "" {
 		return nameOfImage(s.Template)
@@ -388,7 +388,7 @@ func nameOf(s keyway.Spec) string {
 	return nameOfImage(s.Image)
 }
 
-// nameOfImage returns the last word of the path of an image: pytorch of
+// nameOfImage returns the last word of an image's path: pytorch for
 // registry.example/pytorch/pytorch:2.8.0.
 func nameOfImage(image string) string {
 	if image == "" {
@@ -398,6 +398,6 @@ func nameOfImage(image string) string {
 	if i := strings.IndexAny(name, ":@"); i >= 0 {
 		name = name[:i]
 	}
-	// A workspace's name has no dot; see sshconfig.CheckName.
+	// A workspace's name has no dots; see sshconfig.CheckName.
 	return strings.ReplaceAll(strings.ToLower(name), ".", "-")
 }

@@ -13,7 +13,7 @@ import (
 	"keyway/internal/plain"
 )
 
-// meant maps commands of other programs to the commands here.
+// meant maps commands of other programs to keyway's.
 var meant = map[string]string{
 	"version": "keyway --version",
 	"exec":    "keyway ssh NAME COMMAND…        a command over ssh\nkeyway run NAME -- COMMAND…     a job that outlives the connection",
@@ -52,7 +52,7 @@ var meant = map[string]string{
 	"prune":   "keyway rm NAME                          a workspace, with its files\nkeyway ssh NAME keyway rm --ended       the records of ended jobs",
 }
 
-// sameWord are words for one thing, and the one of them that meant has.
+// sameWord maps a word to the synonym that meant contains.
 var sameWord = map[string]string{
 	"remove": "delete", "destroy": "delete", "del": "delete", "purge": "delete", "terminate": "delete",
 	"enter": "connect", "into": "connect", "join": "connect", "console": "connect", "reconnect": "resume", "unpause": "resume", "continue": "resume",
@@ -66,7 +66,7 @@ var sameWord = map[string]string{
 	"bash": "shell", "sh": "shell", "follow": "tail", "clean": "prune", "cleanup": "prune", "gc": "prune", "about": "version",
 }
 
-// noCommand is the error for a word that is no command.
+// noCommand returns the error for a word that is not a command.
 func noCommand(root *cobra.Command, word string) error {
 	e := keyway.Errorf(keyway.Usage, "there is no command %q", word)
 	lower := strings.ToLower(word)
@@ -79,7 +79,7 @@ func noCommand(root *cobra.Command, word string) error {
 	return e.Hint("see the commands: keyway --help")
 }
 
-// meantOption maps options of docker run to what keyway up has for them.
+// meantOption maps options of docker run to keyway up's counterparts.
 var meantOption = map[string]string{
 	"p": "publish", "P": "publish", "d": "detach", "w": "--workdir DIR", "u": "--user USER", "m": "--memory SIZE", "n": "--name NAME",
 	"i": "interactive", "t": "interactive", "it": "interactive", "ti": "interactive", "publish-all": "publish", "tty": "interactive",
@@ -98,8 +98,8 @@ var meantOption = map[string]string{
 	"runtime": "--gpus all", "cpuset-cpus": "--cpus N",
 }
 
-// badOption is the error for options that cannot be read: with the option that was meant, and
-// where a command of the user's begins.
+// badOption returns the error for options that cannot be parsed. It names the option that was
+// probably meant, or says where the user's own command begins.
 func badOption(cmd *cobra.Command, err error) error {
 	e := keyway.Errorf(keyway.Usage, "%w", err)
 	given := cmd.Flags().Args() // before the option
@@ -118,7 +118,7 @@ func badOption(cmd *cobra.Command, err error) error {
 	return e.Hint("see the options: %s --help", cmd.CommandPath())
 }
 
-// optionFor is what to type instead of an option that does not exist; empty: not known.
+// optionFor returns what to type instead of an option that does not exist, or "".
 func optionFor(cmd *cobra.Command, name, letters string) string {
 	if cmd.Name() == "up" {
 		say := cmp.Or(meantOption[letters], meantOption[name])

@@ -26,7 +26,7 @@ func newStartCommand() *cobra.Command {
 		if err := there.Start(ctx, e.Name); err != nil {
 			return "", err
 		}
-		e.Sent = sshconfig.Sent{} // its user wants to enter
+		e.Sent = sshconfig.Sent{} // the user wants to enter
 		a.SendKeys(ctx, there, e)
 		if w.State == keyway.Running {
 			return "runs already:", nil
@@ -35,8 +35,8 @@ func newStartCommand() *cobra.Command {
 	})
 }
 
-// actCommand returns a command that does the same to each workspace that it is given. act
-// returns what became of it.
+// actCommand returns a command that does the same to each workspace that it is given. act returns
+// what became of it.
 func actCommand(verb, short, done string, act func(*app, *api.Client, context.Context, sshconfig.Entry) (string, error)) *cobra.Command {
 	return &cobra.Command{
 		Use:               verb + " NAME…",
@@ -76,8 +76,8 @@ func actCommand(verb, short, done string, act func(*app, *api.Client, context.Co
 	}
 }
 
-// each calls do for every argument, also after one has failed, and returns the first error.
-// If there are several arguments, it prints each error when it occurs.
+// each calls do for every argument, even after one has failed, and returns the first error. If
+// there are several arguments, it prints each error when it occurs.
 func each(args []string, news io.Writer, do func(string) error) error {
 	var first error
 	for _, arg := range args {
@@ -125,8 +125,8 @@ time to save, as with keyway stop.` +
 	return cmd
 }
 
-// stopFirst stops a workspace before it is removed, so that what runs in it can save. What
-// cannot be stopped is removed all the same.
+// stopFirst stops a workspace before it is removed, so that programs in it can save their work. A
+// workspace that cannot be stopped is removed all the same.
 func (a *app) stopFirst(ctx context.Context, node *api.Client, name keyway.Name, jobs bool, out io.Writer) error {
 	const news = "stopping %s first; Ctrl-C twice kills at once"
 	if jobs {
@@ -150,8 +150,8 @@ func (a *app) removeAt(ctx context.Context, node *api.Client, name keyway.Name, 
 	return node.Remove(ctx, name)
 }
 
-// halfRemoved is the error of a workspace that is gone at its place, and that this laptop
-// could not forget.
+// halfRemoved returns the error for a workspace that is gone at its place, but still known on
+// this laptop.
 func halfRemoved(place keyway.Place, name keyway.Name, why error) error {
 	e := keyway.AsError(why)
 	return keyway.Errorf(e.Kind, "%s is removed at %s, and this laptop could not forget it: %w", name, place, why).
@@ -159,7 +159,7 @@ func halfRemoved(place keyway.Place, name keyway.Name, why error) error {
 }
 
 // confirmRemove asks whether to remove a workspace, if there is something to ask about, and stops
-// it. said is what to say when it is removed.
+// it. said is the message to print after the removal.
 func (a *app) confirmRemove(ctx context.Context, node *api.Client, arg string, name keyway.Name, yes bool, stderr io.Writer) (said string, err error) {
 	w, err := listed(ctx, node, name)
 	if err != nil {
@@ -171,7 +171,7 @@ func (a *app) confirmRemove(ctx context.Context, node *api.Client, arg string, n
 	if w.Container != "" {
 		question, said = "Remove "+arg+"? Its container stays.", "removed, and left its container as it is:"
 	}
-	alone, asked := false, true // alone: nothing runs, and there is something to lose all the same
+	alone, asked := false, true // alone: nothing runs, but there is something to lose
 	if w.Container != "" && w.Guest.Home == ownHome {
 		question = "Remove " + arg + " and the files in " + ownHome + "? Its container stays."
 		said = "removed, with the files in " + ownHome + ", and left its container as it is:"

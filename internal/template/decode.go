@@ -12,8 +12,8 @@ import (
 	"github.com/go-viper/mapstructure/v2"
 )
 
-// casts are for what compose-go takes as a number only before it is decoded, where a
-// variable was filled in.
+// casts lists the fields that compose-go accepts only as a number before it decodes them. A
+// variable leaves them as text.
 var casts = func() map[tree.Path]interpolation.Cast {
 	m := map[tree.Path]interpolation.Cast{}
 	for _, path := range []string{"ulimits.*", "ulimits.*.soft", "ulimits.*.hard", "ports.[].target"} {
@@ -22,7 +22,7 @@ var casts = func() map[tree.Path]interpolation.Cast {
 	return m
 }()
 
-// decode puts a canonical model into compose-go's types.
+// decode converts a canonical model into compose-go's types.
 func decode(model map[string]any, into any) error {
 	d, err := mapstructure.NewDecoder(&mapstructure.DecoderConfig{
 		DecodeHook: mapstructure.ComposeDecodeHookFunc(ownDecoder, fromText), Result: into, TagName: "yaml", Squash: true,
@@ -33,7 +33,7 @@ func decode(model map[string]any, into any) error {
 	return d.Decode(model)
 }
 
-// ownDecoder has a type of compose-go's that decodes itself do so.
+// ownDecoder is a decode hook that lets types of compose-go with a decoder of their own use it.
 func ownDecoder(from, to reflect.Value) (any, error) {
 	type decoder interface{ DecodeMapstructure(any) error }
 	if to.Kind() == reflect.Pointer && to.IsNil() {
@@ -52,7 +52,8 @@ func ownDecoder(from, to reflect.Value) (any, error) {
 	return to.Interface(), err
 }
 
-// fromText takes a number or a switch as text, which a variable always is.
+// fromText is a decode hook that accepts a number or a switch as text, which is what a variable
+// gives.
 func fromText(from, to reflect.Value) (any, error) {
 	if from.Kind() != reflect.String {
 		return from.Interface(), nil
@@ -69,8 +70,8 @@ func fromText(from, to reflect.Value) (any, error) {
 	return from.Interface(), nil
 }
 
-// misformed is an error of decode with the field and the line that it is about. Of
-// several it is the first.
+// misformed returns an error of decode with the field and the line that it is about. Of several
+// errors it takes the first.
 func (d *document) misformed(err error, names []string) error {
 	var failed *mapstructure.DecodeError
 	if !errors.As(err, &failed) {
@@ -89,7 +90,7 @@ func (d *document) misformed(err error, names []string) error {
 	return d.errorf(at(d.root, path), "%.200s %s", shown, must).Hint("%s", next)
 }
 
-// having is the first of the services that has the field.
+// having returns the first of the services that has the field.
 func (d *document) having(names []string, name string) string {
 	for _, service := range names {
 		if n, err := d.service(service); err == nil && field(n, name) != nil {
@@ -99,7 +100,7 @@ func (d *document) having(names []string, name string) string {
 	return names[0]
 }
 
-// demanded is what a value must be, and how it is written.
+// demanded returns, for an error of decode, what the value must be and how to write it.
 func demanded(err error) (must, next string) {
 	var form *mapstructure.UnconvertibleTypeError
 	if !errors.As(err, &form) {

@@ -14,24 +14,24 @@ import (
 	"keyway/internal/lazyregexp"
 )
 
-// devcontainerName is how the template of a devcontainer.json is called.
+// devcontainerName is the name of the template of a devcontainer.json.
 const devcontainerName = "devcontainer"
 
-// devcontainerFiles are where a devcontainer.json is, below the directory that it is
-// about.
+// devcontainerFiles lists where a devcontainer.json may be, relative to the directory that it
+// describes.
 var devcontainerFiles = []string{".devcontainer/devcontainer.json", ".devcontainer.json"}
 
-// Left is a setting of a devcontainer.json that was not taken over.
+// Left is a setting of a devcontainer.json that was left out.
 type Left struct {
 	Setting string `json:"setting"`
 	Line    int    `json:"line"`
 	Why     string `json:"why"`
-	// Advice is what there is in its place.
+	// Advice is what to use in place of the setting.
 	Advice []keyway.Advice `json:"advice,omitempty"`
 }
 
-// readDevcontainer reads a devcontainer.json as a Compose file with one service, and
-// lists what a workspace does not have of it.
+// readDevcontainer reads a devcontainer.json as a Compose file with one service, and lists the
+// settings that a workspace cannot have.
 func readDevcontainer(file string) (*document, []Left, error) {
 	data, err := keyway.ReadPlainFile(file, maxFile+1)
 	if err != nil {
@@ -41,7 +41,7 @@ func readDevcontainer(file string) (*document, []Left, error) {
 }
 
 func parseDevcontainer(file string, data []byte) (*document, []Left, error) {
-	doc, err := parseDocument(file, withoutComments(data)) // JSON is YAML
+	doc, err := parseDocument(file, withoutComments(data)) // YAML contains JSON
 	if err != nil {
 		return nil, nil, err
 	}
@@ -68,8 +68,8 @@ func parseDevcontainer(file string, data []byte) (*document, []Left, error) {
 	return &document{file: file, root: root}, d.left, nil
 }
 
-// withoutComments is JSON whose comments and tabs outside of strings are blanks: lines
-// stay where they are.
+// withoutComments returns JSON in which comments, and tabs outside strings, are replaced by
+// blanks. Line numbers stay the same.
 func withoutComments(data []byte) []byte {
 	return notJSON.ReplaceAllFunc(data, func(found []byte) []byte {
 		if found[0] == '"' {
@@ -79,8 +79,8 @@ func withoutComments(data []byte) []byte {
 	})
 }
 
-// asYAML is a string of JSON that YAML reads alike: it does not know \/, nor two escapes for
-// one character.
+// asYAML rewrites a JSON string so that YAML reads it as the same text. YAML has no \/, and does
+// not join two escapes into one character.
 func asYAML(text []byte) []byte {
 	var s string
 	if !bytes.ContainsRune(text, '\\') || json.Unmarshal(text, &s) != nil {
@@ -96,18 +96,18 @@ func asYAML(text []byte) []byte {
 }
 
 var (
-	// notJSON finds comments and tabs; and strings, in which there are none.
+	// notJSON matches comments and tabs, and also strings, so that nothing is found inside them.
 	notJSON    = lazyregexp.New(`"(?:[^"\\\n]|\\.)*"|//[^\n]*|/\*(?s:.*?)\*/|\t`)
 	notNewline = lazyregexp.New(`[^\n]`)
 )
 
-// devcontainer is one that is being taken over.
+// devcontainer is the conversion of one devcontainer.json.
 type devcontainer struct {
 	service, volumes *yaml.Node
 	left             []Left
 }
 
-// refuse refuses a file that says by itself nothing of what would run.
+// refuse refuses a file that does not itself say what to run.
 func (d *devcontainer) refuse(doc *document) error {
 	if n := field(doc.root, "dockerComposeFile"); n != nil {
 		return doc.errorf(n, "it is about a service of a Compose file").Advise(keyway.InsteadService)
@@ -133,17 +133,17 @@ var (
 	unknownVariable = reason{why: "keyway has no value for the variable in it"}
 )
 
-// settingOrder are the settings that are taken over: of a field of the workspace that two
-// of them set, the later has it.
+// settingOrder lists the settings that are converted, in order. If two of them set the same field
+// of the workspace, the later one applies.
 var settingOrder = []string{
 	"image", "hostRequirements", "runArgs", "containerUser", "remoteUser", "workspaceFolder", "init", "privileged", "capAdd", "securityOpt", "containerEnv", "remoteEnv",
 	"mounts", "forwardPorts", "appPort", "onCreateCommand", "updateContentCommand", "postCreateCommand", "customizations", "overrideCommand",
 }
 
-// meaningless are settings that change nothing.
+// meaningless lists settings that change nothing.
 var meaningless = []string{"$schema", "name"}
 
-// take takes one setting over.
+// take converts one setting.
 func (d *devcontainer) take(name string, n *yaml.Node) {
 	switch name {
 	case "image":
@@ -183,11 +183,11 @@ func (d *devcontainer) take(name string, n *yaml.Node) {
 	}
 }
 
-// variablePattern finds ${…} in a value.
+// variablePattern matches ${…}.
 var variablePattern = lazyregexp.New(`\$\{([^}]*)\}`)
 
-// substituted is a value with its variables as Compose writes them: those of the laptop's
-// environment. Others have no value here.
+// substituted returns a value with its variables in Compose's form. It reports false for a
+// variable that is not one of the laptop's environment, since others have no value here.
 func substituted(text string) (string, bool) {
 	ok := true
 	var b strings.Builder
@@ -209,7 +209,8 @@ func substituted(text string) (string, bool) {
 
 var environmentName = lazyregexp.New(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
-// word is the text of n for a field of the service; false: it was left.
+// word returns the text of n for a field of the service. It reports false if the setting was left
+// out.
 func (d *devcontainer) word(setting string, n *yaml.Node) (*yaml.Node, bool) {
 	if n.Kind != yaml.ScalarNode {
 		d.leave(setting, n, unknownForm)
@@ -242,7 +243,7 @@ func (d *devcontainer) list(setting, name string, n *yaml.Node) {
 	}
 }
 
-// add adds an item to a list of the service's.
+// add appends an item to a list of the service.
 func (d *devcontainer) add(name string, item *yaml.Node) {
 	list := field(d.service, name)
 	if list == nil {
@@ -252,7 +253,7 @@ func (d *devcontainer) add(name string, item *yaml.Node) {
 	list.Content = append(list.Content, item)
 }
 
-// inner is a mapping of the service's.
+// inner returns a mapping of the service, and makes it if it does not exist.
 func (d *devcontainer) inner(name string) *yaml.Node {
 	m := field(d.service, name)
 	if m == nil {
@@ -281,7 +282,7 @@ func (d *devcontainer) port(setting string, n *yaml.Node) {
 	d.add("expose", word(strconv.Itoa(port), n.Line))
 }
 
-// mount takes a mount over, as docker's --mount has it or as an object.
+// mount converts a mount, which is text in the form of docker's --mount, or an object.
 func (d *devcontainer) mount(setting string, n *yaml.Node) {
 	options := map[string]string{}
 	if n.Kind == yaml.ScalarNode {
@@ -317,7 +318,7 @@ func (d *devcontainer) mount(setting string, n *yaml.Node) {
 		}
 		delete(options, name)
 	}
-	delete(options, "consistency") // which changes nothing on Linux
+	delete(options, "consistency") // it changes nothing on Linux
 	if source := field(m, "source"); len(options) > 0 || field(m, "target") == nil {
 		d.leave(setting, n, unknownForm)
 		return
@@ -327,7 +328,7 @@ func (d *devcontainer) mount(setting string, n *yaml.Node) {
 	d.add("volumes", m)
 }
 
-// requirements takes the GPUs over. The operators of a host know its other properties.
+// requirements converts the request for GPUs. A host's operators know its other properties.
 func (d *devcontainer) requirements(n *yaml.Node) {
 	for _, p := range pairs(n) {
 		switch gpu := resolve(p.value); {
@@ -364,7 +365,7 @@ func (d *devcontainer) setup(setting string, n *yaml.Node) {
 	switch n.Kind {
 	case yaml.ScalarNode, yaml.SequenceNode:
 		commands = []string{command(n)}
-	case yaml.MappingNode: // which may run at the same time, and need not
+	case yaml.MappingNode: // its commands may run at the same time, but need not
 		for _, p := range pairs(n) {
 			commands = append(commands, command(resolve(p.value)))
 		}
@@ -395,7 +396,8 @@ func (d *devcontainer) setup(setting string, n *yaml.Node) {
 	}
 }
 
-// command is a command for a shell: a line of it, or a list of words; empty: none.
+// command returns a shell command for n, which is a line of shell or a list of words. It returns
+// "" if there is none.
 func command(n *yaml.Node) string {
 	if n.Kind == yaml.ScalarNode {
 		if n.ShortTag() == "!!null" {
@@ -410,10 +412,10 @@ func command(n *yaml.Node) string {
 	return strings.Join(words, " ")
 }
 
-// notOfTheLaptop is a directory that a setting takes from this laptop.
+// notOfTheLaptop is the reason against a setting that takes a directory from this laptop.
 var notOfTheLaptop = reason{"directories are of the place, not of this laptop", keyway.InsteadMount}
 
-// reasons say why a setting is not taken over.
+// reasons maps each setting that is left out to the reason.
 var reasons = map[string]reason{
 	"features":             {why: "build them into the image, or install what they bring in postCreateCommand"},
 	"privileged":           {why: "name the capabilities that it needs instead: capAdd"},

@@ -10,16 +10,16 @@ import (
 	"keyway/internal/keyway"
 )
 
-// runOptions are docker's that have a field of the service.
+// runOptions maps options of docker run to the fields of the service.
 var runOptions = map[string]string{
 	"--shm-size": "shm_size", "--memory": "mem_limit", "-m": "mem_limit", "--cpus": "cpus", "--pids-limit": "pids_limit", "--user": "user", "-u": "user",
 	"--workdir": "working_dir", "-w": "working_dir",
 }
 
-// runLists are those that may be repeated.
+// runLists maps the options that may be repeated to lists of the service.
 var runLists = map[string]string{"--cap-add": "cap_add", "--security-opt": "security_opt", "--device": "devices", "--tmpfs": "tmpfs"}
 
-// runArgs takes options of docker run over.
+// runArgs converts options of docker run.
 func (d *devcontainer) runArgs(n *yaml.Node) {
 	all := items(n)
 	for i := 0; i < len(all); i++ {
@@ -39,7 +39,7 @@ func (d *devcontainer) runArgs(n *yaml.Node) {
 		case option == "--env" || option == "-e":
 			if name, v, valued := strings.Cut(v, "="); valued {
 				d.variable(setting, name, word(v, at.Line))
-			} else { // docker takes the value that it has here
+			} else { // docker takes the value from its own environment
 				put(d.inner("environment"), name, &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!null", Line: at.Line})
 			}
 		case option == "--ulimit":
@@ -56,10 +56,11 @@ func (d *devcontainer) runArgs(n *yaml.Node) {
 	}
 }
 
-// notNow is why a network of a file is not taken over: which there are, the place decides.
+// notNow is the reason against a file's network: the place's operators and the user decide about
+// it.
 var notNow = reason{"its network is chosen when the workspace is made", keyway.InsteadNetwork}
 
-// runReasons say why an option is not taken over.
+// runReasons maps each option that is left out to the reason.
 var runReasons = map[string]reason{
 	"--ipc":        {"its owner chooses that when the workspace is made", keyway.InsteadIPC},
 	"--privileged": {why: "name the capabilities that it needs instead: --cap-add"},
@@ -70,7 +71,7 @@ var runReasons = map[string]reason{
 	"--volume":  {"write it in mounts, or name it when you make the workspace", keyway.InsteadMount},
 }
 
-// gpus takes docker's --gpus over: all, a number or device=….
+// gpus converts a value of docker's --gpus: all, a number or device=….
 func (d *devcontainer) gpus(setting string, n *yaml.Node) {
 	ids, isList := strings.CutPrefix(strings.Trim(n.Value, `"'`), "device=")
 	_, err := strconv.Atoi(n.Value)
@@ -94,7 +95,7 @@ func (d *devcontainer) gpus(setting string, n *yaml.Node) {
 	}
 }
 
-// ulimit takes NAME=SOFT[:HARD] over.
+// ulimit converts NAME=SOFT[:HARD].
 func (d *devcontainer) ulimit(setting string, n *yaml.Node) {
 	name, limits, _ := strings.Cut(n.Value, "=")
 	soft, hard, two := strings.Cut(limits, ":")

@@ -15,17 +15,17 @@ import (
 	"keyway/internal/lazyregexp"
 )
 
-// Bounds on a file. Those who write templates need a hundredth of them.
+// Bounds on a file. Real templates need about a hundredth of them.
 const (
 	maxFile  = 1 << 20 // bytes
-	maxNodes = 20_000  // values, each use of an anchor counted in full
-	maxDepth = 64      // of values in values
+	maxNodes = 20_000  // values, with every use of an anchor counted in full
+	maxDepth = 64      // nesting of values
 	maxText  = 64 << 10
 )
 
-// document is a Compose file whose size and shape are bounded.
+// document is a Compose file whose size and shape have been checked.
 type document struct {
-	file string // as people call it
+	file string // the name in messages
 	root *yaml.Node
 }
 
@@ -38,7 +38,7 @@ func readDocument(path string) (*document, error) {
 	return parseDocument(path, data)
 }
 
-// parseDocument reads data, which people know as file.
+// parseDocument parses data. file is its name in messages.
 func parseDocument(file string, data []byte) (*document, error) {
 	d := &document{file: file}
 	if len(data) > maxFile {
@@ -69,10 +69,10 @@ func parseDocument(file string, data []byte) (*document, error) {
 	return d, nil
 }
 
-// atLine finds the line in an error of the YAML parser's.
+// atLine matches the line number in an error of the YAML parser.
 var atLine = lazyregexp.New(`line (\d+): `)
 
-// syntax is an error of the YAML parser's, in the form that the others have.
+// syntax converts an error of the YAML parser to the form that other errors have.
 func (d *document) syntax(err error) error {
 	said := strings.TrimPrefix(err.Error(), "yaml: ")
 	where := d.file
@@ -83,12 +83,12 @@ func (d *document) syntax(err error) error {
 	return keyway.Errorf(keyway.BadConfig, "%s: this is not YAML: %s", where, said).Hint("look at the line and the one above it: spaces, no tabs, and the colons")
 }
 
-// errorf is an error about a value of the file.
+// errorf returns an error about a value of the file.
 func (d *document) errorf(at *yaml.Node, format string, args ...any) *keyway.Error {
 	return keyway.Errorf(keyway.BadConfig, "%s: %s", d.position(at), fmt.Sprintf(format, args...))
 }
 
-// position is FILE:LINE.
+// position returns FILE:LINE.
 func (d *document) position(at *yaml.Node) string {
 	if at == nil || at.Line == 0 {
 		return d.file
@@ -140,12 +140,12 @@ func (c counter) size(n *yaml.Node, depth int) (int, error) {
 	return total, nil
 }
 
-// tags are those of values that a template has. Others, such as Compose's !reset and
-// !override, ask for something that would not be done.
+// tags lists the tags that a template may contain. Others, such as Compose's !reset and
+// !override, request something that keyway would not do.
 var tags = []string{"!!str", "!!int", "!!float", "!!bool", "!!null", "!!map", "!!seq", "!!merge", "!!timestamp"}
 
-// unique refuses a mapping that has a key twice, as YAML does: one of the two would be
-// ignored, and which, nobody could tell.
+// unique refuses a mapping with a repeated key, as YAML does: one of the two values would be
+// ignored, and no rule says which.
 func (d *document) unique(n *yaml.Node) error {
 	lines := map[string]int{}
 	for i := 0; i < len(n.Content); i += 2 {
@@ -164,7 +164,7 @@ func (d *document) unique(n *yaml.Node) error {
 	return nil
 }
 
-// resolve is n, or what it is an alias of.
+// resolve returns n, or the value that n is an alias of.
 func resolve(n *yaml.Node) *yaml.Node {
 	for n != nil && n.Kind == yaml.AliasNode {
 		n = n.Alias
@@ -175,8 +175,8 @@ func resolve(n *yaml.Node) *yaml.Node {
 // pair is a field of a mapping.
 type pair struct{ key, value *yaml.Node }
 
-// pairs are the fields of a mapping, each once: a field of the mapping's own comes before
-// one of the same name that << merges in, and of two that are merged the first counts.
+// pairs returns the fields of a mapping, each once. A field of the mapping itself takes
+// precedence over one that << merges in, and of merged fields the first does.
 func pairs(n *yaml.Node) []pair {
 	n = resolve(n)
 	if n == nil || n.Kind != yaml.MappingNode {
@@ -201,7 +201,7 @@ func pairs(n *yaml.Node) []pair {
 	return all
 }
 
-// mergeable reports whether << can take in what follows it: a mapping, or a list of them.
+// mergeable reports whether << accepts the value: a mapping, or a list of mappings.
 func mergeable(n *yaml.Node) bool {
 	n = resolve(n)
 	if n.Kind != yaml.SequenceNode {
@@ -222,7 +222,7 @@ func mergedPairs(value *yaml.Node) []pair {
 	return all
 }
 
-// field is the value of a mapping's field, nil if there is none.
+// field returns the value of a mapping's field, or nil.
 func field(n *yaml.Node, name string) *yaml.Node {
 	for _, p := range pairs(n) {
 		if p.key.Value == name {
@@ -232,7 +232,7 @@ func field(n *yaml.Node, name string) *yaml.Node {
 	return nil
 }
 
-// at is the value at a path of fields, or as much of the way as there is.
+// at returns the value at a path of fields, or the last value on the path that exists.
 func at(n *yaml.Node, path []string) *yaml.Node {
 	for _, name := range path {
 		next := field(n, name)
@@ -249,7 +249,8 @@ func at(n *yaml.Node, path []string) *yaml.Node {
 	return n
 }
 
-// plain is n as compose-go takes it: maps, lists, strings, numbers and booleans.
+// plain converts n to the types that compose-go takes: maps, lists, strings, numbers and
+// booleans.
 func plain(n *yaml.Node) any {
 	n = resolve(n)
 	switch n.Kind {
@@ -281,5 +282,5 @@ func scalar(n *yaml.Node) any {
 			}
 		}
 	}
-	return n.Value // a date is text here
+	return n.Value // a date stays text
 }

@@ -17,25 +17,25 @@ import (
 	"keyway/internal/template/variables"
 )
 
-// Bounds on what comes from beside a template.
+// Bounds on files beside a template.
 const (
 	maxEnvFile = 1 << 20
 	maxSecret  = 64 << 10
 )
 
-// environment is what a template may be filled in with.
+// environment holds the values for a template's variables.
 type environment struct {
-	dir  string // of the file; empty: it is built in, and nothing is beside it
-	home string // the user's, for ~
-	// confined says that only files below dir may be read.
+	dir  string // of the file; empty for a built-in template, which has no files beside it
+	home string // the user's home directory, for ~
+	// confined permits reading only below dir.
 	confined bool
 	lookup   func(string) (string, bool)
-	fault    *error // of the first variable without a value that lookup was asked for
+	fault    *error // of the first variable without a value that was looked up
 }
 
-// dotEnv adds the .env file beside the template, whose variables give way to those
-// of the laptop, as with Compose. A variable there without a value is an error if it is
-// asked for: the file may be for other programs, too.
+// dotEnv returns e with the variables of the .env file beside the template. The laptop's own
+// variables take precedence, as with Compose. A variable of the file without a value is an error
+// only if it is looked up, since the file may also be for other programs.
 func (e environment) dotEnv() (environment, error) {
 	if e.dir == "" {
 		return e, nil
@@ -62,7 +62,8 @@ func (e environment) dotEnv() (environment, error) {
 	return e, nil
 }
 
-// readVariables reads a file of NAME=VALUE lines. What cannot be filled in is in unset.
+// readVariables reads a file of NAME=VALUE lines. unset holds an error for each variable whose
+// value could not be filled in.
 func (e environment) readVariables(name string, lookup func(string) (string, bool)) (set map[string]string, unset map[string]error, err error) {
 	data, err := e.readFile(name, maxEnvFile)
 	if err != nil {
@@ -71,10 +72,10 @@ func (e environment) readVariables(name string, lookup func(string) (string, boo
 	return variables.Parse(string(data), lookup)
 }
 
-// errOutside says that a template asks for a file which is not beside it.
+// errOutside is the error for a template that requests a file outside its directory.
 var errOutside = errors.New("a template of a repository reads files below its own directory only, because what it reads goes to the place")
 
-// readFile reads a regular file of at most limit bytes that the template names. A user that
+// readFile reads a regular file that the template names, of at most limit bytes. A user who
 // clones a repository and runs keyway up has not read its template, which could name a private
 // key as a secret. So the template is confined to its directory, even through symbolic links.
 func (e environment) readFile(name string, limit int64) ([]byte, error) {
@@ -113,21 +114,21 @@ func (e environment) open(name string) (*os.File, error) {
 	defer root.Close()
 	st, err := root.Stat(name)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, errOutside // a symbolic link that leads out
+		return nil, errOutside // a symbolic link leads out
 	}
 	if err == nil && !st.Mode().IsRegular() {
-		return nil, errors.New("it is no file") // opening a FIFO would wait
+		return nil, errors.New("it is no file") // opening a FIFO would block
 	}
 	return root.Open(name)
 }
 
-// openAtOnce opens a file without waiting, as for the writer of a named pipe.
+// openAtOnce opens a file without blocking, as a named pipe without a writer would.
 func openAtOnce(name string) (*os.File, error) {
 	return os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 }
 
-// environment is env_file and environment, the latter last. A variable without a
-// value has the laptop's.
+// environment converts env_file and environment; the latter takes precedence. A variable without
+// a value gets the laptop's.
 func (c converter) environment(s *keyway.Spec) error {
 	env := map[string]string{}
 	for _, f := range c.service.EnvFiles {
@@ -167,7 +168,8 @@ func (c converter) environment(s *keyway.Spec) error {
 	return nil
 }
 
-// secrets are files or variables of the laptop that only the workspace's user reads.
+// secrets converts secrets: files or variables of the laptop that only the workspace's user may
+// read.
 func (c converter) secrets(s *keyway.Spec) error {
 	for _, ref := range c.service.Secrets {
 		declared, ok := c.service.secrets[ref.Source]

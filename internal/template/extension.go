@@ -9,23 +9,23 @@ import (
 	"keyway/internal/keyway"
 )
 
-// extensionRule is x-keyway, what Compose has no words for.
+// extensionRule is the rule for x-keyway, which holds what Compose has no field for.
 var extensionRule = fields(with(values("forward_agent", "setup", "extensions", "as", "home"), map[string]*rule{"override": overrideRule}))
 
-// Extension is x-keyway of a service.
+// Extension is a service's x-keyway.
 type Extension struct {
-	// ForwardAgent lets every connection carry the user's agent into the workspace.
+	// ForwardAgent forwards the user's agent into the workspace on every connection.
 	ForwardAgent bool `yaml:"forward_agent"`
-	// Setup is a script for a shell, run once, after the workspace was made.
+	// Setup is a shell script that runs once, after the workspace was made.
 	Setup string `yaml:"setup"`
-	// Extensions are those of editors that are offered for the workspace.
+	// Extensions lists the editors' extensions that are offered for the workspace.
 	Extensions []string `yaml:"extensions"`
 	// As is "caller", to run with the uid and gid of the user that made the workspace, or
 	// "image", to run as the image's user. Empty means caller, unless the service has a user.
 	As string `yaml:"as"`
 	// Home is the name of a volume for the home directory. It outlives the workspace.
 	Home string `yaml:"home"`
-	// Override is what users may change of the template once it is published.
+	// Override lists what users may change in the template once it is published.
 	Override catalogue.Override `yaml:"-"`
 }
 
@@ -34,11 +34,11 @@ const (
 	asImage  = "image"
 )
 
-// maxSetup bounds the script in bytes, which is an argument of a command.
+// maxSetup bounds the script, in bytes: it is passed as an argument of a command.
 const maxSetup = 32 << 10
 
-// extension reads x-keyway of services of which each extends the next. A field that one
-// has comes before that of a later one, as with Compose's own.
+// extension reads x-keyway of the services in names, of which each extends the next. A field of
+// an earlier service takes precedence, as with Compose's own fields.
 func (d *document) extension(names []string) (x Extension, err error) {
 	for _, name := range slices.Backward(names) {
 		service, _ := d.service(name)
@@ -88,7 +88,7 @@ var extensionForms = map[string]string{
 	"home":          "the name of a volume, such as my-home; it outlives the workspace",
 }
 
-// target is where the value of that field goes; nil for any other field.
+// target returns a pointer to the field of that name, or nil.
 func (x *Extension) target(name string) any {
 	switch name {
 	case "forward_agent":

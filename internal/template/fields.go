@@ -10,23 +10,23 @@ import (
 	"keyway/internal/keyway"
 )
 
-// rule says what may stand at one place of a Compose file.
+// rule says what may stand at one position of a Compose file.
 type rule struct {
-	fields map[string]*rule // these fields, also of the mappings in a list
-	names  *rule            // any field, each of this form
-	not    reason           // why it is refused, if it is
-	form   form             // the shape of the value
+	fields map[string]*rule // the permitted fields, also of mappings in a list
+	names  *rule            // any field is permitted, each of this form
+	not    reason           // why the field is refused; zero: it is not
+	form   form             // the permitted shapes of the value
 }
 
-var value = &rule{} // of any shape
+var value = &rule{} // any shape
 
-// reason says why a workspace does not have what a file asks for.
+// reason says why a workspace cannot have what a file requests.
 type reason struct {
 	why  string      // part of a sentence
-	step keyway.Step // what there is in its place; empty: nothing
+	step keyway.Step // what to do instead; empty: nothing
 }
 
-// advice returns the step of r.
+// advice returns r's step as advice.
 func (r reason) advice() []keyway.Advice {
 	if r.step == "" {
 		return nil
@@ -36,15 +36,15 @@ func (r reason) advice() []keyway.Advice {
 
 func not(why string) *rule { return instead(why, "") }
 
-// instead is a field in whose place there is a step.
+// instead returns the rule for a refused field, with what to do instead.
 func instead(why string, step keyway.Step) *rule { return &rule{not: reason{why, step}} }
 
 func fields(f map[string]*rule) *rule { return &rule{fields: f} }
 
-// values are fields of any shape.
+// values returns rules for fields of any shape.
 func values(list ...string) map[string]*rule { return shaped(form{}, list...) }
 
-// shaped are fields of that shape.
+// shaped returns rules for fields of one shape.
 func shaped(f form, list ...string) map[string]*rule {
 	m := map[string]*rule{}
 	for _, name := range list {
@@ -53,7 +53,7 @@ func shaped(f form, list ...string) map[string]*rule {
 	return m
 }
 
-// all is several groups of fields as one.
+// all joins several groups of rules.
 func all(groups ...map[string]*rule) map[string]*rule {
 	m := map[string]*rule{}
 	for _, g := range groups {
@@ -62,13 +62,13 @@ func all(groups ...map[string]*rule) map[string]*rule {
 	return m
 }
 
-// in is r in that shape.
+// in returns r with another shape.
 func (r *rule) in(f form) *rule {
 	r.form = f
 	return r
 }
 
-// with is base with more fields.
+// with returns the rules of base and more.
 func with(base, more map[string]*rule) map[string]*rule {
 	for name, r := range more {
 		base[name] = r
@@ -83,7 +83,7 @@ const (
 	notTuned    = "keyway sets no such limit"
 )
 
-// fileRule is a Compose file as keyway takes it.
+// fileRule describes the Compose files that keyway accepts.
 var fileRule = fields(map[string]*rule{
 	"name": value, "version": value,
 	"services": {names: serviceRule, form: mappings},
@@ -102,13 +102,13 @@ var fileRule = fields(map[string]*rule{
 	"jobs":     instead("a job is started in the workspace", keyway.InsteadRun),
 })
 
-// deviceRule is an item of gpus, and of deploy.resources.reservations.devices.
+// deviceRule describes an item of gpus, and of deploy.resources.reservations.devices.
 var deviceRule = fields(with(all(shaped(texts, "capabilities", "device_ids"), shaped(whole, "count"), shaped(text, "driver")), map[string]*rule{
 	"options": not("drivers take no options here"),
 }))
 
-// serviceRule is a service: what keyway honours, and why not the rest of what
-// Compose knows.
+// serviceRule describes a service: the fields that keyway honours, and the reasons against the
+// other fields of Compose.
 var serviceRule = fields(with(with(all(
 	shaped(text, "image", "user", "working_dir"), shaped(number, "cpus"), shaped(whole, "shm_size", "mem_limit", "pids_limit"),
 	shaped(truth, "read_only", "stdin_open", "tty", "init"), shaped(texts, "cap_add", "security_opt"), shaped(textOrTexts, "tmpfs"),
@@ -156,7 +156,7 @@ var volumeRule = fields(map[string]*rule{
 
 const notMounted = "keyway mounts directories, volumes and tmpfs without such options"
 
-// refusals are the fields of Compose that a workspace does not have, and why.
+// refusals maps the fields of Compose that a workspace cannot have to the reasons.
 var refusals = func() map[string]*rule {
 	m := map[string]*rule{}
 	for reason, names := range map[reason]string{
@@ -186,7 +186,7 @@ var refusals = func() map[string]*rule {
 	return m
 }()
 
-// maxProblems is how many problems of one template are told at once.
+// maxProblems bounds the problems of one template that are reported at once.
 const maxProblems = 10
 
 // walker collects what is wrong with a file's fields.
@@ -201,7 +201,7 @@ func (w *walker) add(e *keyway.Error) {
 	}
 }
 
-// walk compares n with r. where is the path to n, for people.
+// walk compares n with r. where is the path to n in messages.
 func (w *walker) walk(n *yaml.Node, r *rule, where string) {
 	n = resolve(n)
 	if r == nil || r.fields == nil && r.names == nil {
@@ -230,7 +230,7 @@ func (w *walker) walk(n *yaml.Node, r *rule, where string) {
 	}
 }
 
-// ownPairs are the fields of a mapping that are written in it.
+// ownPairs returns the fields of a mapping without those that << merges in.
 func ownPairs(n *yaml.Node) (own []pair) {
 	if n.Kind != yaml.MappingNode {
 		return nil
@@ -269,8 +269,8 @@ func (w *walker) field(p pair, r *rule, where string) {
 	}
 }
 
-// nearest is the field that name was most likely meant to be, or none. A field that
-// would be refused is not offered.
+// nearest returns the field that name was probably meant to be, or "". It never returns a field
+// that would be refused.
 func nearest(name string, among map[string]*rule) string {
 	var best string
 	far := len(name)/3 + 1

@@ -13,28 +13,28 @@ import (
 	"keyway/internal/keyway"
 )
 
-// Source says whose template it is.
+// Source is the origin of a template.
 type Source string
 
-// The sources, the one that wins first: what is nearest to the work.
+// The sources, in order of precedence: what is nearest to the work comes first.
 const (
-	Repository Source = "repository" // of a Compose file in the working directory or above it
-	Mine       Source = "mine"       // of the user's own directory of templates
-	Place      Source = "the place"  // of the place's own, which its operators published
-	BuiltIn    Source = "built in"   // of this program
+	Repository Source = "repository" // a Compose file in the working directory or above it
+	Mine       Source = "mine"       // the user's own directory of templates
+	Place      Source = "the place"  // published by the place's operators
+	BuiltIn    Source = "built in"   // part of this program
 )
 
 // Template is a service of a Compose file.
 type Template struct {
 	Name   string
 	Source Source
-	File   string // as people call it
+	File   string // the name in messages
 	doc    *document
-	dir    string // of the file; empty: it is built in
-	// Left are the settings of a devcontainer.json that were not taken over.
+	dir    string // of the file; empty: the template is built in
+	// Left lists the settings of a devcontainer.json that were left out.
 	Left []Left
-	// Published is what the operators of the place have published; nil: it is of a
-	// file that this laptop has.
+	// Published is the template as the place's operators have published it; nil for a template in
+	// a file of this laptop.
 	Published *catalogue.Template
 }
 
@@ -42,23 +42,23 @@ type Template struct {
 type Finder struct {
 	Dir  string // the working directory
 	Mine string // the directory of the user's own templates; it need not exist
-	Home string // the user's home directory, above which nothing is looked for from within
-	// AskPlace returns the place's own templates; nil: no place is asked. Find calls it
-	// only if no template that is nearer has the name.
+	Home string // the user's home directory; the search from within it goes no higher
+	// AskPlace returns the place's own templates; nil means that no place is asked. Find calls it
+	// only if no nearer template has the name.
 	AskPlace func() ([]Template, error)
 }
 
-// fileNames are those of a Compose file, the first that is there counts.
+// fileNames lists the names of Compose files. The first that exists is used.
 var fileNames = []string{"keyway.yaml", "keyway.yml", "compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml"}
 
-// maxUp bounds how many directories above the working directory are looked at.
+// maxUp bounds the search in directories above the working directory.
 const maxUp = 64
 
-// maxMine bounds how many files the user's own directory may hold.
+// maxMine bounds the files in the user's own directory.
 const maxMine = 256
 
-// List returns all templates, those that win before those that they hide. A file that
-// cannot be read hides no other; the errors are those of such files.
+// List returns all templates, each before those that it shadows. The errors are those of files
+// that cannot be read; such a file shadows nothing.
 func (f Finder) List() ([]Template, []error) {
 	all, problems := f.near()
 	more, err := f.far()
@@ -68,7 +68,7 @@ func (f Finder) List() ([]Template, []error) {
 	return append(all, more...), problems
 }
 
-// far are the templates that are of no file of the user's.
+// far returns the templates that are not in files of the user's.
 func (f Finder) far() (all []Template, asked error) {
 	if f.AskPlace != nil {
 		all, asked = f.AskPlace()
@@ -83,7 +83,7 @@ func (f Finder) far() (all []Template, asked error) {
 	return all, asked
 }
 
-// near are the templates of the user's files.
+// near returns the templates in the user's files.
 func (f Finder) near() (all []Template, problems []error) {
 	add := func(source Source, file, dir string, doc *document, err error) {
 		if err != nil {
@@ -122,7 +122,7 @@ func (f Finder) near() (all []Template, problems []error) {
 	return all, problems
 }
 
-// Find returns the template of that name that wins.
+// Find returns the template with a name that takes precedence.
 func (f Finder) Find(name string) (Template, error) {
 	all, problems := f.near()
 	if t, ok := named(all, name); ok {
@@ -134,7 +134,7 @@ func (f Finder) Find(name string) (Template, error) {
 	} else if t, ok := named(far, name); ok {
 		return t, nil
 	}
-	if len(problems) > 0 { // it may be in there
+	if len(problems) > 0 { // the template may be in one of the unreadable files
 		return Template{}, problems[0]
 	}
 	return Template{}, f.notFound(name, append(all, far...))
@@ -164,12 +164,12 @@ func (f Finder) notFound(name string, all []Template) error {
 	return e.Advise(keyway.SeeTemplates)
 }
 
-// Only returns the one template of the working directory's keyway.yaml, for commands that
-// are given no name. It is not looked for in a compose.yaml, which may be about anything.
+// Only returns the one template of the working directory's keyway.yaml, for commands without a
+// name. It does not look in a compose.yaml, which may serve another purpose.
 func (f Finder) Only() (Template, bool, error) {
 	file, err := f.repository()
 	if file == "" || !slices.Contains(fileNames[:2], filepath.Base(file)) {
-		if file != "" { // a compose.yaml that is none
+		if file != "" { // a compose.yaml that is no keyway.yaml
 			err = nil
 		}
 		return Template{}, false, err
@@ -196,12 +196,12 @@ func (f Finder) Only() (Template, bool, error) {
 	return Template{Name: services[0].key.Value, Source: Repository, File: file, doc: doc, dir: filepath.Dir(file)}, true, nil
 }
 
-// repository is the Compose file in the working directory or the nearest above it.
-// The walk ends at the home directory or the root of a repository, and at a directory of
-// somebody else's: a compose.yaml in /tmp is anybody's.
+// repository returns the Compose file in the working directory or the nearest one above it. The
+// search ends at the home directory, at the root of a repository, and at a directory of another
+// user's: anybody can write a compose.yaml into /tmp.
 func (f Finder) repository() (string, error) { return f.nearest(fileNames) }
 
-// nearest is the first of those files that is there.
+// nearest returns the first existing file of those names, from the working directory upwards.
 func (f Finder) nearest(names []string) (string, error) {
 	dir := f.Dir
 	for range maxUp {
@@ -211,7 +211,7 @@ func (f Finder) nearest(names []string) (string, error) {
 		for _, name := range names {
 			file := filepath.Join(dir, name)
 			st, err := os.Stat(file)
-			if err != nil && !isLink(file) { // or the directory may not be looked into
+			if err != nil && !isLink(file) { // or the directory cannot be searched
 				continue
 			}
 			if err != nil || !st.Mode().IsRegular() {
@@ -238,8 +238,8 @@ func isLink(file string) bool {
 	return err == nil && st.Mode()&fs.ModeSymlink != 0
 }
 
-// irregular says what a file that cannot hold a template is. It is never opened: of a named
-// pipe that would wait, and of a device it can do anything.
+// irregular returns an error for a file that cannot hold a template. It does not open the file: a
+// named pipe would block, and opening a device may have any effect.
 func irregular(file string, st fs.FileInfo, err error) error {
 	what := "a link that leads nowhere"
 	if err == nil {
@@ -261,7 +261,7 @@ func irregular(file string, st fs.FileInfo, err error) error {
 //go:embed builtin/builtin.yaml
 var builtInFiles embed.FS
 
-// builtIn is the file with the templates of this program.
+// builtIn returns the file with this program's templates.
 func builtIn() (*document, error) {
 	data, err := fs.ReadFile(builtInFiles, "builtin/builtin.yaml")
 	if err != nil {
@@ -270,14 +270,14 @@ func builtIn() (*document, error) {
 	return parseDocument(string(BuiltIn), data)
 }
 
-// Where says where a workspace of a template will be, and what it is filled in with.
+// Where says where the workspace will be, and gives the values of variables.
 type Where struct {
 	Local  bool // the place is this machine
 	Home   string
 	Lookup func(string) (string, bool) // the laptop's environment
 }
 
-// Resolve returns what the template asks for. Its errors name the file and the line.
+// Resolve returns what the template requests. Its errors name the file and the line.
 func (t Template) Resolve(w Where) (Asked, error) {
 	if t.Published != nil {
 		return t.published(), nil
@@ -333,7 +333,7 @@ func (t Template) asked(names []string, service loaded, env environment, w Where
 	return a, t.validate(a.Spec)
 }
 
-// extend puts into the Spec what x-keyway asks for.
+// extend puts what x-keyway requests into the Spec.
 func (a *Asked) extend(d *document) error {
 	a.Spec.ForwardAgent = a.ForwardAgent
 	switch {
@@ -348,7 +348,7 @@ func (a *Asked) extend(d *document) error {
 	return nil
 }
 
-// validate has the Spec's own bounds speak of the file.
+// validate checks the Spec's own bounds, and reports errors in terms of the file.
 func (t Template) validate(s keyway.Spec) error {
 	s.Name, s.AuthorizedKeys = "template", []string{"key"}
 	err := s.Validate()
@@ -359,5 +359,5 @@ func (t Template) validate(s keyway.Spec) error {
 	return err
 }
 
-// Dir is the directory of the template's file; empty: it is built in.
+// Dir returns the directory of the template's file, or "" for a built-in template.
 func (t Template) Dir() string { return t.dir }

@@ -6,13 +6,13 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// form is the shape that a value must have. The zero form is any. A shape has one
-// letter: s is text, i a whole number, n another number, b true or false, 0 nothing, [ a list and { a mapping.
-// Where text is possible, a variable can be filled in.
+// form is the set of shapes that a value may have. The zero form permits any. A letter stands for
+// each shape: s for text, i for a whole number, n for another number, b for true or false, 0 for
+// null, [ for a list and { for a mapping. Where text is permitted, a variable may stand.
 type form struct {
-	one  string // the shapes of the value itself
-	each string // of the items, if it is a list
-	of   string // of the values, if it is a mapping without fields of its own
+	one  string // shapes of the value itself
+	each string // shapes of the items, if it is a list
+	of   string // shapes of the values, if it is a mapping with any fields
 }
 
 var (
@@ -28,7 +28,7 @@ var (
 	pairsOrTexts = form{one: "{[", each: "s", of: "sinb0"}
 )
 
-// shapeOf is the letter of a value's shape.
+// shapeOf returns the letter of a value's shape.
 func shapeOf(n *yaml.Node) string {
 	switch n = resolve(n); n.Kind {
 	case yaml.SequenceNode:
@@ -49,10 +49,10 @@ func shapeOf(n *yaml.Node) string {
 	return "s"
 }
 
-// inWords are the shapes as people call them.
+// inWords holds the words for each shape in messages.
 var inWords = map[byte]string{'s': "a string", 'i': "a whole number", 'n': "a number", 'b': "true or false", '[': "a list", '{': "a mapping with fields", '0': "empty"}
 
-// shape finds a value of a shape that it cannot have.
+// shape reports a value whose shape is not permitted.
 func (w *walker) shape(p pair, f form, name string) {
 	n := resolve(p.value)
 	if f.one == "" {

@@ -22,7 +22,7 @@ import (
 	"keyway/internal/template/variables"
 )
 
-// service is the part of a document that one workspace is made from.
+// service returns the definition of a service.
 func (d *document) service(name string) (*yaml.Node, error) {
 	services := field(d.root, "services")
 	n := field(services, name)
@@ -32,10 +32,10 @@ func (d *document) service(name string) (*yaml.Node, error) {
 	return n, nil
 }
 
-// maxExtends bounds a chain of services that each extend the next.
+// maxExtends bounds a chain of services of which each extends the next.
 const maxExtends = 16
 
-// chain are the service and those of the same file that it extends.
+// chain returns the service's name and, in order, those of the same file that it extends.
 func (d *document) chain(name string) (names []string, err error) {
 	for range maxExtends {
 		if slices.Contains(names, name) {
@@ -48,7 +48,7 @@ func (d *document) chain(name string) (names []string, err error) {
 		}
 		names = append(names, name)
 		extends := field(n, "extends")
-		if extends == nil || field(extends, "file") != nil { // which check refuses
+		if extends == nil || field(extends, "file") != nil { // check refuses the file
 			return names, nil
 		}
 		if name = extends.Value; extends.Kind == yaml.MappingNode {
@@ -62,8 +62,7 @@ func (d *document) chain(name string) (names []string, err error) {
 	return nil, d.errorf(nil, "more than %d services extend one another", maxExtends)
 }
 
-// check finds the fields that cannot be honoured in what the services of names are
-// made from.
+// check finds the fields that cannot be honoured in the services of names.
 func (d *document) check(names []string) error {
 	w := walker{document: d}
 	for _, p := range ownPairs(d.root) {
@@ -79,7 +78,7 @@ func (d *document) check(names []string) error {
 	return together(w.problems)
 }
 
-// together is several problems as one error.
+// together joins several problems into one error.
 func together(problems []*keyway.Error) error {
 	if len(problems) == 0 {
 		return nil
@@ -108,9 +107,9 @@ type loaded struct {
 	used    []string // the variables that were filled in
 }
 
-// load reads one service and those that it extends, as compose-go understands them. Its
-// loader does the same, and imports a compiler of JSON schemas that every start of
-// keyway would wait for.
+// load reads one service, and those that it extends, with compose-go. compose-go's own loader
+// does the same, but it imports a compiler of JSON schemas, whose initialisation would delay
+// every start of keyway.
 func (d *document) load(name string, names []string, lookup func(string) (string, bool)) (loaded, error) {
 	model := map[string]any{"services": d.services(names)}
 	for _, top := range []string{"volumes", "secrets"} {
@@ -162,14 +161,14 @@ func (d *document) load(name string, names []string, lookup func(string) (string
 	return loaded{ServiceConfig: all.Services[name], volumes: all.Volumes, secrets: all.Secrets, used: slices.Sorted(maps.Keys(used))}, nil
 }
 
-// shortVolumes refuses options of SOURCE:TARGET:OPTIONS that no mount here has. compose-go
-// leaves out those that it does not know.
+// shortVolumes refuses options in SOURCE:TARGET:OPTIONS that keyway's mounts do not have.
+// compose-go ignores options that it does not know.
 func (d *document) shortVolumes(service map[string]any, names []string) error {
 	list, _ := service["volumes"].([]any)
 	for _, each := range list {
 		text, _ := each.(string)
 		if source, rest, _ := strings.Cut(text, ":"); utf8.RuneCountInString(source) == 1 && strings.ContainsFunc(source, unicode.IsLetter) {
-			text = rest // compose-go takes a letter for a drive of Windows
+			text = rest // compose-go takes a letter for a Windows drive
 		}
 		parts := strings.SplitN(text, ":", 3)
 		if len(parts) < 3 {
@@ -185,7 +184,7 @@ func (d *document) shortVolumes(service map[string]any, names []string) error {
 	return nil
 }
 
-// halfUlimits refuses a limit without one of its two values: compose-go takes 0 for it.
+// halfUlimits refuses a limit that lacks one of its two values, for which compose-go uses 0.
 func (d *document) halfUlimits(service map[string]any, names []string) error {
 	all, _ := service["ulimits"].(map[string]any)
 	for _, name := range slices.Sorted(maps.Keys(all)) {
@@ -197,7 +196,7 @@ func (d *document) halfUlimits(service map[string]any, names []string) error {
 	return nil
 }
 
-// shellWords refuses a command with an operator of a shell's: compose-go ends it there.
+// shellWords refuses a command with a shell operator, at which compose-go ends the command.
 func (d *document) shellWords(service map[string]any, names []string) error {
 	for _, name := range []string{"entrypoint", "command"} {
 		line, _ := service[name].(string)
@@ -209,7 +208,7 @@ func (d *document) shellWords(service map[string]any, names []string) error {
 	return nil
 }
 
-// shellOperator is the first of the operators in a command line that is in no quotes.
+// shellOperator returns the first shell operator outside quotes in a command line.
 func shellOperator(line string) string {
 	var quote rune
 	escaped := false
@@ -236,7 +235,7 @@ func canonical(model map[string]any) (map[string]any, error) {
 	return transform.Canonical(model, false)
 }
 
-// extended is the first of the named services over the second, and so on.
+// extended merges the named services, each over the next.
 func extended(services any, names []string) (map[string]any, error) {
 	all, _ := services.(map[string]any)
 	var merged map[string]any
@@ -258,24 +257,24 @@ func extended(services any, names []string) (map[string]any, error) {
 	return merged, nil
 }
 
-// services are those that compose-go is given: what it would only refuse is not read
-// by it, such as other services of a file that is for others, too.
+// services returns the services that compose-go gets. It omits other services of the file, which
+// may be for other programs, and fields that compose-go would only refuse.
 func (d *document) services(names []string) map[string]any {
 	m := map[string]any{}
 	all := field(d.root, "services")
 	for _, name := range names {
 		m[name] = plain(field(all, name))
-		if fields, ok := m[name].(map[string]any); ok { // a setup's $NAME is its shell's
+		if fields, ok := m[name].(map[string]any); ok { // in a setup, $NAME is for its shell
 			maps.DeleteFunc(fields, func(name string, _ any) bool { return strings.HasPrefix(name, "x-") })
 		}
 	}
 	return m
 }
 
-// inPath finds the path of fields in an error of compose-go's.
+// inPath matches the path of fields in an error of compose-go.
 var inPath = lazyregexp.New(`'?\b(services|volumes|secrets)[.\[][A-Za-z0-9_.\[\]-]+'?`)
 
-// explain is an error of compose-go's with the line that it is about.
+// explain returns an error of compose-go with the line that it is about.
 func (d *document) explain(err error) error {
 	var unset variables.UnsetError
 	said := strings.Join(strings.Fields(err.Error()), " ")
@@ -301,7 +300,7 @@ func (d *document) explain(err error) error {
 	return d.errorf(where, "%.500s", message).Hint(howWritten)
 }
 
-// quotedBy is the longest value below n that an error has in its text; nil: none.
+// quotedBy returns the longest value below n that occurs in an error's text, or nil.
 func quotedBy(n *yaml.Node, said string) (found *yaml.Node) {
 	if n.Kind == yaml.ScalarNode && len(n.Value) > 1 && strings.Contains(said, n.Value) {
 		return n
@@ -316,7 +315,7 @@ func quotedBy(n *yaml.Node, said string) (found *yaml.Node) {
 
 const howWritten = "see how it is written: docs/TEMPLATES.md"
 
-// short is a path without the service's name, which people know.
+// short returns a path without the service's name, which the reader knows.
 func short(path string) string {
 	parts := strings.SplitN(path, ".", 3)
 	if len(parts) == 3 && parts[0] == "services" {

@@ -6,10 +6,10 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// mapping is one without fields.
+// mapping returns an empty mapping.
 func mapping() *yaml.Node { return &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"} }
 
-// word is a text that stands on a line of the file.
+// word returns a text that stands on a line of the file.
 func word(text string, line int) *yaml.Node {
 	return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: text, Line: line}
 }
@@ -29,7 +29,7 @@ func remove(m *yaml.Node, name string) {
 	}
 }
 
-// items are those of a list; of a single value that value.
+// items returns the items of a list, or a single value as the only item.
 func items(n *yaml.Node) (all []*yaml.Node) {
 	if n.Kind != yaml.SequenceNode {
 		return []*yaml.Node{n}

@@ -12,12 +12,12 @@ import (
 	"keyway/internal/keyway"
 )
 
-// overrideRule is x-keyway.override: what users may change of a published template, in
-// the words of Compose.
+// overrideRule describes x-keyway.override: what users may change in a published template, in
+// Compose's terms.
 var overrideRule = fields(values("gpus", "cpus", "mem_limit", "shm_size", "pids_limit", "tmpfs", "environment", "volumes",
 	"command", "working_dir", "labels", "secrets", "user"))
 
-// freeWords are the fields without a limit: true leaves them to the user.
+// freeWords lists the fields that have no limit; true leaves them to the user.
 var freeWords = map[string]string{
 	"command": catalogue.FreeCommand, "working_dir": catalogue.FreeWorkdir, "labels": catalogue.FreeLabels, "secrets": catalogue.FreeSecrets, "user": catalogue.FreeUser,
 }
@@ -36,8 +36,7 @@ func (d *document) override(n *yaml.Node, o *catalogue.Override) error {
 	return nil
 }
 
-// limit puts one field into o. It returns what can be written there instead, if this
-// cannot be.
+// limit sets one field of o. If the value is not permitted, problem says what is.
 func limit(o *catalogue.Override, name string, v *yaml.Node) (problem string) {
 	number := func(most float64) float64 {
 		f, err := strconv.ParseFloat(v.Value, 64)
@@ -97,7 +96,7 @@ func limit(o *catalogue.Override, name string, v *yaml.Node) (problem string) {
 	return problem
 }
 
-// FromPlace is a template that the operators of a place have published.
+// FromPlace returns a template that a place's operators have published.
 func FromPlace(place keyway.Place, t catalogue.Template) Template {
 	return Template{Name: t.Name, Source: Place, File: string(place) + ":" + catalogue.Dir + "/" + t.Name + catalogue.Suffix, Published: &t}
 }
@@ -108,8 +107,9 @@ func (t Template) published() Asked {
 	return a
 }
 
-// Publish returns the template as the operators of a place publish it. image resolves the
-// name of its image to a digest. Settings of a user or of this laptop are refused.
+// Publish returns the template in the form in which a place's operators publish it. image
+// resolves the name of the template's image to a digest. Publish refuses settings that belong to
+// a user or to this laptop.
 func (t Template) Publish(w Where, image func(string) (string, error)) (catalogue.Template, error) {
 	fail := func(format string, args ...any) *keyway.Error {
 		return keyway.Errorf(keyway.BadConfig, "%s: "+format, append([]any{t.File}, args...)...)

@@ -16,19 +16,19 @@ import (
 	"keyway/internal/keyway"
 )
 
-// Asked is what a template asks for.
+// Asked is what a template requests.
 type Asked struct {
 	// Spec has neither name, engine nor keys.
 	Spec keyway.Spec
 	Extension
-	// Variables are those of this laptop that were filled in.
+	// Variables lists the variables of this laptop that were filled in.
 	Variables []string
 }
 
-// maxPorts bounds the ports that are offered.
+// maxPorts bounds the ports that a template offers.
 const maxPorts = 64
 
-// converter turns what compose-go read into a Spec.
+// converter converts what compose-go has read to a Spec.
 type converter struct {
 	*document
 	service loaded
@@ -77,10 +77,11 @@ func (c converter) limits(s *keyway.Spec) error {
 	return nil
 }
 
-// round is a number of processors as it was written: compose-go has single precision.
+// round returns a number of processors as it was written: compose-go stores it in single
+// precision.
 func round(cpus float32) float64 { return math.Round(float64(cpus)*1e4) / 1e4 }
 
-// gpus is what gpus, deploy and devices ask for together: one of the three.
+// gpus converts gpus, deploy and devices, of which only one may request GPUs.
 func (c converter) gpus(s *keyway.Spec) error {
 	requests, name := c.service.Gpus, "gpus"
 	if d := c.service.Deploy; d != nil && d.Resources.Reservations != nil && len(d.Resources.Reservations.Devices) > 0 {
@@ -126,28 +127,27 @@ func (c converter) request(g *keyway.GPUs, r types.DeviceRequest, name string) e
 		g.Count = int(r.Count)
 	case r.Count > maxGPUs:
 		return c.errorf(name, "%d GPUs are more than any place has", r.Count)
-	case r.Count < 0: // all: what Compose takes no count for
+	case r.Count < 0: // all, for which Compose has no count
 		g.All = true
 	}
 	return nil
 }
 
-// usualCapabilities are those of a device request that bring what every GPU here comes
-// with.
+// usualCapabilities lists the capabilities of a device request that every GPU has here anyway.
 var usualCapabilities = []string{"gpu", "nvidia", "compute", "utility"}
 
 // maxGPUs is the bound of keyway.ParseGPUs.
 const maxGPUs = 1024
 
-// nvidiaCDI is how CDI names NVIDIA's GPUs.
+// nvidiaCDI begins CDI's names of NVIDIA's GPUs.
 const nvidiaCDI = "nvidia.com/gpu="
 
-// devices are device files of the place, and GPUs by their CDI names.
+// devices converts devices: device files of the place, or GPUs by their CDI names.
 func (c converter) devices(s *keyway.Spec) error {
 	var gpus []string
 	for _, d := range c.service.Devices {
 		if id, ok := strings.CutPrefix(d.Source, nvidiaCDI); ok {
-			if d.Target != "" && d.Target != d.Source { // the part of 0:1, which compose-go takes for where the device is to be
+			if d.Target != "" && d.Target != d.Source { // part of 0:1, which compose-go takes for the path in the container
 				id += ":" + d.Target
 			}
 			gpus = append(gpus, id)
@@ -230,7 +230,7 @@ func (c converter) mounts(s *keyway.Spec) error {
 	return nil
 }
 
-// source is the directory that is mounted, which is one of the place.
+// source returns the directory to mount, which is one of the place.
 func (c converter) source(given string) (string, error) {
 	if path.IsAbs(given) {
 		return path.Clean(given), nil
@@ -245,7 +245,7 @@ func (c converter) source(given string) (string, error) {
 	return filepath.Join(c.env.dir, given), nil
 }
 
-// tmpfs reads TARGET[:OPTIONS], as docker run --tmpfs takes it.
+// tmpfs converts TARGET[:OPTIONS], the form of docker run --tmpfs.
 func (c converter) tmpfs(s *keyway.Spec) error {
 	for _, text := range c.service.Tmpfs {
 		target, options, _ := strings.Cut(text, ":")
@@ -279,8 +279,8 @@ func parseSize(text string) (int64, error) {
 	return int64(n), nil
 }
 
-// ports are those that a program in the workspace is expected to listen on. None is
-// published: keyway open leads to them.
+// ports converts the ports on which programs in the workspace are expected to listen. None is
+// published; keyway open forwards them.
 func (c converter) ports(s *keyway.Spec) error {
 	add := func(name string, port uint64) error {
 		if port == 0 || port > math.MaxUint16 {

@@ -12,27 +12,28 @@ import (
 	"keyway/internal/lazyregexp"
 )
 
-// dollar is a variable in place of each $ that dotenv reads. So dotenv leaves the filling in
-// to a [Filler]: it takes an empty text for a variable that is not set, also for the rest
-// of a password behind a $.
+// dollar is a variable that replaces each $ in the text that dotenv reads, so that a [Filler]
+// does the substitution. dotenv itself would replace a variable that is not set by an empty text,
+// and also the rest of a password after a $.
 const (
 	dollar = "keyway_dollar"
 	braced = "${" + dollar + "}"
 )
 
-// noVariable finds $$, and a $ that begins no variable: it stands for itself in such a file.
+// noVariable matches $$, and a $ that begins no variable. Such a $ stands for itself in these
+// files.
 var noVariable = lazyregexp.New(`\$(?:\$|([^A-Za-z_{]))`)
 
-// Parse reads NAME=VALUE lines as Compose does. It takes values from lookup and from the lines
-// before, in this order. unset has an error for each variable whose value takes in one without
-// value and default, and for those beyond the bound of a [Filler].
+// Parse parses NAME=VALUE lines as Compose does. It takes the values of variables from lookup,
+// and then from earlier lines. unset holds an error for each variable whose value refers to one
+// without a value and a default, and for those beyond the bound of a [Filler].
 func Parse(text string, lookup func(string) (string, bool)) (set map[string]string, unset map[string]error, err error) {
 	text = strings.ReplaceAll(strings.TrimPrefix(text, "\ufeff"), "$", braced) + "\n"
 	raw := func(name string) (string, bool) {
 		if name == dollar {
 			return "$", true
 		}
-		v, ok := lookup(name) // of a line with a name alone
+		v, ok := lookup(name) // of a line that has only a name
 		return strings.ReplaceAll(v, "$", "$$"), ok
 	}
 	if _, err := dotenv.UnmarshalWithLookup(text, raw); err != nil { // with the right line
@@ -50,7 +51,7 @@ func Parse(text string, lookup func(string) (string, bool)) (set map[string]stri
 		for name, value := range one {
 			value = strings.ReplaceAll(value, braced, "$$") // quoted
 			value = noVariable.ReplaceAllString(value, "$$$$${1}")
-			var before error // of a variable that is taken in
+			var before error // of a variable that this one refers to
 			value, err := filler.Fill(value, func(name string) (string, bool) {
 				if v, ok := lookup(name); ok {
 					return v, true
@@ -76,8 +77,8 @@ func Parse(text string, lookup func(string) (string, bool)) (set map[string]stri
 	return set, unset, nil
 }
 
-// statement returns the length of the first line of text, or of several that are one value,
-// as dotenv divides them. text ends with a line feed.
+// statement returns the length of the first statement of text: one line, or several that are one
+// value, as dotenv divides them. text must end with a line feed.
 func statement(text string) int {
 	start := strings.TrimLeftFunc(text, unicode.IsSpace)
 	if start == "" {

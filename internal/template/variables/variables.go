@@ -1,6 +1,6 @@
 // Package variables fills variables into the texts of a Compose file, in Compose's forms. A
-// variable without a value and a default is an error, also within a default: Compose takes an
-// empty text for it, and a mount of /data/$USER becomes one of /data/.
+// variable without a value and a default is an error, even inside another's default. Compose
+// takes an empty text for it instead, which turns a mount of /data/$USER into one of /data/.
 package variables
 
 import (
@@ -10,11 +10,11 @@ import (
 	"strings"
 )
 
-// UnsetError is the error of a variable that has neither a value nor a default.
+// UnsetError is the error for a variable that has neither a value nor a default.
 type UnsetError struct {
 	Name  string
-	Why   string // in the words of the file's author; empty: none
-	Empty bool   // the variable is set, and its value is empty
+	Why   string // in the words of the file's author; may be empty
+	Empty bool   // the variable is set to an empty value
 }
 
 func (e UnsetError) Error() string {
@@ -28,37 +28,38 @@ func (e UnsetError) Error() string {
 	return "the variable " + e.Name + is
 }
 
-// formError is the error of a $ that begins no variable. It holds the text.
+// formError is the error for a $ that begins no variable. It holds the text.
 type formError string
 
 func (e formError) Error() string {
 	return fmt.Sprintf("a variable in %.80q has no form of Compose's; a $ that is one is written $$", string(e))
 }
 
-// maxDepth bounds variables within each other's words: each level looks for its end in the
-// whole rest of the text.
+// maxDepth bounds the nesting of variables: each level searches the whole rest of the text for
+// its end.
 const maxDepth = 32
 
 // maxMade bounds the text that a [Filler] makes, in bytes.
 const maxMade = 16 << 20
 
-// ErrTooMuch is the error of a [Filler] that would make more text than its bound.
+// ErrTooMuch is the error of a [Filler] whose result would exceed its bound.
 var ErrTooMuch = errors.New("the values of variables make more than 16 MiB of text")
 
-// Filler fills variables into texts. A value that is used often, and its result again, would need
-// any amount of memory. So a Filler makes 16 MiB of text at most. The zero value has made none.
+// Filler fills variables into texts, of 16 MiB at most in all. Without that bound, a value that
+// is used often, and again in others, would need any amount of memory. The zero value is ready to
+// use.
 type Filler struct {
 	made int // bytes
 }
 
-// Fill returns text with the values of its variables. It knows $NAME, ${NAME}, ${NAME:-WORD},
-// ${NAME-WORD}, and the same with + and ?. WORD may contain variables, which may do so again,
-// 32 levels deep. $$ stands for $.
+// Fill returns text with the values of its variables. It understands $NAME, ${NAME},
+// ${NAME:-WORD}, ${NAME-WORD}, and the same with + and ?. WORD may contain variables, nested up
+// to 32 levels deep. $$ stands for $.
 func (f *Filler) Fill(text string, lookup func(string) (string, bool)) (string, error) {
 	return f.fill(text, lookup, 0)
 }
 
-// fill is Fill of a word that is within depth others.
+// fill is Fill for a word that is nested in depth others.
 func (f *Filler) fill(text string, lookup func(string) (string, bool), depth int) (string, error) {
 	if depth > maxDepth {
 		return "", fmt.Errorf("more than %d variables are within each other", maxDepth)
@@ -101,7 +102,7 @@ func (f *Filler) fill(text string, lookup func(string) (string, bool), depth int
 	}
 }
 
-// NameIn returns the name of a variable that text begins with; empty: none.
+// NameIn returns the name of the variable with which text begins, or "".
 func NameIn(text string) string {
 	for i, r := range text {
 		letter := r == '_' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
@@ -112,8 +113,8 @@ func NameIn(text string) string {
 	return text
 }
 
-// closing returns the length of the braces at the beginning of text, with what they contain;
-// 0: there are none, or they do not end.
+// closing returns the length of the braces at the beginning of text, with their content. It
+// returns 0 if text does not begin with a brace, or the braces do not end.
 func closing(text string) int {
 	open := 0
 	for i := range len(text) {
@@ -134,11 +135,11 @@ func closing(text string) int {
 }
 
 // variable returns the value of ${NAME}. form is what follows the name in the braces, which are
-// within depth others.
+// nested in depth others.
 func (f *Filler) variable(name, form string, lookup func(string) (string, bool), depth int) (string, error) {
 	value, set := lookup(name)
 	operator, empty := strings.TrimPrefix(form, ":"), set && value == ""
-	there := set && !(empty && operator != form) // with a colon, an empty one is none
+	there := set && !(empty && operator != form) // with a colon, an empty value counts as none
 	if form == "" {
 		if !set {
 			return "", UnsetError{Name: name}

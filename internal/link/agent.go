@@ -13,23 +13,23 @@ import (
 	"keyway/internal/unixsock"
 )
 
-// Of the agent's protocol (draft-ietf-sshm-ssh-agent, section 6.1).
+// From the agent's protocol (draft-ietf-sshm-ssh-agent, section 6.1).
 const (
 	agentRequestIdentities = 11
 	agentIdentitiesAnswer  = 12
 )
 
-// agentTimeout bounds how long the agent may take to say what it holds.
+// agentTimeout bounds the time for the agent to list its keys.
 const agentTimeout = 2 * time.Second
 
-// agentIsEmpty reports whether none of the agents that the uplink's ssh uses holds a key or is
-// there. Where it uses no agent there is none to be empty.
+// agentIsEmpty reports whether the uplink's ssh uses an agent, and none of its agents runs and
+// holds a key.
 func (u *uplink) agentIsEmpty() bool {
 	agents := u.agentHolds()
 	return len(agents) > 0 && !slices.ContainsFunc(agents, func(h held) bool { return h.count > 0 })
 }
 
-// agentHolds is what each of these agents holds now.
+// agentHolds returns what each of these agents holds now.
 func (u *uplink) agentHolds() (all []held) {
 	for _, socket := range u.agentSockets() {
 		all = append(all, agentKeys(socket))
@@ -58,17 +58,17 @@ func (u *uplink) agentSockets() (sockets []string) {
 	return sockets
 }
 
-// held is what an agent holds: how many keys, and which.
+// held is the number of keys that an agent holds, and a digest of them.
 type held struct {
 	count uint32
 	which [sha256.Size]byte
 }
 
-// maxHeld bounds an agent's answer in bytes.
+// maxHeld bounds an agent's answer, in bytes.
 const maxHeld = 1 << 20
 
-// agentKeys is what the agent at socket offers: nothing if it is locked or does not
-// answer.
+// agentKeys returns what the agent at socket offers. A locked agent, and one that does not
+// answer, offers nothing.
 func agentKeys(socket string) (h held) {
 	conn, err := unixsock.Dial(socket)
 	if err != nil {

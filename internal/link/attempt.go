@@ -12,8 +12,8 @@ import (
 	"keyway/internal/keyway"
 )
 
-// attempt is one try to bring an uplink up. Its listeners hear its news, and the
-// first who answers a question answers it for all.
+// attempt is one try to bring an uplink up. All its listeners receive its events, and the first
+// answer to a question is the answer for all.
 type attempt struct {
 	cancel context.CancelCauseFunc
 	noKey  func() bool   // no agent that the ssh uses has a key
@@ -22,15 +22,15 @@ type attempt struct {
 	err    error
 
 	mu        sync.Mutex
-	listeners map[chan api.Event]bool // value: can answer questions
+	listeners map[chan api.Event]bool // value: whether it can answer questions
 	waiting   int
-	abandoned bool // all who waited have left
+	abandoned bool // every listener has left
 	question  *openQuestion
-	unheard   *api.Question // a question that nobody was there for
-	dial      *sshRun       // under way
-	words     []api.Words   // what hosts have said, each once
-	quiet     *time.Timer   // until they are passed on
-	told      int           // so many of words have been
+	unheard   *api.Question // a question that no listener could answer
+	dial      *sshRun       // the run under way
+	words     []api.Words   // what hosts have said, each text once
+	quiet     *time.Timer   // runs until words are passed on
+	told      int           // the number of words that were passed on
 }
 
 type openQuestion struct {
@@ -38,12 +38,12 @@ type openQuestion struct {
 	answer chan api.Answer
 }
 
-// news is how many events a listener may be behind before it misses some;
-// questions are repeated to nobody, so they are never dropped (see ask).
+// news is the number of events that a listener may lag behind before it misses some. Questions
+// are sent once only, so they are never dropped (see ask).
 const news = 64
 
-// join adds one who waits; false if the attempt has been given up, so that it
-// ends without an answer to anybody.
+// join adds a listener. It returns false if the attempt has been abandoned, and will end without
+// an answer.
 func (a *attempt) join(events chan api.Event) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -60,7 +60,7 @@ func (a *attempt) join(events chan api.Event) bool {
 	return true
 }
 
-// leave ends the attempt when nobody waits for it any more.
+// leave removes a listener. The attempt ends when its last one has left.
 func (a *attempt) leave(events chan api.Event) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -81,13 +81,13 @@ func (a *attempt) report(p keyway.Progress) {
 	for l := range a.listeners {
 		select {
 		case l <- api.Event{Progress: &p}:
-		default: // news may be missed; a slow terminal must not slow the copying
+		default: // events may be dropped: a slow terminal must not delay the attempt
 		}
 	}
 }
 
-// ask puts a question to those who wait for the place. Without any, or when the
-// last leaves, the answer is no.
+// ask sends a question to the listeners. If there are none, or the last one leaves, it returns no
+// answer.
 func (a *attempt) ask(ctx context.Context, q api.Question) api.Answer {
 	q.NoKey = a.noKey()
 	open := &openQuestion{Question: q, answer: make(chan api.Answer, 1)}
@@ -104,7 +104,7 @@ func (a *attempt) ask(ctx context.Context, q api.Question) api.Answer {
 		select {
 		case l <- api.Event{Question: &q}:
 		default:
-			<-l // the oldest news makes room
+			<-l // drop the oldest event to make room
 			l <- api.Event{Question: &q}
 		}
 	}
@@ -129,8 +129,7 @@ func (a *attempt) asking() bool {
 	return a.question != nil
 }
 
-// answer gives the person's answer to the question of that id, if it is still
-// open.
+// answer delivers the user's answer to the question with that id, if the question is still open.
 func (a *attempt) answer(id string, answer api.Answer) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -140,7 +139,7 @@ func (a *attempt) answer(id string, answer api.Answer) bool {
 	select {
 	case a.question.answer <- answer:
 		return true
-	default: // somebody else was quicker
+	default: // another answer came first
 		return false
 	}
 }
@@ -152,8 +151,8 @@ func (q *openQuestion) refuse() {
 	}
 }
 
-// needsAnswer is err, or that a question was asked which nobody heard: then the
-// attempt has failed for no other reason.
+// needsAnswer returns the error of an attempt that asked a question which no listener could
+// answer: then that is the cause of the failure. Otherwise it returns err.
 func (a *attempt) needsAnswer(u *uplink, err error) error {
 	a.mu.Lock()
 	q := a.unheard
@@ -170,18 +169,18 @@ func (a *attempt) needsAnswer(u *uplink, err error) error {
 		Advise(keyway.StatusNow, string(u.place))
 }
 
-// KeyQuestion begins ssh's own question for a key file's passphrase. A question of a
-// host begins with the host's name.
+// KeyQuestion begins ssh's own question for a key file's passphrase. Questions from a host begin
+// with the host's name.
 const KeyQuestion = "Enter passphrase for key "
 
-// dialling is told of each ssh run.
+// dialling is called with each ssh run.
 func (a *attempt) dialling(d *sshRun) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.dial = d
 }
 
-// stage names the stage that the attempt has reached; see sshRun.stage.
+// stage describes the stage that the attempt has reached; see sshRun.stage.
 func (a *attempt) stage(place keyway.Place) string {
 	a.mu.Lock()
 	t := a.dial
@@ -193,15 +192,14 @@ func (a *attempt) stage(place keyway.Place) string {
 }
 
 const (
-	// quietTime is how long a host's words are kept back: what everybody is greeted
-	// with is no news to somebody who is let in at once, and to somebody who has to
-	// wait it may be what the waiting is for.
+	// quietTime is how long a host's words are held back. A host's general greeting does not
+	// matter to a user who is let in at once, but it may explain a wait.
 	quietTime = time.Second
-	// maxWords bounds what is kept of hosts' words, in bytes.
+	// maxWords bounds the words of hosts that are kept, in bytes.
 	maxWords = 16 << 10
 )
 
-// hear takes what a host says.
+// hear records what a host says.
 func (a *attempt) hear(w api.Words) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -222,7 +220,7 @@ func (a *attempt) hear(w api.Words) {
 	}
 }
 
-// pass tells the listeners what hosts have said.
+// pass sends the words of hosts to the listeners.
 func (a *attempt) pass() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -241,8 +239,8 @@ func (a *attempt) pass() {
 	a.told = len(a.words)
 }
 
-// saidLocked is all that hosts have said: by themselves, and with a question, which
-// ssh writes where it writes its own words.
+// saidLocked returns all words of hosts, also those that came with a question. ssh writes these
+// where it writes its own messages.
 func (a *attempt) saidLocked() []api.Words {
 	said := slices.Clone(a.words)
 	if a.dial != nil {
@@ -252,6 +250,6 @@ func (a *attempt) saidLocked() []api.Words {
 			}
 		}
 	}
-	a.told = len(a.words) // they are with the question
+	a.told = len(a.words) // they are sent with the question
 	return said
 }

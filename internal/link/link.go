@@ -24,49 +24,50 @@ import (
 	"keyway/internal/stream"
 )
 
-// Config is what a link needs to know.
+// Config configures a link.
 type Config struct {
-	Program  string // our own executable, for the guard and as SSH_ASKPASS
-	Node     string // an executable that is a node for this machine; "": one of Programs is
-	Socket   string // where the link listens
-	Identity string // which build this is; see Identity
+	Program  string // this executable, for the guard and as SSH_ASKPASS
+	Node     string // an executable that is a node for this machine; "": one of Programs is sent
+	Socket   string // path of the link's socket
+	Identity string // the build of the link; see Identity
 	Programs Programs
-	// Options are more options for the ssh to a place; nil for none.
+	// Options returns additional options for the ssh to a place; may be nil.
 	Options func(context.Context, keyway.Place) []string
-	// KnownHosts are the files in which that ssh looks for the key of a host on the
-	// route; nil: not known.
+	// KnownHosts returns the files in which that ssh looks for the key of a host on the route.
+	// Nil means that they are not known.
 	KnownHosts func(ctx context.Context, host string) (files []string)
-	// IsHost reports whether the user's configuration of ssh knows a host; nil: it
-	// knows all.
+	// IsHost reports whether the user's configuration of ssh defines a host. Nil means that it
+	// defines all.
 	IsHost func(ctx context.Context, host string) bool
-	// Route is what the user's configuration of ssh says of the way to a place; nil: nothing
-	// is known.
+	// Route returns what the user's configuration of ssh says about the route to a place. Nil
+	// means that nothing is known.
 	Route func(context.Context, keyway.Place) Route
-	// Next is what a user can do about an error, in words for a terminal; nil: Error.Next.
+	// Next returns what a user can do about an error, in words for a terminal. Nil means
+	// Error.Next.
 	Next func(*keyway.Error) string
 	Log  *slog.Logger
 
-	// Inherited are the connections that the link before this one has handed over.
+	// Inherited holds the connections that the previous link has handed over.
 	Inherited []Inherited
 }
 
-// Route is a way to a place.
+// Route describes the route to a place.
 type Route struct {
-	FirstHop  string        // the address of the machine that it begins at; may be empty
-	Unlimited string        // ssh's name for that, if connecting to it has no time limit; else empty
-	Longest   time.Duration // the longest such limit on the way; 0: none
-	// Agents are the sockets of the agents that ssh uses on the way; an empty one is that of
-	// SSH_AUTH_SOCK, which is also meant by nil.
+	FirstHop  string        // the address of its first machine; may be empty
+	Unlimited string        // ssh's name for that machine, if ssh has no time limit for connecting to it; otherwise empty
+	Longest   time.Duration // the longest such limit on the route; 0: none
+	// Agents lists the sockets of the agents that ssh uses on the route. An empty one stands for
+	// SSH_AUTH_SOCK, and so does nil.
 	Agents []string
-	// Commands are the hosts on the way that ssh reaches by a command of the user's.
+	// Commands lists the hosts on the route that ssh reaches by a command of the user's.
 	Commands []string
-	// Endless is the error of a route that ssh would follow without an end; Late that of a
-	// configuration for which ssh takes long.
+	// Endless is the error for a route on which ssh would go around in circles; Late is the error
+	// for a configuration that ssh takes long to read.
 	Endless, Late error
 }
 
-// Link is the server of the laptop. Its API is the node's for each place, under
-// /v1/places/PLACE/, and a few paths of its own (docs/PROTOCOL.api.md).
+// Link is the laptop's server. For each place it offers the node's API, under /v1/places/PLACE/,
+// and some paths of its own (docs/PROTOCOL.api.md).
 type Link struct {
 	cfg      Config
 	started  time.Time
@@ -82,14 +83,14 @@ type Link struct {
 
 	mu      sync.Mutex
 	uplinks map[keyway.Place]*uplink
-	asks    map[string]*attempt // by the secret that its ssh's askpass shows
+	asks    map[string]*attempt // by the secret that the askpass of its ssh presents
 	lives   map[*proxied]struct{}
-	leaving bool           // to another process
-	ended   sync.WaitGroup // of lives, and of the watcher
+	leaving bool           // another process takes over
+	ended   sync.WaitGroup // counts the connections' lives, and the watcher
 }
 
-// Serve runs a link on l until ctx ends or somebody asks it to stop, and returns
-// when all it started has ended.
+// Serve runs a link on l until ctx ends or a client asks it to stop. It returns when everything
+// that it started has ended.
 func Serve(ctx context.Context, l net.Listener, cfg Config) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -121,7 +122,7 @@ func Serve(ctx context.Context, l net.Listener, cfg Config) error {
 	return err
 }
 
-// runtime is the directory for sockets and what lives as long as a process.
+// runtime returns the directory for sockets and other files that need not outlive the process.
 func (l *Link) runtime() string { return filepath.Dir(l.cfg.Socket) }
 
 func (l *Link) close() {
@@ -170,7 +171,7 @@ func (l *Link) handler() http.Handler {
 	return mux
 }
 
-// uplink returns the uplink to the place, made if it is new.
+// uplink returns the uplink to the place, and makes it if there is none.
 func (l *Link) uplink(name string) (*uplink, error) {
 	place, err := keyway.ParsePlace(name)
 	if err != nil {
@@ -233,7 +234,7 @@ func (l *Link) startNode(ctx context.Context, u *uplink, a *attempt) (*nodeProce
 	return p, nil
 }
 
-// lookAt asks the user's ssh about the route to place, and for more options.
+// lookAt asks the user's ssh about the route to place, and for additional options.
 func (l *Link) lookAt(ctx context.Context, place keyway.Place) (options []string, route Route) {
 	if place == keyway.Local {
 		return nil, Route{}
@@ -251,18 +252,18 @@ func (l *Link) lookAt(ctx context.Context, place keyway.Place) (options []string
 
 // ConnectRequest is the body of POST /v1/places/PLACE/connect.
 type ConnectRequest struct {
-	// Env are variables of the command's environment that ssh needs to reach the
-	// user's agent, tickets and display; others are ignored.
+	// Env holds the variables of the command's environment that ssh needs to reach the user's
+	// agent, tickets and display. Others are ignored.
 	Env map[string]string `json:"env"`
-	// Timeout is for how long the command waits, in nanoseconds; 0: for ever.
+	// Timeout is how long the command waits, in nanoseconds. 0 means forever.
 	Timeout time.Duration `json:"patience,omitempty"`
 }
 
-// passedEnv are the variables that a command hands to the link: the link lives
-// longer than the shell that happened to start it.
+// passedEnv lists the variables that a command passes to the link, which outlives the shell that
+// happened to start it.
 var passedEnv = []string{"SSH_AUTH_SOCK", "KRB5CCNAME", "DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY", "PATH"}
 
-// PassedEnv picks from env what a command hands to the link.
+// PassedEnv returns the variables of env that a command passes to the link.
 func PassedEnv(env map[string]string) map[string]string {
 	passed := map[string]string{}
 	for _, k := range passedEnv {
@@ -273,8 +274,8 @@ func PassedEnv(env map[string]string) map[string]string {
 	return passed
 }
 
-// read decodes the body of a request of at most limit bytes into req, and returns the uplink
-// of the place that it is about. After an error, which it writes to w, ok is false.
+// read decodes the body of a request, of at most limit bytes, into req, and returns the uplink of
+// the request's place. If it fails, it writes the error to w, and ok is false.
 func (l *Link) read(w http.ResponseWriter, r *http.Request, limit int64, req any) (u *uplink, ok bool) {
 	err := api.ReadJSON(r.Body, limit, req)
 	if err == nil {
@@ -295,7 +296,7 @@ func (l *Link) connect(w http.ResponseWriter, r *http.Request) {
 	l.await(w, r, uplink, envOf(req.Env), req.Timeout)
 }
 
-// envOf is what counts of an environment that a command has handed over.
+// envOf returns the variables that matter in an environment that a command has passed.
 func envOf(passed map[string]string) []string {
 	env := []string{}
 	for _, k := range passedEnv {
@@ -306,7 +307,7 @@ func envOf(passed map[string]string) []string {
 	return env
 }
 
-// await brings the uplink up and streams the news of it.
+// await brings the uplink up and streams its events to the command.
 func (l *Link) await(w http.ResponseWriter, r *http.Request, uplink *uplink, env []string, timeout time.Duration) {
 	ctx := r.Context()
 	if timeout > 0 {
@@ -356,8 +357,8 @@ func (l *Link) answer(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// Identity names the build of the program at path: commands and the link
-// compare theirs to notice an upgrade.
+// Identity returns the identity of the program's build at path. Commands compare theirs with the
+// link's to notice an upgrade.
 func Identity(path string) string {
 	info, err := os.Stat(path)
 	if err != nil {

@@ -20,20 +20,20 @@ import (
 	"keyway/internal/pipe"
 )
 
-// nodeProcess is a process whose standard input and output lead to a node: an
-// ssh, or for the local place the node itself.
+// nodeProcess is a process whose standard input and output lead to a node: an ssh, or the node
+// itself for the local place.
 type nodeProcess struct {
 	cmd     *exec.Cmd
 	out     *bufio.Reader
 	conn    net.Conn
-	errors  *stderrTail   // what the local node says
+	errors  *stderrTail   // what the local node prints
 	version int           // of the protocol, once the node has greeted
 	dial    *sshRun       // of an ssh; nil for the local node
 	ended   chan struct{} // closed when the process has been waited for
 }
 
-// startProcess starts cmd with its standard streams as pipes to us. The dial
-// attempt reads the standard error of its ssh.
+// startProcess starts cmd with pipes for its standard input and output. The ssh run reads the
+// standard error of its ssh.
 func startProcess(cmd *exec.Cmd, d *sshRun) (*nodeProcess, error) {
 	in, inOurs, err := os.Pipe()
 	if err != nil {
@@ -51,7 +51,7 @@ func startProcess(cmd *exec.Cmd, d *sshRun) (*nodeProcess, error) {
 	if d != nil {
 		cmd.Stderr = d.words(d.last)
 	}
-	cmd.WaitDelay = time.Second // a grandchild may hold stderr open
+	cmd.WaitDelay = time.Second // a descendant may hold stderr open
 	err = cmd.Start()
 	in.Close()
 	out.Close()
@@ -70,10 +70,10 @@ func startProcess(cmd *exec.Cmd, d *sshRun) (*nodeProcess, error) {
 	return p, nil
 }
 
-// graceOfProcess is how long a process may take to end after its input has.
+// graceOfProcess is how long a process may take to end after its input has ended.
 const graceOfProcess = 3 * time.Second
 
-// stop ends the process and its ssh run, and waits for that.
+// stop ends the process and its ssh run, and waits for both.
 func (p *nodeProcess) stop() {
 	p.halt()
 	if p.dial != nil {
@@ -81,7 +81,7 @@ func (p *nodeProcess) stop() {
 	}
 }
 
-// halt ends the process; what its hops have said is still to be had.
+// halt ends the process. What the hops have said remains readable.
 func (p *nodeProcess) halt() {
 	p.conn.Close()
 	select {
@@ -92,11 +92,11 @@ func (p *nodeProcess) halt() {
 	}
 }
 
-// kill ends the process at once, and the ssh to each jump host.
+// kill kills the process, and the ssh to each jump host.
 func (p *nodeProcess) kill() {
 	select {
 	case <-p.ended:
-		return // its number may be another's by now
+		return // its pid may belong to another process by now
 	default:
 	}
 	if p.dial != nil {
@@ -105,14 +105,14 @@ func (p *nodeProcess) kill() {
 	p.cmd.Process.Kill()
 }
 
-// stderrTail keeps the end of what is written to it: what an ssh said last is why it
+// stderrTail keeps the end of what is written to it: the last words of an ssh explain why it
 // ended.
 type stderrTail struct {
 	mu  sync.Mutex
 	buf []byte
 }
 
-// maxStderrTail is how much it keeps, in bytes.
+// maxStderrTail is the number of bytes that it keeps.
 const maxStderrTail = 16 << 10
 
 func (t *stderrTail) Write(p []byte) (int, error) {
@@ -133,43 +133,42 @@ func (t *stderrTail) String() string {
 
 // starter starts the processes that lead to places.
 type starter struct {
-	program   string   // our own executable
+	program   string   // this executable
 	node      string   // an executable for the local place, or ""; see Config.Node
 	runtime   string   // directory for ssh runs
-	askpass   []string // environment that brings ssh's questions back to us
+	askpass   []string // environment that directs ssh's questions to the link
 	programs  Programs
-	options   []string                                       // more for the ssh to the place
-	unlimited string                                         // the host to which connecting is limited by us alone; see Route.Unlimited
+	options   []string                                       // additional options for the ssh to the place
+	unlimited string                                         // the host to which only keyway limits the time for connecting; see Route.Unlimited
 	connect   time.Duration                                  // that limit; see connectTimeout
-	behind    time.Duration                                  // limit of the hosts behind it, each from when it may be spoken with
+	behind    time.Duration                                  // the limit for each host behind it, from the time at which it can be reached
 	commands  []string                                       // see Route.Commands
 	known     func(context.Context, string) (files []string) // see Config.KnownHosts
 	isHost    func(context.Context, string) bool             // see Config.IsHost
-	asking    func() bool                                    // a question of this ssh is open; nil: there are none
-	begun     func(*sshRun)                                  // hears of each; may be nil
-	heard     func(api.Words)                                // hears what hosts say; may be nil
+	asking    func() bool                                    // reports whether a question of this ssh is open; nil: it asks none
+	begun     func(*sshRun)                                  // called with each run; may be nil
+	heard     func(api.Words)                                // called with hosts' words; may be nil
 	silence   time.Duration                                  // see maxSilence
 }
 
-// maxSilence is how long a place may say nothing before it has greeted. An sshd
-// gives its clients two minutes to log in; who says nothing for longer has logged
-// in and hangs, on a home directory that is away, say. While a person is asked,
-// no time passes.
+// maxSilence is how long a place may send nothing before it has greeted. An sshd gives clients
+// two minutes to log in; a client that hears nothing for longer has logged in and hangs, for
+// example on a home directory that does not answer. While the user is asked, the time does not
+// count.
 const maxSilence = 3 * time.Minute
 
-// connectTimeout is how long the first host on the way may take to answer and to say
-// that it is an sshd, unless the user's configuration has a ConnectTimeout. Without one,
-// ssh waits for as long as TCP does: over two minutes for a firewall that drops what it
-// does not let through. Behind the first host ssh would count the time of logins to the
-// ones before, where people may have to answer: there the watch has the same limit, or the
-// longest ConnectTimeout on the way.
+// connectTimeout is how long the first host on the route may take to answer and to identify
+// itself as an sshd, unless the user's configuration sets a ConnectTimeout. Without one, ssh
+// waits as long as TCP does: over two minutes for a firewall that drops packets. For hosts behind
+// the first, ssh would count the time of the logins before them, in which the user may have to
+// answer. There the watch applies the same limit, or the longest ConnectTimeout on the route.
 const connectTimeout = 30 * time.Second
 
-// silenceNotice is the time after which people hear that a place is waited for.
+// silenceNotice is the time after which the user is told that a place has not answered.
 const silenceNotice = 10 * time.Second
 
-// start reaches the place's node and returns when it has greeted. env replaces
-// variables of our own environment.
+// start connects to the place's node and returns when it has greeted. env replaces variables of
+// this process's environment.
 func (s starter) start(ctx context.Context, place keyway.Place, env []string, report func(keyway.Progress)) (*nodeProcess, error) {
 	if place == keyway.Local {
 		return s.stay(ctx, env, report)
@@ -182,8 +181,8 @@ func (s starter) start(ctx context.Context, place keyway.Place, env []string, re
 	return p, err
 }
 
-// stay starts the node of this machine, or has the bootstrap do so: the local place
-// is a place like any other, less the ssh.
+// stay starts this machine's node, directly or by the bootstrap. Apart from the missing ssh, the
+// local place is like any other.
 func (s starter) stay(ctx context.Context, env []string, report func(keyway.Progress)) (p *nodeProcess, err error) {
 	env = append(os.Environ(), env...)
 	if s.node != "" {
@@ -202,7 +201,7 @@ func (s starter) stay(ctx context.Context, env []string, report func(keyway.Prog
 	return p, err
 }
 
-// bootstrap is the bootstrap's command for the programs that there are.
+// bootstrap returns the bootstrap's command for the available programs.
 func (s starter) bootstrap(fresh bool) string {
 	return bootstrapCommand(s.programs.hash("amd64"), s.programs.hash("arm64"), fresh)
 }
@@ -241,8 +240,7 @@ func (s starter) dial(ctx context.Context, place keyway.Place, env []string, fre
 	return p, err
 }
 
-// begin starts cmd and speaks with it until the node has greeted. t is nil for the
-// local place.
+// begin starts cmd and speaks with it until the node has greeted. d is nil for the local place.
 func (s starter) begin(ctx context.Context, place keyway.Place, cmd *exec.Cmd, d *sshRun, marker string, report func(keyway.Progress)) (*nodeProcess, error) {
 	detach(cmd)
 	p, err := startProcess(cmd, d)
@@ -275,12 +273,12 @@ func (s starter) begin(ctx context.Context, place keyway.Place, cmd *exec.Cmd, d
 	case errors.As(err, &user) || errors.Is(err, errCached):
 		return nil, err
 	case errors.Is(err, io.EOF):
-		err = nil // the process says more than that it has ended
+		err = nil // the process has said more than that
 	}
 	return nil, s.diagnose(ctx, p, place, noise.String(), err)
 }
 
-// lookupEnv is the last value of a variable.
+// lookupEnv returns the last value of a variable.
 func lookupEnv(env []string, name string) string {
 	for _, kv := range slices.Backward(env) {
 		if value, ok := strings.CutPrefix(kv, name+"="); ok {
@@ -290,7 +288,7 @@ func lookupEnv(env []string, name string) string {
 	return ""
 }
 
-// sshOnPath finds the ssh of the user's PATH, which need not be the link's.
+// sshOnPath returns the ssh on the user's PATH, which may differ from the link's.
 func sshOnPath(path string) (string, error) {
 	for _, dir := range filepath.SplitList(path) {
 		if found, err := exec.LookPath(filepath.Join(dir, "ssh")); err == nil && filepath.IsAbs(found) {
@@ -300,7 +298,7 @@ func sshOnPath(path string) (string, error) {
 	return exec.LookPath("ssh")
 }
 
-// optionsOf are the options for every hop, as far as that ssh knows them.
+// optionsOf returns the options for every hop, as far as that ssh knows them.
 func optionsOf(ctx context.Context, ssh string) []string {
 	return slices.Concat(hopOptions, OwnOptions(ctx, ssh), knownOptions(ctx, ssh, newerHopOptions))
 }

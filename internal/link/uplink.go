@@ -23,12 +23,12 @@ import (
 //
 //	down ──node()──► connecting ──greeted──► up ──process or connection ends──► down
 //	  ▲                  └──failed, or nobody waits any more──► down             ▲
-//	  └──────────────── asked, and no answer in time: suspected ◄────────────────┘ up
+//	  └──────────────── pinged, and no answer in time: suspected ◄───────────────┘ up
 //
-// There is at most one attempt at a time; whoever needs the place waits for the
-// attempt under way. A connection that does not answer is suspected: it carries
-// what it carries until that has ended or it is dead, and whoever needs the uplink
-// gets a new one. If it does answer in the end, it is in use again.
+// There is at most one attempt at a time, which every caller that needs the place waits for. A
+// connection that does not answer a ping is suspected: it keeps what it carries until that has
+// ended or the connection is dead, and new callers get another connection. A suspected connection
+// that answers after all is used again.
 type uplink struct {
 	place keyway.Place
 	log   *slog.Logger
@@ -39,54 +39,54 @@ type uplink struct {
 	agents  []string                      // that its ssh uses; see Route.Agents
 	attempt *attempt                      // while connecting
 	up      *connection                   // while up
-	old     map[*connection]struct{}      // suspected or replaced, and not ended yet
-	retry   retry                         // when it may be tried again unasked
-	fell    time.Time                     // when it last ceased to be up
-	failure *failure                      // the last, since it was up
+	old     map[*connection]struct{}      // suspected or replaced, and not yet ended
+	retry   retry                         // when it may be tried again without a command
+	fell    time.Time                     // when it was last up
+	failure *failure                      // the last one since it was up
 	risen   chan struct{}                 // closed when the uplink is up the next time
 	closed  bool                          // for good
-	ending  map[keyway.Name]*keyway.Error // workspaces that are being stopped, and what that is called
+	ending  map[keyway.Name]*keyway.Error // workspaces that are being stopped, with the error that says so
 	work    sync.WaitGroup
 }
 
-// connection is an uplink's HTTP/2 over one ssh, which is or was up.
+// connection is an uplink's HTTP/2 over one ssh. It is or was up.
 type connection struct {
 	*api.Client
 	http    *http.ClientConn
 	process *nodeProcess
 	since   time.Time
-	heard   atomic.Int64 // how long after since something last came from the node, in nanoseconds
+	heard   atomic.Int64 // when the node last sent anything, in nanoseconds after since
 
-	// Under the uplink's lock.
-	needed     time.Time          // when somebody last began to use it
+	// The uplink's lock guards the following fields.
+	needed     time.Time          // when its use last began
 	ended      bool               // for good
 	asked      bool               // a ping is under way
-	left       bool               // nothing new goes over it, whatever it answers
+	left       bool               // nothing new uses it, even if it answers
 	trusted    context.Context    // ends when the connection is suspected
-	suspectNow context.CancelFunc // ends it
+	suspectNow context.CancelFunc // cancels trusted
 }
 
 const (
-	// askDelay is how long a connection may answer what it is used for before a ping asks.
-	// The answer to a ping just before another one delays that by 40 ms, where a bastion's
-	// sshd sends small packets by Nagle's algorithm and the laptop acknowledges late.
+	// askDelay is how long a connection may take to answer its use before a ping asks. A ping
+	// just before another small packet would delay that by 40 ms, where a bastion's sshd sends
+	// small packets by Nagle's algorithm and the laptop acknowledges late.
 	askDelay = 100 * time.Millisecond
-	// answerTime is how long a ping may take before the connection is suspected. An
-	// uplink with longer round trips costs an ssh that is begun for nothing.
+	// answerTime is how long a ping may take before the connection is suspected. An uplink with a
+	// longer round trip costs an unnecessary ssh.
 	answerTime = 500 * time.Millisecond
-	// deadTime is how long it may take before the connection is given up. Streams
-	// have left it long before; what else it carries cannot.
+	// deadTime is how long a ping may take before the connection is given up. Streams have
+	// changed to another connection by then; its other users cannot.
 	deadTime = 30 * time.Second
 )
 
-// failure is why the uplink could not be brought up, or not in the time that somebody had.
+// failure says why the uplink could not be brought up, or not in the time that the caller had.
 type failure struct {
 	err *keyway.Error
 	at  time.Time
 }
 
-// node returns the connection, bringing the uplink up if it is down. events, which
-// may be nil, hears the news of that; it is not closed.
+// node returns the connection, and brings the uplink up if it is down. events, which may be nil,
+// receives the attempt's events; it is not closed.
 func (u *uplink) node(ctx context.Context, env []string, events chan api.Event) (*connection, error) {
 	for {
 		c, a, joined := u.join(env, events)
@@ -107,11 +107,12 @@ func (u *uplink) node(ctx context.Context, env []string, events chan api.Event) 
 		if joined {
 			return a.conn, a.err
 		}
-		// It was given up by the last who waited for it: begin another.
+		// The last caller that waited for it has left: begin another.
 	}
 }
 
-// late says how far an attempt has come in the time that somebody had.
+// late returns the error for a caller whose time has run out, with the stage that the attempt has
+// reached.
 func (u *uplink) late(a *attempt, err error) error {
 	e := keyway.Errorf(keyway.Unreachable, "%s%w", a.stage(u.place), hide(err)).
 		Hint("see where it stops: ssh -v %s true", plain.Shell(string(u.place)))
@@ -123,15 +124,15 @@ func (u *uplink) late(a *attempt, err error) error {
 	return e
 }
 
-// current returns the connection; nil while the uplink is not up.
+// current returns the connection, or nil while the uplink is not up.
 func (u *uplink) current() *connection {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return u.up
 }
 
-// join returns the connection if the uplink is up, else the attempt under way,
-// begun if there was none, and whether the caller now waits for it.
+// join returns the connection if the uplink is up, and otherwise the attempt under way, which it
+// begins if there is none. It also reports whether the caller now waits for the attempt.
 func (u *uplink) join(env []string, events chan api.Event) (*connection, *attempt, bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -171,15 +172,14 @@ func (u *uplink) beginLocked() *attempt {
 }
 
 const (
-	// fellTime is how long after its fall an uplink is tried again when the attempt to
-	// bring it back breaks, too: what has killed the one may have killed the other,
-	// and whoever has just called would have to call again.
+	// fellTime is how long after its fall an uplink is tried once more if the attempt to bring it
+	// back breaks, too. The same event may have broken both, and the caller would have to call
+	// again.
 	fellTime = 10 * time.Second
 	tryPause = 100 * time.Millisecond
 )
 
-// try is one go at bringing the uplink up. It has not settled when another may help,
-// after a pause.
+// try makes one try to bring the uplink up. If settled is false, another may help after pause.
 func (u *uplink) try(ctx context.Context, a *attempt, tries int) (pause time.Duration, settled bool) {
 	conn, err := u.connect(ctx, a)
 	u.mu.Lock()
@@ -197,8 +197,8 @@ func (u *uplink) try(ctx context.Context, a *attempt, tries int) (pause time.Dur
 	return 0, true
 }
 
-// again reports whether an attempt that has failed for the so manieth time is made once
-// more, and after which pause.
+// again reports whether an attempt that has failed tries times is made once more, and after which
+// pause.
 func (u *uplink) again(err error, tries int) (pause time.Duration, again bool) {
 	switch {
 	case errors.Is(err, errDropped) && tries < maxDropped:
@@ -209,8 +209,8 @@ func (u *uplink) again(err error, tries int) (pause time.Duration, again bool) {
 	return 0, false
 }
 
-// settleLocked ends an attempt. The connection it was to replace may have come
-// back meanwhile: that is as good, if the attempt has failed.
+// settleLocked ends an attempt. If the attempt has failed but the connection that it was to
+// replace has recovered, the result is that connection.
 func (u *uplink) settleLocked(a *attempt, conn *connection, err error) {
 	u.attempt = nil
 	defer close(a.done)
@@ -231,7 +231,7 @@ func (u *uplink) settleLocked(a *attempt, conn *connection, err error) {
 	a.conn, a.err = conn, err
 }
 
-// riseLocked makes c the connection in use.
+// riseLocked puts c into use.
 func (u *uplink) riseLocked(c *connection) {
 	c.trusted, c.suspectNow = context.WithCancel(context.Background())
 	u.up, u.retry, u.failure = c, retry{}, nil
@@ -255,15 +255,15 @@ func (u *uplink) connect(ctx context.Context, a *attempt) (*connection, error) {
 	}
 	c.http = cc
 	c.Client = api.NewClient(cc, "http://node").At(u.host()).For(u.place).Speaking(p.version)
-	u.work.Go(func() { // a process that ended is a connection that ended
+	u.work.Go(func() { // the connection ends with its process
 		<-p.ended
 		u.down(c)
 	})
 	return c, nil
 }
 
-// host is whose words the node's errors are: nobody's else for the node that this
-// machine runs itself.
+// host returns the place to which the node's errors are attributed. For the node that this
+// machine runs itself, it is empty.
 func (u *uplink) host() keyway.Place {
 	if u.place == keyway.Local {
 		return ""
@@ -271,15 +271,15 @@ func (u *uplink) host() keyway.Place {
 	return u.place
 }
 
-// transport sends requests to the node over the uplink as it is then.
+// transport sends each request over the uplink's connection at that time.
 type transport struct{ uplink *uplink }
 
-// maxEnded bounds the connections that end under one question. A node that ends before it
-// answers is not to be started for ever: each time is a login.
+// maxEnded bounds the connections that end during one request. Each new connection is a login, so
+// a node that ends before it answers must not be started forever.
 const maxEnded = 5
 
-// RoundTrip implements http.RoundTripper. A question whose uplink turns out to be
-// dead before there is an answer is asked again on the next.
+// RoundTrip implements http.RoundTripper. If the connection turns out to be dead before the
+// answer, the request is repeated on the next one.
 func (t transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	for ended := 0; ; {
 		c, err := t.uplink.node(req.Context(), nil, nil)
@@ -294,7 +294,7 @@ func (t transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		switch {
 		case !spoilt && (err == nil || req.Context().Err() != nil || c.http.Err() == nil):
 			return resp, err
-		case !spoilt: // the connection has ended, which was not noticed yet
+		case !spoilt: // the connection had ended before, unnoticed
 			t.uplink.down(c)
 		}
 		if t.uplink.hasEnded(c) {
@@ -312,8 +312,8 @@ func (u *uplink) hasEnded(c *connection) bool {
 	return c.ended
 }
 
-// ask is one go at a question; it is given up when trusted ends, and then it is
-// spoilt unless the asker has lost interest.
+// ask sends the request once. It gives up when trusted ends, and then reports spoilt, unless the
+// request's own context has ended.
 func ask(trusted context.Context, rt http.RoundTripper, req *http.Request) (resp *http.Response, spoilt bool, err error) {
 	ctx, cancel := context.WithCancel(req.Context())
 	keep := context.AfterFunc(trusted, cancel)
@@ -322,13 +322,12 @@ func ask(trusted context.Context, rt http.RoundTripper, req *http.Request) (resp
 		return resp, false, err // a context that is not cancelled ends with the request's own
 	}
 	if err == nil {
-		resp.Body.Close() // of an answer that had only begun nothing more can be read
+		resp.Body.Close() // the rest of an answer that has begun cannot be read any more
 	}
 	return nil, true, nil
 }
 
-// changed is told that something about c is different: it has ended, or has
-// fewer requests.
+// changed is called when the state of c has changed: it has ended, or carries fewer requests.
 func (u *uplink) changed(c *connection, cc *http.ClientConn) {
 	u.mu.Lock()
 	_, old := u.old[c]
@@ -339,7 +338,7 @@ func (u *uplink) changed(c *connection, cc *http.ClientConn) {
 	}
 }
 
-// down forgets c; the next need brings up another.
+// down removes c. The next caller brings up another connection.
 func (u *uplink) down(c *connection) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -361,8 +360,8 @@ func (u *uplink) downLocked(c *connection) {
 	u.work.Go(c.process.stop)
 }
 
-// trust is for a caller about to use c, which may have died without a word: c is
-// asked for an answer meanwhile, and the context ends when c is suspected.
+// trust is called before c is used. c may be dead without a sign, so it is pinged meanwhile, and
+// the returned context ends if c is suspected.
 func (u *uplink) trust(c *connection) context.Context {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -397,8 +396,8 @@ func (u *uplink) askLocked(c *connection) {
 	})
 }
 
-// answersUnasked waits for askDelay, and reports whether something came on c since it was
-// last needed. If so, it ends the asking (c.asked is false).
+// answersUnasked waits for askDelay and reports whether anything came on c since its use last
+// began. If so, it sets c.asked to false.
 func (u *uplink) answersUnasked(c *connection) bool {
 	select {
 	case <-time.After(askDelay):
@@ -413,7 +412,7 @@ func (u *uplink) answersUnasked(c *connection) bool {
 	return true
 }
 
-// hearing notes when something comes on a connection.
+// hearing records when anything arrives on a connection.
 type hearing struct {
 	net.Conn
 	c *connection
@@ -422,12 +421,12 @@ type hearing struct {
 func (h hearing) Read(p []byte) (int, error) {
 	n, err := h.Conn.Read(p)
 	if n > 0 {
-		h.c.heard.Store(int64(time.Since(h.c.since))) // whatever becomes of the clock meanwhile
+		h.c.heard.Store(int64(time.Since(h.c.since))) // the monotonic clock: the wall clock may be set meanwhile
 	}
 	return n, err
 }
 
-// suspect takes c out of use for what is new.
+// suspect takes c out of use for new requests and streams.
 func (u *uplink) suspect(c *connection) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -439,8 +438,8 @@ func (u *uplink) suspect(c *connection) {
 	}
 }
 
-// leave takes the connection out of use for what is new: the next need logs in again.
-// The streams and requests that it carries go on.
+// leave takes the connection out of use for new requests and streams: the next caller logs in
+// again. What the connection carries continues.
 func (u *uplink) leave() {
 	u.mu.Lock()
 	c := u.up
@@ -454,7 +453,7 @@ func (u *uplink) leave() {
 	}
 }
 
-// answered is how asking c has ended.
+// answered records the result of a ping.
 func (u *uplink) answered(c *connection, err error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -472,7 +471,7 @@ func (u *uplink) answeredLocked(c *connection, err error) {
 			u.attempt.cancel(errCameBack)
 		}
 	case err == nil && old:
-		err = errIdle // if it is
+		err = errIdle // if that is the case
 		if c.http.InFlight() > 0 {
 			err = nil
 		}
@@ -487,7 +486,7 @@ var (
 	errIdle     = errors.New("nobody needs it any more")
 )
 
-// close ends the uplink and waits for all that it started.
+// close ends the uplink and waits for everything that it started.
 func (u *uplink) close() {
 	u.mu.Lock()
 	u.closed = true

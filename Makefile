@@ -123,7 +123,19 @@ eight-hours: ## keep what progress bars of eight hours say: 3,000,000 updates (2
 test: goversion ## run every test (installs what it needs: root on Debian)
 	test/lab/install test
 	$(MAKE) --no-print-directory vet size
-	GO=$(GO) test/lab/suite
+	$(MAKE) --no-print-directory -k -j2 tests-that-wait tests-that-work
+
+# The packages that mostly wait for daemons run beside the others, which keep two
+# processors busy. test/e2e takes longest: it starts first, so that it does not end alone.
+WAITING = keyway/internal/engine/docker keyway/internal/session/words
+
+.PHONY: tests-that-wait
+tests-that-wait:
+	GO=$(GO) test/lab/suite $(WAITING)
+
+.PHONY: tests-that-work
+tests-that-work:
+	GO=$(GO) test/lab/suite $$($(GO) list ./test/e2e ./... | grep -vxF $(WAITING:%=-e %))
 
 .PHONY: mutants
 mutants: ## break each security claim in turn, and see that a test notices (ONLY=guest: those)

@@ -283,7 +283,7 @@ func (c *page) line(id string, n int) {
 	c.until(id, fmt.Sprint("line ", n), func(s *shown) bool { return strings.Contains(s.text.String(), fmt.Sprintf("line %d\n", n)) })
 }
 
-// lines is a cell that takes its time, and all its text.
+// lines returns a cell that takes its time, and all its text.
 func lines(n int, pause string) (code, text string) {
 	var b strings.Builder
 	for i := range n {

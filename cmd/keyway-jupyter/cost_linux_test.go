@@ -174,7 +174,7 @@ func (c *crier) cpu() (total time.Duration) {
 	return total
 }
 
-// peak is the most memory that the program has had, in MB.
+// peak returns the most memory that the program has had, in MB.
 func (c *crier) peak() int {
 	c.t.Helper()
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", c.pid))

@@ -11,7 +11,7 @@ import (
 
 func toAnother(string, string) error { return syscall.EXDEV }
 
-// below is each file below a directory with its mode and its text.
+// below returns each file below a directory with its mode and its text.
 func below(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	all := map[string]string{}

@@ -109,7 +109,7 @@ func (w *world) serve(t *testing.T, args ...string) {
 	w.front = service{r.Socket, r.Token}
 }
 
-// status is what the program tells of a kernel.
+// status returns what the program tells of a kernel.
 func (w *world) status(t *testing.T, id string) front.KernelStatus {
 	t.Helper()
 	var all []front.KernelStatus
@@ -131,7 +131,7 @@ func (w *world) idle(t *testing.T, id string) {
 	})
 }
 
-// worker is the process that does the work; 0 while there is none.
+// worker returns the process that does the work; 0 while there is none.
 func (w *world) worker() (pid int) {
 	out, _ := exec.Command("ps", "-o", "pid=,args=", "--ppid", strconv.Itoa(w.pid)).Output() // none: no process
 	for line := range strings.Lines(string(out)) {
@@ -422,7 +422,7 @@ func (b book) save(t *testing.T, cells ...map[string]any) {
 	}
 }
 
-// codeCell is a cell; an empty id is none, as before nbformat 4.5.
+// codeCell returns a cell; an empty id is none, as before nbformat 4.5.
 func codeCell(id, source string) map[string]any {
 	c := map[string]any{"cell_type": "code", "id": id, "metadata": map[string]any{}, "source": source, "outputs": []any{}, "execution_count": nil}
 	if id == "" {

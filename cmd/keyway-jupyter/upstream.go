@@ -11,8 +11,8 @@ import (
 	"keyway/internal/jupyter/hold"
 )
 
-// upstream is the child's access to the Jupyter server. The parent has the connections to
-// kernels, too.
+// upstream returns the child's access to the Jupyter server. The parent has the
+// connections to kernels, too.
 func upstream(s server, lines *hold.Lines) front.Upstream {
 	return front.Upstream{
 		Dial: s.dial, Base: s.Base, Token: s.Token,

@@ -49,7 +49,7 @@ func TestAUserWhomTheMachineDoesNotHave(t *testing.T) {
 	}
 }
 
-// copyOfThisProgram is one that all users may start.
+// copyOfThisProgram returns one that all users may start.
 func copyOfThisProgram(t *testing.T) string {
 	t.Helper()
 	self, err := os.ReadFile("/proc/self/exe")

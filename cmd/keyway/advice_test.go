@@ -15,7 +15,7 @@ import (
 	"keyway/internal/keyway"
 )
 
-// steps are all steps that errors can have, read from the source.
+// steps returns all steps that errors can have, read from the source.
 func steps(t *testing.T) (all []keyway.Step) {
 	t.Helper()
 	file, err := parser.ParseFile(token.NewFileSet(), filepath.Join("..", "..", "internal", "keyway", "advice.go"), nil, 0)
@@ -71,7 +71,7 @@ func TestEveryStepHasASentence(t *testing.T) {
 	}
 }
 
-// words are those of a sentence, without marks.
+// words returns those of a sentence, without marks.
 func words(sentence string) []string {
 	return strings.FieldsFunc(sentence, func(r rune) bool { return strings.ContainsRune(" \n;,?", r) })
 }

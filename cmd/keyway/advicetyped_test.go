@@ -151,7 +151,7 @@ func checkTyped(t *testing.T, where, text string) (typed int) {
 	return typed
 }
 
-// untypable is what is wrong with what a text tells people to type.
+// untypable returns what is wrong with what a text tells people to type.
 func untypable(text string) (faults []string) {
 	for line := range strings.Lines(text) {
 		line = strings.TrimRight(line, "\n")
@@ -189,7 +189,7 @@ func commandsIn(line string) (found [][]string) {
 	return found
 }
 
-// optionsIn are options that are named without a command: those of up.
+// optionsIn returns options that are named without a command: those of up.
 func optionsIn(line string) (found []string) {
 	for _, m := range lone.FindAllStringSubmatch(line, -1) {
 		found = append(found, m[1])
@@ -205,7 +205,7 @@ func upFlag(option string) *pflag.Flag {
 	return flags.ShorthandLookup(option[1:])
 }
 
-// shellWords are the words of a command, in which only single quotes are special.
+// shellWords returns the words of a command, in which only single quotes are special.
 func shellWords(s string) (words []string) {
 	for i, part := range strings.Split(s, "'") {
 		if i%2 == 1 {
@@ -226,7 +226,7 @@ var inPlaceOf = map[string]string{
 
 var capitals = regexp.MustCompile(`^[A-Z][A-Z=:/-]+$`)
 
-// refusal is why the command tree does not take a command.
+// refusal returns why the command tree does not take a command.
 func refusal(words []string) (faults []string) {
 	for i, word := range words {
 		switch {
@@ -268,7 +268,7 @@ func refusal(words []string) (faults []string) {
 	return faults
 }
 
-// values1 is a format with values in it.
+// values1 returns a format with values in it.
 func values1(format string) string {
 	format = strings.ReplaceAll(format, "keyway %s", "keyway check") // any command about templates
 	return verb.ReplaceAllString(format, "train")
@@ -342,7 +342,7 @@ func literal(args []ast.Expr, i int) (string, bool) {
 	return s, err == nil
 }
 
-// text is a literal, or several that are added.
+// text returns a literal, or several that are added.
 func text(e ast.Expr) (string, bool) {
 	if b, ok := e.(*ast.BinaryExpr); ok && b.Op == token.ADD {
 		x, okX := text(b.X)

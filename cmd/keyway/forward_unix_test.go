@@ -23,7 +23,7 @@ import (
 // envForwards makes the test binary decide whether the agent is forwarded, and print it.
 const envForwards = "KEYWAY_TEST_FORWARDS"
 
-// repositoryAsks is a repository's template that asks for the agent.
+// repositoryAsks returns a repository's template that asks for the agent.
 func repositoryAsks() asked {
 	a := asked{from: template.Template{Name: "w", Source: template.Repository, File: "keyway.yaml"}}
 	a.Spec.ForwardAgent = true

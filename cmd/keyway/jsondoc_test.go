@@ -117,7 +117,7 @@ func jsonFields(t reflect.Type, path string, seen []reflect.Type, add func(path,
 	}
 }
 
-// jsonPage is docs/JSON.md.
+// jsonPage returns docs/JSON.md.
 func jsonPage() string {
 	var b strings.Builder
 	b.WriteString(`# What commands print with --json

@@ -190,7 +190,7 @@ func (l liar) Create(_ context.Context, _ keyway.Spec, report func(keyway.Progre
 	return w, l.answer()
 }
 
-// playLiar is the main of such a node.
+// playLiar is the main function of such a node.
 func playLiar(how string) int {
 	var n int
 	if _, err := fmt.Sscanf(how, "%d %s", &n, &how); err != nil {
@@ -218,7 +218,7 @@ func playLiar(how string) int {
 // ours are the sequences of our own: of a line that is rewritten.
 var ours = strings.NewReplacer("\r\x1b[K", "", "\r\n", "\n", "\t", " ")
 
-// obeyed is the first character in said that a terminal obeys or hides.
+// obeyed returns the first character in said that a terminal obeys or hides.
 func obeyed(said string) string {
 	said = ours.Replace(said)
 	if !utf8.ValidString(said) {
@@ -301,7 +301,7 @@ func judgeSaid(t *testing.T, said string, code int, line, how string) {
 	}
 }
 
-// lyingPlace is a laptop with an agent and a key, that knows a workspace of gpu1.
+// lyingPlace returns a laptop with an agent and a key, that knows a workspace of gpu1.
 func lyingPlace(t *testing.T) (home string) {
 	home = t.TempDir()
 	for _, d := range []string{"bin", "run", "state", ".ssh"} {

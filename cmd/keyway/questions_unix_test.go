@@ -20,9 +20,9 @@ import (
 	"keyway/internal/sshconfig"
 )
 
-// manyPlaces is a laptop that knows a workspace at each of eight places, whose ssh
-// runs the shell's words script, with the place in $place, before it leads to a
-// node.
+// manyPlaces returns a laptop that knows a workspace at each of eight places,
+// whose ssh runs the shell's words script, with the place in $place, before it
+// leads to a node.
 func manyPlaces(t *testing.T, script string) (home string) {
 	t.Helper()
 	openssh, err := exec.LookPath("ssh")

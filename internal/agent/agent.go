@@ -140,8 +140,8 @@ func (a *Agent) mayLoad(path string) bool {
 // (ssh-agent(1), -P).
 var DefaultProviders = []string{"/usr/lib*/*", "/usr/local/lib*/*"}
 
-// providerPath is the path of a library as its file is really called, so that a
-// link from a permitted folder does not lead out of it.
+// providerPath returns the path of a library with symbolic links resolved, so that a link in a
+// permitted directory cannot lead outside it.
 func providerPath(path string) (string, error) {
 	if !filepath.IsAbs(path) {
 		return "", errors.New("a provider needs an absolute path")

@@ -24,7 +24,7 @@ import (
 	"keyway/internal/sshwire"
 )
 
-// bound is a connection with binds made on it.
+// bound returns a connection with binds made on it.
 func (r *running) bound(t *testing.T, binds ...[]byte) *client {
 	t.Helper()
 	c := dial(t, r.local)
@@ -263,7 +263,7 @@ type person struct {
 
 func newPerson() *person { return &person{make(chan Question, 100), make(chan Answer, 100)} }
 
-// heard is the question that was put, and answered, before.
+// heard returns the question that was put, and answered, before.
 func (p *person) heard(t *testing.T) Question {
 	t.Helper()
 	select {

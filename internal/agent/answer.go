@@ -32,7 +32,7 @@ func ParseAnswer(text, by string) Answer {
 	return a
 }
 
-// Choices are the answers that can be given, for people.
+// Choices returns the possible answers, in words for people.
 func Choices(grantable bool) string {
 	if !grantable {
 		return "o once, n no"
@@ -40,7 +40,7 @@ func Choices(grantable bool) string {
 	return fmt.Sprintf("o once, m %d minutes, a as long as the agent runs, n no", grantedFor/time.Minute)
 }
 
-// choiceWords are the same for programs.
+// choiceWords returns the possible answers, in words for programs.
 func choiceWords(grantable bool) string {
 	if !grantable {
 		return "once,deny"

@@ -20,7 +20,7 @@ type Question struct {
 	Why       string // why it is asked
 }
 
-// Text is the question for people. Words that the asker chose are quoted.
+// Text returns the question in words for people. Words that the asker chose are quoted.
 func (q Question) Text() string {
 	text := fmt.Sprintf("%s asks to %s with the key %s.", q.Facts.Who(), q.Facts.What(), q.Facts.Key)
 	if q.Facts.Key.Comment != "" {
@@ -120,7 +120,7 @@ func (q *questions) canAsk() bool {
 	return slices.ContainsFunc(q.askers, Asker.CanAsk)
 }
 
-// grants are the answers that hold now.
+// grants returns the answers that are in force.
 func (q *questions) grants(now time.Time) []policy.Grant {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -92,7 +92,7 @@ func (a *assuan) line() (string, error) {
 	return strings.TrimSuffix(string(line), "\n"), err
 }
 
-// assuanEscape is s on one line of at most limit bytes.
+// assuanEscape returns s on one line of at most limit bytes.
 func assuanEscape(s string, limit int) string {
 	var b strings.Builder
 	for _, c := range []byte(s) {

@@ -24,7 +24,7 @@ type away struct {
 // sleepSlack is the difference of the clocks that can occur without a sleep.
 const sleepSlack = 2 * time.Second
 
-// triggers are the events on which keys are forgotten now.
+// triggers returns the events on which keys are forgotten.
 func (a *Agent) triggers() policy.Forget {
 	a.away.mu.Lock()
 	told := a.away.told
@@ -42,7 +42,7 @@ func (a *Agent) used() {
 	a.away.lastUse = a.config.uptime()
 }
 
-// forgetOn says on which events keys are forgotten from now.
+// forgetOn sets the events on which keys are forgotten.
 func (a *Agent) forgetOn(f policy.Forget) {
 	a.used()
 	a.away.mu.Lock()

@@ -59,8 +59,8 @@ func verify(key ssh.PublicKey, session, sigBlob []byte) error {
 	return key.Verify(session, sig)
 }
 
-// addBind is binds with b, or the reason why b contradicts them. The same bind
-// once more changes nothing.
+// addBind returns binds with b added, or an error that says why b contradicts them. Adding a bind
+// again changes nothing.
 func addBind(binds []bind, b bind) ([]bind, error) {
 	// Also the same bind as an earlier one: after a login nothing can follow.
 	if n := len(binds); n > 0 && !binds[n-1].forwarding {

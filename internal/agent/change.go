@@ -15,7 +15,7 @@ import (
 	"keyway/internal/sshwire"
 )
 
-// add is SSH_AGENTC_ADD_IDENTITY and its constrained form (RFC 9987 section 3.2).
+// add handles SSH_AGENTC_ADD_IDENTITY and its constrained form (RFC 9987 section 3.2).
 func (c *connection) add(r *sshwire.Reader) (done audit.Event, err error) {
 	key, err := identity.ReadPrivate(r)
 	if err != nil {
@@ -99,7 +99,7 @@ func (a *Agent) describe(h *held) string {
 	return text
 }
 
-// remove is SSH_AGENTC_REMOVE_IDENTITY (RFC 9987 section 3.4).
+// remove handles SSH_AGENTC_REMOVE_IDENTITY (RFC 9987 section 3.4).
 func (c *connection) remove(ctx context.Context, r *sshwire.Reader) (audit.Event, error) {
 	blob := canonical(r.String())
 	if err := r.End(); err != nil || blob == nil {
@@ -129,7 +129,7 @@ func (c *connection) removeAll(ctx context.Context) (audit.Event, error) {
 	return done, err
 }
 
-// lock is SSH_AGENTC_LOCK (RFC 9987 section 3.7).
+// lock handles SSH_AGENTC_LOCK (RFC 9987 section 3.7).
 func (c *connection) lock(r *sshwire.Reader) (audit.Event, error) {
 	password := r.String()
 	if err := r.End(); err != nil {
@@ -147,8 +147,7 @@ func (c *connection) unlock(ctx context.Context, r *sshwire.Reader) (audit.Event
 	return audit.Event{Reason: "unlocked"}, err
 }
 
-// addCard is SSH_AGENTC_ADD_SMARTCARD_KEY and its constrained form (RFC 9987
-// section 3.3).
+// addCard handles SSH_AGENTC_ADD_SMARTCARD_KEY and its constrained form (RFC 9987 section 3.3).
 func (c *connection) addCard(ctx context.Context, r *sshwire.Reader) (done audit.Event, err error) {
 	provider, pin := r.Text(), r.String()
 	if r.Err() != nil || len(provider) > maxText {

@@ -52,20 +52,20 @@ func (c *Client) Questions(ctx context.Context, known []uint64) (open []OpenQues
 	return open, c.ask(ctx, extQuestions, body, &open)
 }
 
-// Forget says when keys are forgotten. The warning is for the user; empty: none.
+// Forget sets when keys are forgotten. warning is for the user; it may be empty.
 func (c *Client) Forget(ctx context.Context, f policy.Forget) (warning string, err error) {
 	var w Warning
 	err = c.ask(ctx, extForget, sshwire.AppendString(nil, strings.Join(f.Words(), ",")), &w)
 	return w.Warning, err
 }
 
-// Watch has the agent forget the key of the file when that goes.
+// Watch has the agent forget the key of a file when the file is removed.
 func (c *Client) Watch(ctx context.Context, path string) error {
 	return c.ask(ctx, extWatch, sshwire.AppendString(nil, path), &struct{}{})
 }
 
-// Shorten has the agent forget the key after life. It reports whether the agent will:
-// one that goes sooner stays as it is.
+// Shorten has the agent forget the key after life. It reports whether the agent will do so: a key
+// that is forgotten sooner is not changed.
 func (c *Client) Shorten(ctx context.Context, fingerprint string, life time.Duration) (bool, error) {
 	var s Shortened
 	body := sshwire.AppendUint32(sshwire.AppendString(nil, fingerprint), uint32(life/time.Second))

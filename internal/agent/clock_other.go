@@ -4,5 +4,5 @@ package agent
 
 import "time"
 
-// uptime is the wall clock: it counts the time that the machine sleeps.
+// uptime returns the wall clock: it counts the time that the machine sleeps.
 func uptime() time.Duration { return time.Duration(time.Now().UnixNano()) }

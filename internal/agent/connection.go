@@ -57,7 +57,7 @@ func (c *connection) serve(ctx context.Context) {
 	c.agent.gone(c)
 }
 
-// greet is false for connections of other users.
+// greet reports whether the peer is to be served: it returns false for other users.
 func (c *connection) greet() bool {
 	if c.stranger != nil {
 		c.refuse(c.event(audit.Connect, audit.Denied, policy.Decision{Rule: "built in: this user", Reason: c.stranger.Error()}))
@@ -67,7 +67,7 @@ func (c *connection) greet() bool {
 	return true
 }
 
-// answer answers one request after the other. It is true if the agent was frozen
+// answer answers the requests one after the other. It returns true if the agent was frozen
 // between two of them.
 func (c *connection) answer(ctx context.Context) (frozen bool) {
 	for {
@@ -180,7 +180,7 @@ func (c *connection) refuse(e audit.Event) {
 	c.agent.noteRefusal(e)
 }
 
-// event is a line for the log with what is known of the asker.
+// event returns a line for the log with what is known of the asker.
 func (c *connection) event(what audit.Kind, verdict audit.Verdict, d policy.Decision) audit.Event {
 	e := audit.Event{
 		Event: what, Verdict: verdict, Rule: d.Rule, Reason: d.Reason, Request: audit.Request{Remote: c.route.remote, Connection: c.number, PID: c.peer.pid, UID: c.peer.uid, Program: c.peer.program()},

@@ -58,7 +58,7 @@ func parseLogin(data []byte) (content, bool) {
 	return c, ok
 }
 
-// canonical is a public key as we write it, or nil.
+// canonical returns a public key in the encoding that this package writes, or nil.
 func canonical(blob []byte) []byte {
 	key, err := identity.ParsePublic(blob)
 	if err != nil {

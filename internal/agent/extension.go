@@ -12,7 +12,7 @@ import (
 	"keyway/internal/sshwire"
 )
 
-// extension is SSH_AGENTC_EXTENSION (RFC 9987 section 3.8).
+// extension handles SSH_AGENTC_EXTENSION (RFC 9987 section 3.8).
 func (c *connection) extension(ctx context.Context, r *sshwire.Reader) []byte {
 	name := r.Text()
 	if r.Err() != nil {

@@ -41,7 +41,7 @@ type keyFile struct {
 	absent      int // looks in a row
 }
 
-// of is the file of a key that is watched; empty: none is.
+// of returns the file of a key that is watched, or empty if none is.
 func (f *files) of(fingerprint string) string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -174,8 +174,8 @@ func (a *Agent) lookAtCertificates(dir string) {
 	}
 }
 
-// takeCertificate is false if the certificate is for a key that is not here, or
-// cannot be used: then it is tried again.
+// takeCertificate reports whether the certificate was taken. It returns false if the
+// certificate's key is not here or the certificate cannot be used; it is then tried again.
 func (a *Agent) takeCertificate(path string) bool {
 	key, _, err := readPublic(path)
 	if err != nil {
@@ -222,9 +222,9 @@ func optionsOf(cert *ssh.Certificate) (names []string) {
 	return names
 }
 
-// renew has a key that is here present the certificate, in the place of an earlier
-// one by the same authority. It gives the key, nil if it is not here, and whether
-// something changed.
+// renew has the key of a certificate present it, in place of an earlier one by the same
+// authority. It returns the key, or nil if the key is not here, and reports whether something
+// changed.
 func (k *keyring) renew(cert *ssh.Certificate) (*held, bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

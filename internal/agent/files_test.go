@@ -13,7 +13,7 @@ import (
 	"keyway/internal/sshwire"
 )
 
-// userCert is a certificate of the user for the key, valid for d from now.
+// userCert returns a certificate of the user for the key, valid for d from now.
 func userCert(t *testing.T, key, ca pair, serial uint64, d time.Duration) *ssh.Certificate {
 	t.Helper()
 	cert := &ssh.Certificate{
@@ -37,7 +37,7 @@ func writeKey(t *testing.T, path string, key ssh.PublicKey) {
 	}
 }
 
-// serials are the numbers of the certificates that the agent shows, 0 for a plain key.
+// serials returns the numbers of the certificates that the agent shows, 0 for a plain key.
 func serials(t *testing.T, c *client) (all []uint64) {
 	t.Helper()
 	for _, blob := range listed(c.expect(t, "list", []byte{msgList}, true)) {

@@ -116,8 +116,8 @@ func FuzzDestinations(f *testing.F) {
 	})
 }
 
-// knownMessages are binds, lists and requests to sign, of which any sequence makes sense
-// to somebody.
+// knownMessages returns binds, lists and requests to sign, of which any sequence makes
+// sense to somebody.
 func knownMessages() (messages [][]byte) {
 	w := theWorld()
 	hosts := []pair{w.bastion, w.gpu, w.db}

@@ -56,7 +56,7 @@ func (a *Agent) HandOver() (state []byte, conns []*os.File, err error) {
 	return w, conns, err
 }
 
-// appendSettings is called under the agent's lock.
+// appendSettings must be called under the agent's lock.
 func (a *Agent) appendSettings(w []byte) ([]byte, error) {
 	s := settings{Logins: a.logins.export(), Near: []uint64{}}
 	for c := range a.open {
@@ -292,7 +292,8 @@ func readHeld(r *sshwire.Reader) (*held, error) {
 	return h, nil
 }
 
-// withCertificate is key presenting the certificate. The key stays if it fails.
+// withCertificate returns key presenting the certificate. If that fails, it returns key
+// unchanged.
 func withCertificate(key *identity.Key, blob []byte) (*identity.Key, error) {
 	public, err := identity.ParsePublic(blob)
 	if err != nil {

@@ -77,7 +77,7 @@ var theWorld = sync.OnceValue(func() world {
 	}
 })
 
-// hosts are what the user of the tests calls them.
+// hosts returns what the user of the tests calls them.
 func (w world) hosts(key ssh.PublicKey) policy.Host {
 	switch string(key.Marshal()) {
 	case string(w.bastion.public.Marshal()):
@@ -106,7 +106,7 @@ func text(s string) []byte { return sshwire.AppendString(nil, s) }
 
 func join(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
 
-// bindMessage is a session-bind@openssh.com message.
+// bindMessage returns a session-bind@openssh.com message.
 func bindMessage(host pair, session string, forwarding bool) []byte {
 	return rawBind(host.public, session, must(hostSignature(host.signer, session)), forwarding)
 }
@@ -131,8 +131,8 @@ func rawBind(key ssh.PublicKey, session string, sig []byte, forwarding bool) []b
 	return join([]byte{msgExtension}, text(extSessionBind), str(key.Marshal(), []byte(session), sig), []byte{flag})
 }
 
-// loginData is what a client has signed to log in; host is nil for the method
-// without a host key.
+// loginData returns what a client has signed to log in; host is nil for the
+// method without a host key.
 func loginData(session, user string, key, host ssh.PublicKey) []byte {
 	method := methodPublicKey
 	if host != nil {

@@ -38,7 +38,7 @@ func (r *route) take(b bind, err error) error {
 	return nil
 }
 
-// last is the bind that a login has to be for, or nil.
+// last returns the bind that a login must be for, or nil.
 func (r route) last() *bind {
 	if len(r.binds) == 0 {
 		return nil
@@ -64,7 +64,7 @@ type known struct {
 	logins *logins // where the agent has signed logins; nil: nowhere
 }
 
-// facts are those that hold for every request on the connection.
+// facts returns the facts that hold for every request on the connection.
 func (r route) facts(op policy.Op, k known, now time.Time) policy.Facts {
 	f := policy.Facts{Op: op, When: now, Remote: r.remote}
 	if r.untrusted != "" && op == policy.Sign {

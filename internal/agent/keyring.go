@@ -60,7 +60,7 @@ var (
 	errPassword = errors.New("the password is wrong, or there is nothing to unlock")
 )
 
-// all are the keys that are there now, in the order in which they came.
+// all returns the keys in the order in which they were added.
 func (k *keyring) all() []*held {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -71,7 +71,7 @@ func (k *keyring) all() []*held {
 	return slices.Clone(k.keys)
 }
 
-// find is the key with this public half.
+// find returns the key with a public half.
 func (k *keyring) find(blob []byte) (*held, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -168,8 +168,8 @@ func (k *keyring) expireLocked() time.Duration {
 	return next
 }
 
-// shorten has the keys with the fingerprint forgotten after life. It changes nothing
-// and reports false if there is none, or one that goes sooner.
+// shorten makes the agent forget the keys with the fingerprint after life. It changes nothing and
+// reports false if there is no such key, or one that is forgotten sooner.
 func (k *keyring) shorten(fingerprint string, life time.Duration) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()

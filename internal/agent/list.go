@@ -9,8 +9,8 @@ import (
 	"keyway/internal/sshwire"
 )
 
-// list is SSH_AGENTC_REQUEST_IDENTITIES (RFC 9987 section 3.5). While the agent
-// is locked it seems empty.
+// list handles SSH_AGENTC_REQUEST_IDENTITIES (RFC 9987 section 3.5). A locked agent answers as if
+// it were empty.
 func (c *connection) list(ctx context.Context) []byte {
 	now := time.Now()
 	f := c.route.facts(policy.List, c.agent.known(), now)
@@ -26,8 +26,8 @@ func (c *connection) list(ctx context.Context) []byte {
 	return answer
 }
 
-// offered are the keys that can be of use on the connection, best first. Where
-// none can, the log says so: the asker will not even try to have one sign.
+// offered returns the keys that can be of use on the connection, best first. If none can, it
+// writes that to the log: the asker will then not even request a signature.
 func (c *connection) offered(ctx context.Context, now time.Time) []*held {
 	p, grants, canAsk := c.agent.policy(), c.agent.questions.grants(now), c.agent.questions.canAsk()
 	var list []*held

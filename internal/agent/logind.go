@@ -142,7 +142,8 @@ func fieldOf(line, name string) string {
 	return strings.TrimSpace(value)
 }
 
-// isOurSession is false for a session that is another user's for certain.
+// isOurSession reports whether a session may be this user's: it returns false only if it
+// certainly belongs to another.
 func isOurSession(ctx context.Context, path string) bool {
 	ctx, cancel := context.WithTimeout(ctx, askLogindWithin)
 	defer cancel()

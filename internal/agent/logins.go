@@ -105,7 +105,7 @@ func (l *logins) take(s signedLogins) {
 	}
 }
 
-// routeOf is a short name of sessions, the same for the same ones.
+// routeOf returns a short name for a list of sessions. Equal lists have the same name.
 func routeOf(binds []bind) string {
 	if len(binds) == 0 {
 		return ""

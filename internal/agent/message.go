@@ -119,5 +119,5 @@ func readBody(r io.Reader, n int) ([]byte, error) {
 	}
 }
 
-// frame is body with its length before it.
+// frame returns body preceded by its length.
 func frame(body []byte) []byte { return sshwire.AppendString(nil, body) }

@@ -328,7 +328,7 @@ func TestModel(t *testing.T) {
 	}
 }
 
-// sequences are all of up to length numbers below n.
+// sequences returns all of up to length numbers below n.
 func sequences(n, length int) (all [][]int) {
 	all = [][]int{nil}
 	for last := all; length > 0; length-- {

@@ -85,7 +85,7 @@ func buildMutants(t *testing.T) (suites []string) {
 	return suites
 }
 
-// withMutants is a file with those mutants in it.
+// withMutants returns a file with those mutants in it.
 func withMutants(source string, numbers []int) (string, error) {
 	fset := token.NewFileSet()
 	tree, err := parser.ParseFile(fset, "", source, parser.SkipObjectResolution)

@@ -26,8 +26,7 @@ func mayConnect(uid, me int) error {
 // maxAncestors bounds how far back programs looks.
 const maxAncestors = 32
 
-// programs are the peer's program and those that started it, as far as they are
-// still there, the nearest first.
+// programs returns the peer's program and its ancestors that still run, the nearest first.
 func (p peer) programs() (paths []string) {
 	for pid := p.pid; pid > 1 && len(paths) < maxAncestors; pid = parent(pid) {
 		paths = append(paths, peer{pid: pid, known: true}.program())
@@ -35,14 +34,14 @@ func (p peer) programs() (paths []string) {
 	return paths
 }
 
-// parent is the parent of a process, 0 if that is not known.
+// parent returns the parent of a process, or 0 if it is not known.
 func parent(pid int) int {
 	p, _ := proctree.Read(pid)
 	return p.Parent
 }
 
-// program is the peer's program, for the log. It may have gone since, and is no
-// fact that anything is decided by.
+// program returns the peer's program, for the log. The process may have ended since, so no
+// decision depends on it.
 func (p peer) program() string {
 	if !p.known || p.pid <= 0 {
 		return ""

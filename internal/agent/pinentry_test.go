@@ -27,8 +27,8 @@ func toDB() Question {
 	return Question{ID: 1, Facts: f, Grantable: policy.Grantable(f)}
 }
 
-// dialogue is a program that speaks Assuan: what it says to each command, OK
-// where nothing is written.
+// dialogue returns a program that speaks Assuan: what it says to each command,
+// OK where nothing is written.
 func dialogue(answers map[string]string) (*assuan, *bytes.Buffer) {
 	var sent bytes.Buffer
 	out, said := io.Pipe()

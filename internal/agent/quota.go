@@ -18,7 +18,7 @@ func (a *Agent) admit(conn net.Conn, remote bool) *connection {
 	return c
 }
 
-// turnRemote has the connection count as remote from now on.
+// turnRemote makes the connection count as remote.
 func (a *Agent) turnRemote(c *connection) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -61,7 +61,7 @@ func (a *Agent) enforceQuotaLocked(c *connection) {
 	}
 }
 
-// oldestLocked is the connection to end of those like c of a process.
+// oldestLocked returns the connection to end among those of a process that are like c.
 func (a *Agent) oldestLocked(c *connection, pid int) (oldest *connection) {
 	for o := range a.open {
 		if o == c || o.remote != c.remote || o.peer.pid != pid {

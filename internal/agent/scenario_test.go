@@ -27,22 +27,22 @@ type exchange struct {
 	fresh   bool   // on a new connection
 }
 
-// same is a step where all agree.
+// same returns a step where all agree.
 func same(what string, message []byte, yes bool) exchange {
 	return exchange{what: what, message: message, stock: yes, ours: yes, openssh: yes}
 }
 
-// stricter is a step that only ssh-agent grants, whatever the policy.
+// stricter returns a step that only ssh-agent grants, whatever the policy.
 func stricter(what string, message []byte, why string) exchange {
 	return exchange{what: what, message: message, stock: true, why: why}
 }
 
-// byPolicy is a step that the standard policy refuses where nobody can be asked.
+// byPolicy returns a step that the standard policy refuses where nobody can be asked.
 func byPolicy(what string, message []byte, why string) exchange {
 	return exchange{what: what, message: message, stock: true, openssh: true, why: why}
 }
 
-// further is a step that we grant and ssh-agent of Debian 12 does not.
+// further returns a step that we grant and ssh-agent of Debian 12 does not.
 func further(what string, message []byte, why string) exchange {
 	return exchange{what: what, message: message, ours: true, openssh: true, why: why}
 }

@@ -16,7 +16,7 @@ func sessionMessage(key ssh.PublicKey, user string, pid int) []byte {
 	return join([]byte{msgExtension}, text(extSession), str(key.Marshal()), text(user), sshwire.AppendUint32(nil, uint32(pid)))
 }
 
-// mayHaveSession is the agent's answer; a failure refuses.
+// mayHaveSession returns the agent's answer; a failure refuses.
 func (c *client) mayHaveSession(t testing.TB, key ssh.PublicKey) SessionAnswer {
 	t.Helper()
 	answer, err := c.ask(sessionMessage(key, "root", os.Getpid()))

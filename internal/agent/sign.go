@@ -13,8 +13,8 @@ import (
 	"keyway/internal/sshwire"
 )
 
-// sign is SSH_AGENTC_SIGN_REQUEST (RFC 9987 section 3.6): facts, decision,
-// question, log, signature, in this order.
+// sign handles SSH_AGENTC_SIGN_REQUEST (RFC 9987 section 3.6): facts, decision, question, log,
+// signature, in this order.
 func (c *connection) sign(ctx context.Context, r *sshwire.Reader) []byte {
 	c.agent.signing.Add(1)
 	defer c.agent.signing.Add(-1)

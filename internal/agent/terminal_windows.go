@@ -2,5 +2,5 @@ package agent
 
 import "os"
 
-// InForeground is never true: a question could not be taken back from a console.
+// InForeground returns false: a question could not be withdrawn from a console.
 func InForeground(*os.File) bool { return false }

@@ -111,8 +111,8 @@ func (c *connection) relay(ctx context.Context, request []byte) ([]byte, error) 
 	return answer, err
 }
 
-// upstreamKeys are the upstream's keys that we do not hold ourselves; none if it
-// does not answer, and while we are locked.
+// upstreamKeys returns the upstream's keys that this agent does not hold itself. It returns none
+// if the upstream does not answer, or this agent is locked.
 func (c *connection) upstreamKeys(ctx context.Context) []*held {
 	if c.upstreamPath() == "" || c.agent.keys.isLocked() {
 		c.up.close()
@@ -157,7 +157,7 @@ func parseList(answer []byte, path string) ([]*held, error) {
 	return keys, nil
 }
 
-// find is the key with this public half, here or upstream.
+// find returns the key with a public half, from this agent or the upstream.
 func (c *connection) find(ctx context.Context, blob []byte) (*held, error) {
 	h, err := c.agent.keys.find(blob)
 	if !errors.Is(err, errNoKey) || blob == nil || c.upstreamPath() == "" {
@@ -176,8 +176,8 @@ func (c *connection) find(ctx context.Context, blob []byte) (*held, error) {
 	return nil, errNoKey
 }
 
-// signUpstream has the upstream sign. It may ask the user in its own way; the
-// request ends when the asker hangs up.
+// signUpstream has the upstream sign. The upstream may ask the user in its own way; the request
+// ends when the asker hangs up.
 func (c *connection) signUpstream(ctx context.Context, h *held, data []byte, flags uint32) (*ssh.Signature, error) {
 	watched, stop := c.watch(ctx)
 	defer stop()

@@ -17,7 +17,7 @@ import (
 	"keyway/internal/policy"
 )
 
-// proxying is an agent of ours over the one at the socket.
+// proxying returns an agent of ours over the one at the socket.
 func proxying(t *testing.T, upstream string, c Config) *running {
 	t.Helper()
 	c.Upstream = func() string { return upstream }
@@ -221,8 +221,8 @@ func TestUpstreamIsNotOurself(t *testing.T) {
 	}
 }
 
-// gpgAgent is a real one; it asks for nothing, because the program it would ask
-// with gives it an empty passphrase.
+// gpgAgent returns a real one; it asks for nothing, because the program it
+// would ask with gives it an empty passphrase.
 func gpgAgent(t *testing.T) (socket string) {
 	t.Helper()
 	home, err := os.MkdirTemp("", "kwg")

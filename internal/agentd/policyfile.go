@@ -59,7 +59,7 @@ func (f *policyFile) check() error {
 	return err
 }
 
-// current is the policy that holds now.
+// current returns the policy in force.
 func (f *policyFile) current() *policy.Policy {
 	f.mu.Lock()
 	defer f.mu.Unlock()

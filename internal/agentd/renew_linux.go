@@ -102,7 +102,7 @@ func inherit() (*takenOver, error) {
 	return t, nil
 }
 
-// sockets are those of the agent before.
+// sockets returns the sockets of the previous agent.
 func (t *takenOver) sockets() (*socketSet, error) {
 	s := &socketSet{path: t.Path, forward: t.Forward, kept: t.Kept}
 	for _, fd := range t.Listeners {

@@ -17,7 +17,7 @@ var renewSignal os.Signal
 // Renewed reports whether an agent of an older program has become this process.
 func Renewed() bool { return false }
 
-// HardenRenewed has nothing to do: no process is one.
+// HardenRenewed does nothing: agents are not renewed on this system.
 func HardenRenewed() {}
 
 type takenOver struct {

@@ -80,8 +80,8 @@ func Start(o Options, command func(socket, forward string) *exec.Cmd) (string, *
 	return sockets.path, process, nil
 }
 
-// Run is an agent's life: it ends with ctx, on a signal, or with the parent. A process
-// that an older program of the agent has become (Renewed) goes on with what that had.
+// Run runs an agent until ctx ends, a signal arrives, or the parent ends. A process that was an
+// older agent (Renewed) continues with that agent's state.
 func Run(ctx context.Context, o Options) error {
 	from, err := inherit()
 	if err != nil {
@@ -204,7 +204,7 @@ func openLog(path string) (*audit.Log, error) {
 	return log, nil
 }
 
-// askAt has the agent ask at a terminal, if there is one.
+// askAt makes the agent ask at a terminal, if there is one.
 func (s *setup) askAt(terminal func() (*os.File, error)) {
 	tty, err := terminal()
 	if err != nil {
@@ -218,7 +218,7 @@ func (s *setup) askAt(terminal func() (*os.File, error)) {
 	s.config.Askers = append(s.config.Askers, t) // it stays open as long as the agent runs
 }
 
-// inHome is path with a leading ~ replaced.
+// inHome returns path with a leading ~ expanded.
 func inHome(path string) string {
 	rest, ok := strings.CutPrefix(path, "~/")
 	home, err := os.UserHomeDir()
@@ -336,8 +336,7 @@ func forgetOnSignal(ctx context.Context, a *agent.Agent) {
 // runs.
 const parentCheck = time.Second
 
-// awaitOrphan is true when the process is no longer our parent, false if ctx ended
-// first.
+// awaitOrphan waits until the parent has ended. It returns false if ctx ended first.
 func awaitOrphan(ctx context.Context, parent int) bool {
 	tick := time.NewTicker(parentCheck)
 	defer tick.Stop()

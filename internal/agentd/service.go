@@ -68,7 +68,7 @@ type service struct {
 	start, end string
 }
 
-// serviceOf is the service of program on the system.
+// serviceOf returns the description of program as a service of the system.
 func serviceOf(system, home, program string) (service, error) {
 	switch system {
 	case "linux":
@@ -116,8 +116,8 @@ func InstallService(home, program string, news io.Writer) error {
 	return nil
 }
 
-// EndOfService is the shell's command that ends the agent of the user whose home directory
-// is home as a service, or empty if none is installed.
+// EndOfService returns the shell command that ends an agent which runs as a service of the user
+// whose home directory is home. It is empty if none is installed.
 func EndOfService(home string) string {
 	s, err := serviceOf(runtime.GOOS, home, "")
 	if err != nil || !slices.ContainsFunc(s.files, func(f serviceFile) bool { _, err := os.Lstat(f.path); return err == nil }) {

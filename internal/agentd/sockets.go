@@ -108,8 +108,8 @@ func (s *socketSet) inherited(first uintptr, paths []string) error {
 	return nil
 }
 
-// activated are the sockets that systemd listens at for us (sd_listen_fds(3)); nil:
-// there are none. The first is for this machine, the second for forwarding.
+// activated returns the sockets on which systemd listens for this process (sd_listen_fds(3)), or
+// nil. The first is for this machine, the second for forwarding.
 func activated() (*socketSet, error) {
 	n, err := strconv.Atoi(os.Getenv("LISTEN_FDS"))
 	if err != nil || os.Getenv("LISTEN_PID") != strconv.Itoa(os.Getpid()) {

@@ -25,7 +25,7 @@ func detach(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true
 // listenLocally listens at the path of a socket.
 func listenLocally(path string) (net.Listener, error) { return unixsock.Listen(path, 0o600) }
 
-// newSocketPath is a path in a new directory.
+// newSocketPath returns a path in a new directory.
 func newSocketPath() (string, error) {
 	dir, err := os.MkdirTemp("", socketDirectory)
 	return filepath.Join(dir, fmt.Sprintf("agent.%d", os.Getpid())), err
@@ -34,7 +34,7 @@ func newSocketPath() (string, error) {
 // open takes over the sockets that our starter has opened.
 func (s *socketSet) open() error { return s.inherited(firstInherited, s.paths()) }
 
-// files are the listeners as descriptors for another process.
+// files returns the listeners' descriptors, for another process.
 func (s *socketSet) files() ([]*os.File, error) {
 	var files []*os.File
 	for _, l := range s.listeners {

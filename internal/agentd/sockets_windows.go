@@ -40,7 +40,7 @@ func listenLocally(path string) (net.Listener, error) {
 	return winio.ListenPipe(path, &winio.PipeConfig{SecurityDescriptor: pipeAccess(user.User.Sid.String())})
 }
 
-// pipeAccess is an access list, in SDDL, with the user alone on it.
+// pipeAccess returns an access list, in SDDL, that admits only the user.
 func pipeAccess(sid string) string { return "D:P(A;;GA;;;" + sid + ")" }
 
 func newSocketPath() (string, error) { return systemPipe, nil }
@@ -57,7 +57,7 @@ func (s *socketSet) open() error {
 	return nil
 }
 
-// files are none: the listeners are closed for the process that opens them anew.
+// files returns none: the listeners are closed, and the other process opens them anew.
 func (s *socketSet) files() ([]*os.File, error) {
 	for _, l := range s.listeners {
 		l.Close()

@@ -63,8 +63,8 @@ func mayListen(socket string) bool {
 	return !errors.Is(err, syscall.ECONNREFUSED) && !errors.Is(err, fs.ErrNotExist)
 }
 
-// Forget has the agent that the environment names and the others forget their keys, and
-// returns how many agents that were. Each that does not is named in the error.
+// Forget has the agent that the environment names and the others forget their keys. It returns
+// the number of agents that did; the error names each that did not.
 func Forget(ctx context.Context, environ, others []string) (forgot int, err error) {
 	one := func(environ []string, who string) {
 		said, exit, failed := ask(ctx, environ, "-D")
@@ -90,7 +90,7 @@ const (
 	noAgent = 2
 )
 
-// ask has ssh-add ask one agent. exit is its status, -1 if it has not ended by itself.
+// ask has ssh-add query one agent. exit is its exit status, or -1 if a signal ended it.
 func ask(ctx context.Context, environ []string, option string) (said string, exit int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()

@@ -143,7 +143,7 @@ func TestCancelReachesTheNode(t *testing.T) {
 	<-ended
 }
 
-// echo is a guest that sends back what it gets and ends with its input.
+// echo returns a guest that sends back what it gets and ends with its input.
 func echo(context.Context, keyway.Name) (net.Conn, error) {
 	ours, theirs := net.Pipe()
 	go func() {

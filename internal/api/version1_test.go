@@ -140,7 +140,7 @@ func (n *notingNode) Dial(_ context.Context, name keyway.Name) (net.Conn, error)
 	return ours, nil
 }
 
-// conversations are a client's requests, each with what came of it.
+// conversations returns a client's requests, each with what came of it.
 func conversations() map[string]func(*Client) string {
 	ctx := context.Background()
 	said := func(v any, err error) string {
@@ -180,7 +180,7 @@ func conversations() map[string]func(*Client) string {
 	}
 }
 
-// recorded are the bytes of one side of a conversation.
+// recorded returns the bytes of one side of a conversation.
 func recorded(t *testing.T, file string) []byte {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("testdata/version1", file))

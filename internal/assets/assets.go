@@ -14,13 +14,13 @@ type Program struct {
 	Gzip []byte // the gzip'd program
 }
 
-// Guest is the guest for Linux on the architecture, which is a GOARCH.
+// Guest returns the guest for Linux on the architecture, which is a GOARCH.
 func Guest(arch string) (Program, bool) { return lookup(guests, arch) }
 
-// Node is the keyway-node for Linux on the architecture, which is a GOARCH.
+// Node returns the keyway-node for Linux on the architecture, which is a GOARCH.
 func Node(arch string) (Program, bool) { return lookup(nodes, arch) }
 
-// Jupyter is the keyway-jupyter for Linux on the architecture, which is a GOARCH.
+// Jupyter returns the keyway-jupyter for Linux on the architecture, which is a GOARCH.
 func Jupyter(arch string) (Program, bool) { return lookup(jupyters, arch) }
 
 // guests, nodes and jupyters are filled by the files that embed them.

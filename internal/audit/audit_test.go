@@ -135,7 +135,7 @@ func TestRotation(t *testing.T) {
 	}
 }
 
-// copyLog is a log with its files in another directory.
+// copyLog returns a log with its files in another directory.
 func copyLog(t *testing.T, path string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -155,7 +155,7 @@ func copyLog(t *testing.T, path string) string {
 	return filepath.Join(dir, filepath.Base(path))
 }
 
-// reads are the events of the log.
+// reads returns the events of the log.
 func reads(t *testing.T, path string) (list []Event) {
 	t.Helper()
 	if err := Read(path, func(e Event) error { list = append(list, e); return nil }); err != nil {
@@ -164,7 +164,7 @@ func reads(t *testing.T, path string) (list []Event) {
 	return list
 }
 
-// small is a log of four files of 4 KiB and what is rotated out of them.
+// small returns a log of four files of 4 KiB and what is rotated out of them.
 func small(t *testing.T) (*Log, string) {
 	l, path := newLog(t)
 	l.limit, l.files = 4<<10, 3

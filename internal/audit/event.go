@@ -103,7 +103,7 @@ type Request struct {
 	Program    string `json:"program,omitempty"`
 }
 
-// texts are those of a request, which its asker may have chosen.
+// texts returns the texts of a request, which its asker may have chosen.
 func (r *Request) texts() [12]*string {
 	return [...]*string{
 		&r.Key, &r.Comment, &r.Purpose, &r.User, &r.Namespace, &r.To, &r.ToKey, &r.From, &r.FromKey, &r.Via, &r.Upstream, &r.Program,

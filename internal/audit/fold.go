@@ -156,7 +156,7 @@ func (f *Fold) flush(now time.Time, all bool) (events []Event) {
 
 const foldedRule = "built in: folded"
 
-// kindOf is e without what differs between repeats.
+// kindOf returns e without the parts that differ between repeats.
 func kindOf(e Event) Event {
 	e.Seq, e.Prev, e.Time, e.Connection, e.More = 0, "", time.Time{}, 0, 0
 	return e

@@ -166,8 +166,7 @@ func (l *Log) openAfter(before func() (tail, error)) error {
 	return err
 }
 
-// before is the end of the newest rotated file, which the file at the path
-// continues.
+// before returns the end of the newest rotated file, which the current file continues.
 func (l *Log) before() (tail, error) {
 	old, err := rotated(l.path)
 	if err != nil || len(old) == 0 {
@@ -244,7 +243,7 @@ func (t *tail) read(r io.Reader) error {
 	}
 }
 
-// files are all files of the log, oldest first.
+// files returns all files of the log, oldest first.
 func files(path string) ([]string, error) {
 	list, err := rotated(path)
 	if err != nil {

@@ -187,7 +187,7 @@ func Read(path string, each func(Event) error) error {
 	return nil
 }
 
-// Follow is Read, and goes on with new events until ctx ends.
+// Follow is Read, but continues with new events until ctx ends.
 func Follow(ctx context.Context, path string, each func(Event) error) error {
 	var last uint64
 	fresh := func(e Event) error {

@@ -37,7 +37,8 @@ type Rotation struct {
 
 func keptPath(path string) string { return path + ".kept" }
 
-// nextKept is the file of kept lines until the event that vouches for it is written.
+// nextKept returns the path of the file of kept lines before the event that vouches for it is
+// written.
 func nextKept(path string) string { return keptPath(path) + ".new" }
 
 // keeps reports whether the event stays when its file goes.
@@ -120,7 +121,7 @@ func (l *Log) prepare(old, gone, stay []string) (r Rotation, err error) {
 	return r, err
 }
 
-// oldest says with which event the files begin.
+// oldest returns the event with which the files begin.
 func oldest(files []string) (r Rotation, err error) {
 	found := errors.New("found")
 	for _, path := range files {
@@ -180,8 +181,8 @@ func (l *Log) settleKept(r *Rotation) error {
 	return os.Remove(nextKept(l.path))
 }
 
-// flaws are those of before, and what is missing now: they must not be forgotten
-// because the log begins elsewhere from now on. hash is of the kept lines that are there.
+// flaws returns the flaws of before, and what is missing now. They must not be forgotten when the
+// log begins elsewhere. hash covers the kept lines that exist.
 func (l *Log) flaws(before *Rotation, files []string, hash string) ([]string, error) {
 	if before == nil {
 		return nil, nil
@@ -204,7 +205,7 @@ func (l *Log) flaws(before *Rotation, files []string, hash string) ([]string, er
 	return flaws[:min(len(flaws), maxFlaws)], nil
 }
 
-// lastOf is the number of the last event in a rotated file, by its name.
+// lastOf returns the number of the last event in a rotated file, which its name contains.
 func lastOf(path string) uint64 {
 	n, err := strconv.ParseUint(strings.TrimPrefix(filepath.Ext(path), "."), 10, 64)
 	if err != nil {
@@ -224,7 +225,7 @@ func keptLost(path string, n int) string {
 	return fmt.Sprintf("%s was changed or removed, and not by keyway: it had %d uses and changes of keys", keptPath(path), n)
 }
 
-// keptOf are the lines of the files that are to be kept and are not yet.
+// keptOf returns the lines of the files that must be kept and are not yet.
 func (l *Log) keptOf(gone []string) (more []byte, err error) {
 	if len(gone) == 0 {
 		return nil, nil
@@ -294,7 +295,7 @@ func copyEnd(to io.Writer, from *os.File, room int64) error {
 	return err
 }
 
-// lastSeq is the number of the last event in the file, 0 if there is none.
+// lastSeq returns the number of the last event in the file, or 0 if there is none.
 func lastSeq(path string) (uint64, error) {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -339,7 +340,7 @@ func (h *lineHash) result() (int, string) {
 	return h.n, hex.EncodeToString(h.sum.Sum(nil))
 }
 
-// hashLines is the number of lines and the hash of a file.
+// hashLines returns the number of lines and the hash of a file.
 func hashLines(path string) (n int, hash string, err error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -373,7 +374,7 @@ func readKept(path string, before uint64, each func(Event) error) error {
 	return err
 }
 
-// rotated are the rotated files of the log at path, oldest first.
+// rotated returns the rotated files of the log at path, oldest first.
 func rotated(path string) ([]string, error) {
 	entries, err := os.ReadDir(filepath.Dir(path))
 	if err != nil {

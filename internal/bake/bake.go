@@ -82,8 +82,8 @@ func digest(data []byte) string {
 // specification's "Opaque Whiteout").
 const opaque = ".wh..wh..opq"
 
-// layer is the guest's Home as it is in a baked image: open to every user, and sticky, as
-// an engine makes it.
+// layer returns the guest's Home as it is in a baked image: open to every user, and sticky, as an
+// engine makes it.
 func layer(program []byte) ([]byte, error) {
 	var out bytes.Buffer
 	w := tar.NewWriter(&out)
@@ -116,7 +116,7 @@ func layer(program []byte) ([]byte, error) {
 	return out.Bytes(), err
 }
 
-// Config is the configuration of the baked image, made from that of its base.
+// Config returns the configuration of the baked image, derived from its base's.
 func (g Guest) Config(base Base, config []byte) ([]byte, error) {
 	var c v1.ConfigFile
 	if len(config) > keyway.MaxConfig {
@@ -154,7 +154,7 @@ func (g Guest) Config(base Base, config []byte) ([]byte, error) {
 	return json.Marshal(c)
 }
 
-// configure has the guest be what a container starts with. The base's entry point and its
+// configure makes the guest the program that a container starts with. The base's entry point and
 // health check are not started, as in every workspace.
 func (g Guest) configure(c *v1.Config) {
 	c.Entrypoint, c.Cmd, c.Healthcheck = []string{keyway.GuestHome.Program(), "sshd"}, nil, nil

@@ -36,7 +36,7 @@ func newGuest(t testing.TB) Guest {
 	return g
 }
 
-// baseImage is one that means harm: it would decide who may enter, and as what.
+// baseImage returns one that means harm: it would decide who may enter, and as what.
 func baseImage(t testing.TB) v1.Image {
 	t.Helper()
 	image, err := random.Image(2000, 3)
@@ -253,7 +253,7 @@ func TestImagesThatAreRefused(t *testing.T) {
 	}
 }
 
-// soundConfig is a configuration for imagetars.Sound.
+// soundConfig returns a configuration for imagetars.Sound.
 func soundConfig(t testing.TB) string {
 	t.Helper()
 	image, err := random.Image(100, 2)

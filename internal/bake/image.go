@@ -11,8 +11,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// Image is the baked image over a base of a registry's, whose layers stay there until they
-// are asked for.
+// Image returns the baked image over a base in a registry. The base's layers are not fetched
+// until they are asked for.
 func (g Guest) Image(base Base, from v1.Image) (v1.Image, error) {
 	config, err := from.RawConfigFile()
 	if err != nil {

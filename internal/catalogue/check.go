@@ -267,7 +267,7 @@ func sizeAt(target string, n int64) string {
 // maxTold bounds the problems that are reported at once.
 const maxTold = 8
 
-// together is all that is wrong as one error.
+// together joins several violations into one error.
 func (t Template) together(all []*keyway.Error) error {
 	if len(all) == 0 {
 		return nil

@@ -40,7 +40,7 @@ type Asked struct {
 	Now time.Time
 }
 
-// image is the image as it is at the place, else as the registry has it.
+// image returns the image's facts as the place has it, or else as the registry has it.
 func (a Asked) image() keyway.ImageFacts {
 	if a.Facts.Engine.Image.Present {
 		return a.Facts.Engine.Image
@@ -48,7 +48,7 @@ func (a Asked) image() keyway.ImageFacts {
 	return a.Image
 }
 
-// env is the value of a variable in the workspace: the Spec's, else the image's.
+// env returns the value of a variable in the workspace: the Spec's, or else the image's.
 func (a Asked) env(name string) string {
 	if v, ok := a.Spec.Env[name]; ok {
 		return v
@@ -61,7 +61,7 @@ func (a Asked) env(name string) string {
 	return ""
 }
 
-// Check is all that stands in the way, what is fatal first.
+// Check returns everything that keeps the workspace from running, fatal findings first.
 func Check(a Asked) []Finding {
 	var all []Finding
 	for _, look := range []func(Asked) []Finding{engine, refused, architecture, driver, gpus, requirements, builtFor, runtime, reload, shm, limits, disk, mounts, clock, reach} {
@@ -87,7 +87,7 @@ func warning(kind keyway.Kind, fix, format string, args ...any) []Finding {
 	return []Finding{{Kind: kind, Text: fmt.Sprintf(format, args...), Fix: fix}}
 }
 
-// advised is a finding with a step that the face puts into words.
+// advised returns a finding with a step that the face puts into words.
 func advised(found []Finding, step keyway.Step, about ...string) []Finding {
 	found[0].Advice = append(found[0].Advice, keyway.AdviseTo(step, about...)...)
 	return found
@@ -102,13 +102,13 @@ func engine(a Asked) []Finding {
 	return nil
 }
 
-// saidOf is the finding that an error is.
+// saidOf returns the finding for an error.
 func saidOf(why *keyway.Error) []Finding {
 	return []Finding{{Fatal: true, Kind: why.Kind, Text: why.Message, Fix: why.Next, Advice: why.Advice, Host: why.Host}}
 }
 
-// refused is what the engine refuses of the Spec. Of a mount that is absent it says what is
-// found here, too.
+// refused returns what in the Spec the engine refuses. For a mount that is absent, it also says
+// what is found on this laptop.
 func refused(a Asked) []Finding {
 	if a.Facts.Refused == nil || slices.ContainsFunc(mounts(a), func(f Finding) bool { return f.Fatal }) {
 		return nil
@@ -140,8 +140,8 @@ func runtime(a Asked) []Finding {
 		"Docker at %s cannot give GPUs to containers: neither NVIDIA's runtime nor a CDI description is there", a.Place)
 }
 
-// reload is that systemd takes GPUs away from containers whose devices it does not know
-// by name, the next time that its configuration is read.
+// reload warns that systemd, when it reads its configuration again, takes GPUs away from
+// containers whose devices it does not know by name.
 func reload(a Asked) []Finding {
 	e := a.Facts.Engine
 	if a.Spec.GPUs.None() || !e.Systemd || e.DevChar || e.CDI || !e.Runtime {
@@ -172,7 +172,7 @@ func shm(a Asked) []Finding {
 	return advised(warning(keyway.Usage, "", "%s of shared memory are too few for the workers of a data loader: they end with a bus error", size), keyway.MoreShm, "16gb")
 }
 
-// gib is a size as people read it, and --shm-size takes it.
+// gib returns a size in the form that people read and --shm-size takes.
 func gib(n int64) string {
 	if n < 1<<30 {
 		return strconv.FormatInt(n>>20, 10) + "mb"

@@ -12,7 +12,7 @@ import (
 // requireCUDA is what images of CUDA 12.6 say.
 const requireCUDA = "NVIDIA_REQUIRE_CUDA=cuda>=12.6 brand=unknown,driver>=470,driver<471 brand=tesla,driver>=535,driver<536 brand=nvidia,driver>=535,driver<536 brand=tesla,driver>=550,driver<551 brand=nvidia,driver>=550,driver<551"
 
-// good is a workspace that runs: two A100 with a driver newer than the image.
+// good returns a workspace that runs: two A100 with a driver newer than the image.
 func good() Asked {
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	return Asked{
@@ -37,7 +37,7 @@ func good() Asked {
 	}
 }
 
-// reported is a place's report of that many GPUs, all of them free.
+// reported returns a place's report of that many GPUs, all of them free.
 func reported(n int) *keyway.GPUReport {
 	r := &keyway.GPUReport{Driver: "560.35.05"}
 	for i := range n {
@@ -247,5 +247,5 @@ func FuzzCheck(f *testing.F) {
 	})
 }
 
-// help is all that a finding says of what to do, in the words of no face.
+// help returns all that a finding says of what to do, in the words of no face.
 func help(f Finding) string { return (&keyway.Error{Next: f.Fix, Advice: f.Advice}).Help() }

@@ -30,7 +30,7 @@ func parseVersion(s string) version {
 	return v
 }
 
-// compare is that of two versions of which a missing number is 0.
+// compare compares two versions. A missing number counts as 0.
 func (v version) compare(w version) int {
 	for i := range max(len(v), len(w)) {
 		var a, b int
@@ -69,7 +69,7 @@ var table = []row{
 // compatibility; the same notes, table 2).
 var floors = map[int]string{11: "450.80.02", 12: "525", 13: "580"}
 
-// Floor is the oldest driver that runs that version of CUDA at all; empty: it is not
+// Floor returns the oldest driver that runs that version of CUDA at all, or empty if it is not
 // known.
 func Floor(cuda string) string {
 	number, _, _ := strings.Cut(cuda, "-") // 12.6.77-1 of a package
@@ -88,7 +88,8 @@ func Runs(driver, floor string) bool {
 
 var cudaInTag = lazyregexp.New(`cuda(\d{1,2}\.\d{1,2})`)
 
-// cuda is the toolkit that the image was built with: as it says, else as its tag does.
+// cuda returns the toolkit that the image was built with, as the image says or, failing that, its
+// tag.
 func (a Asked) cuda() version {
 	if v := parseVersion(a.env("CUDA_VERSION")); len(v) >= 2 {
 		return v[:2]
@@ -99,9 +100,9 @@ func (a Asked) cuda() version {
 	return nil
 }
 
-// driver is the rule for the driver, the first that holds: it came with that toolkit or
-// a later one; it runs the toolkit's major version; the image brings a library for older
-// drivers; it fails.
+// driver checks the driver. The first of these that is true decides: it came with that toolkit or
+// a later one; it runs the toolkit's major version; the image has a library for older drivers.
+// Otherwise it is too old.
 func driver(a Asked) []Finding {
 	if a.Spec.GPUs.None() {
 		return nil
@@ -135,8 +136,8 @@ func driver(a Asked) []Finding {
 	return fatal(keyway.NoGPU, fmt.Sprintf("update the driver to %s or later, or take an image of CUDA %s", floor, newest(have)), text, need, d.Module, a.Place)
 }
 
-// driverOf is the driver that came with a toolkit, or with the next later one that is
-// known.
+// driverOf returns the driver that came with a toolkit, or with the next later one
+// that is known.
 func driverOf(cuda version) string {
 	for _, r := range table {
 		if parseVersion(r.cuda).compare(cuda) >= 0 {
@@ -152,8 +153,8 @@ func atLeast(have version, text string) bool {
 	return want != nil && have.compare(want) >= 0
 }
 
-// newest is the newest toolkit that a driver runs in full, or the major version that it
-// runs at all.
+// newest returns the newest toolkit that a driver runs in full, or the major version that it runs
+// at all.
 func newest(have version) string {
 	for _, r := range slices.Backward(table) {
 		if have.compare(parseVersion(r.driver)) >= 0 {
@@ -210,7 +211,7 @@ func builtFor(a Asked) []Finding {
 	return nil
 }
 
-// other is which build to take instead.
+// other advises which build to take instead.
 func other(compute, from version) string {
 	if compute.compare(from) < 0 {
 		return "take an image of CUDA 12.6, which has code for older GPUs"

@@ -9,8 +9,7 @@ import (
 	"keyway/internal/keyway"
 )
 
-// gpus is whether the place has the GPUs that are asked for, and whether others have them
-// now.
+// gpus checks whether the place has the requested GPUs, and whether others have them now.
 func gpus(a Asked) []Finding {
 	e, d := a.Facts.Engine, a.Facts.Driver
 	switch {
@@ -30,7 +29,7 @@ func gpus(a Asked) []Finding {
 	return advised(fatal(keyway.NoGPU, "", "%s has no NVIDIA GPU, or no driver for it", a.Place), keyway.WithoutGPUs)
 }
 
-// lent is what keeps the workspace from having its share of all GPUs of the place.
+// lent returns what keeps the workspace from getting its share of all GPUs of the place.
 func (a Asked) lent(report keyway.GPUReport) []Finding {
 	all, wish := report.GPUs, a.Spec.GPUs
 	wanted := reachable(all)
@@ -74,8 +73,8 @@ func reachable(all []keyway.GPU) []keyway.GPU {
 	return slices.DeleteFunc(slices.Clone(all), func(g keyway.GPU) bool { return g.UUID == "" })
 }
 
-// reserved are the GPUs that those in the queue could use, by UUID. A wish that the place cannot
-// meet reserves none.
+// reserved returns the UUIDs of the GPUs that those in the queue could use. A request that the
+// place cannot meet reserves none.
 func reserved(report keyway.GPUReport) map[string]bool {
 	usable := reachable(report.GPUs)
 	all := map[string]bool{}
@@ -101,7 +100,7 @@ func reserved(report keyway.GPUReport) map[string]bool {
 // maxTaken bounds how many GPUs a sentence names.
 const maxTaken = 8
 
-// named are the GPUs of a list of UUIDs and indices, each once, and the first that cannot
+// named returns the GPUs of a list of UUIDs and indices, each once, and the first one that cannot
 // be used.
 func named(all []keyway.GPU, ids []string) (chosen []keyway.GPU, lost string) {
 	for _, id := range ids {
@@ -116,8 +115,8 @@ func named(all []keyway.GPU, ids []string) (chosen []keyway.GPU, lost string) {
 	return chosen, ""
 }
 
-// holder is who has a GPU, as the end of "GPU 0 …"; empty: it is free. The words are the
-// place's, as far as they are of the form that they must have.
+// holder returns the holder of a GPU, as the end of "GPU 0 …", or empty if the GPU is free. It
+// uses the place's words only if they have the expected form.
 func holder(g keyway.GPU) string {
 	if h := g.Holder; h != nil {
 		name, err := keyway.ParseName(string(h.Workspace))

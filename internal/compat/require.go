@@ -21,7 +21,7 @@ type host struct {
 	brand              string
 }
 
-// hosts are the place's GPUs as requirements speak of them.
+// hosts returns the place's GPUs in the terms of requirements.
 func (a Asked) hosts() []host {
 	d := a.Facts.Driver
 	var all []host
@@ -36,8 +36,8 @@ func (a Asked) hosts() []host {
 // requires.
 const disableRequire = "NVIDIA_DISABLE_REQUIRE"
 
-// requirements are those of the image, and of the workspace's own variables, that the place
-// does not meet.
+// requirements returns the requirements, of the image and of the workspace's own variables, that
+// the place does not meet.
 func requirements(a Asked) []Finding {
 	if a.Spec.GPUs.None() || !a.Facts.Engine.Images || isTrue(a.env(disableRequire)) {
 		return nil

@@ -9,9 +9,9 @@ import (
 	"path/filepath"
 )
 
-// agents is the directory of the record of agents: a symbolic link to the socket of each,
-// since links are made and read whole. Runtime is not the same for a command that has
-// another XDG_RUNTIME_DIR, or that found a directory in its way.
+// agents returns the directory of the record of agents: a symbolic link to the socket of
+// each, since links are made and read whole. Runtime is not the same for a command that
+// has another XDG_RUNTIME_DIR, or that found a directory in its way.
 func agents() (string, error) {
 	dir, err := file(State, "agents")
 	if err != nil {

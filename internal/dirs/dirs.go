@@ -24,23 +24,23 @@ const private = 0o700
 // 103 bytes on macOS and 107 on Linux (unix(7)).
 const maxRuntime = 80
 
-// Config is the directory of what the user writes, config.yaml and policy.yaml:
-// $XDG_CONFIG_HOME/keyway, as a rule ~/.config/keyway.
+// Config returns the directory of what the user writes, config.yaml and
+// policy.yaml: $XDG_CONFIG_HOME/keyway, as a rule ~/.config/keyway.
 func Config() (string, error) {
 	return below("XDG_CONFIG_HOME", "configuration", defaultConfig)
 }
 
-// State is the directory of what keyway remembers from one day to the next: the
-// workspaces it knows, their host keys, the ssh_config to include.
+// State returns the directory of what keyway remembers from one day to the
+// next: the workspaces it knows, their host keys, the ssh_config to include.
 // $XDG_STATE_HOME/keyway, as a rule ~/.local/state/keyway.
 func State() (string, error) {
 	return below("XDG_STATE_HOME", "state", defaultState)
 }
 
-// Runtime is the directory of the sockets: $XDG_RUNTIME_DIR/keyway, or without a
-// usable one the first of /run/user/UID/keyway, /tmp/keyway-UID and a directory
-// in State that is the user's alone. It is the same for every command of one
-// user on one machine, also for those that cron or sudo start without
+// Runtime returns the directory of the sockets: $XDG_RUNTIME_DIR/keyway, or
+// without a usable one the first of /run/user/UID/keyway, /tmp/keyway-UID and a
+// directory in State that is the user's alone. It is the same for every command
+// of one user on one machine, also for those that cron or sudo start without
 // XDG_RUNTIME_DIR, or they would not find each other.
 func Runtime() (string, error) {
 	var tried error
@@ -66,16 +66,16 @@ func Runtime() (string, error) {
 	return dir, refused(dir, "runtime", makePrivate(dir))
 }
 
-// Machine is a directory of this machine alone that outlives logins, with a short path:
-// /var/tmp/keyway-UID. It takes what a home directory cannot hold that is shared, full
-// of long names, mounted noexec or on a file system without sockets.
+// Machine returns a directory of this machine alone that outlives logins, with a short
+// path: /var/tmp/keyway-UID. It takes what a home directory cannot hold that is shared,
+// full of long names, mounted noexec or on a file system without sockets.
 func Machine() (string, error) {
 	dir := machineDir()
 	return dir, refused(dir, "local", makePrivate(dir))
 }
 
-// below is our directory below the base that the variable names, or below the
-// usual base. The XDG specification has relative values ignored.
+// below returns keyway's directory below the base that the variable names, or below the usual
+// base. As the XDG specification demands, it ignores relative values.
 func below(variable, purpose string, usual func() (string, error)) (string, error) {
 	if err := checkHome(); err != nil {
 		return "", err
@@ -92,7 +92,7 @@ func below(variable, purpose string, usual func() (string, error)) (string, erro
 	return dir, refused(dir, purpose, makePrivate(dir))
 }
 
-// refused says in the user's words that dir cannot be used.
+// refused returns an error that says, in the user's terms, that dir cannot be used.
 func refused(dir, purpose string, err error) error {
 	switch {
 	case err == nil:

@@ -37,7 +37,7 @@ func checkHome() error {
 	return nil
 }
 
-// runtimeCandidates are the directories that Runtime tries, best first. One
+// runtimeCandidates returns the directories that Runtime tries, best first. One
 // whose base is not there or belongs to somebody else (su keeps the caller's
 // XDG_RUNTIME_DIR) is left out: making the base would be wrong.
 func runtimeCandidates() []string {

@@ -8,10 +8,10 @@ import (
 
 func defaultConfig() (string, error) { return os.UserConfigDir() }
 
-// defaultState is %LocalAppData%: unlike %AppData% it stays on this machine.
+// defaultState returns %LocalAppData%, which, unlike %AppData%, stays on this machine.
 func defaultState() (string, error) { return os.UserCacheDir() }
 
-// checkHome has nothing to refuse: HOME means nothing here.
+// checkHome refuses nothing: HOME has no meaning on Windows.
 func checkHome() error { return nil }
 
 func runtimeCandidates() []string {
@@ -26,6 +26,6 @@ func machineDir() string { return filepath.Join(os.TempDir(), name) }
 
 func stat(dir string) (fs.FileInfo, error) { return os.Stat(dir) }
 
-// claim has nothing to do: what is made below a user's profile inherits an
-// access list that admits the user, administrators and the system.
+// claim does nothing: files below a user's profile inherit an access list that admits the user,
+// administrators and the system.
 func claim(string, fs.FileInfo) error { return nil }

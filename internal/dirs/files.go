@@ -8,22 +8,22 @@ const (
 	ForwardSocket = "forward.sock" // for those at the far end of a forwarding
 )
 
-// Policy is the file that the agent decides by.
+// Policy returns the file with the agent's rules.
 func Policy() (string, error) { return file(Config, "policy.yaml") }
 
-// Settings is the file of what the user chooses for all commands.
+// Settings returns the file with the user's settings for all commands.
 func Settings() (string, error) { return file(Config, "config.yaml") }
 
-// AuditLog is the file of what the agent has done.
+// AuditLog returns the file in which the agent records what it has done.
 func AuditLog() (string, error) { return file(State, "audit.jsonl") }
 
-// LinkLog is the file of what the link has met.
+// LinkLog returns the link's log file.
 func LinkLog() (string, error) { return file(State, "link.log") }
 
 // Mux leads to the sockets of the mux, and to nothing while there is none.
 func Mux() (string, error) { return file(Runtime, "mux") }
 
-// MuxLog is the file of what the mux has met.
+// MuxLog returns the mux's log file.
 func MuxLog() (string, error) { return file(State, "mux.log") }
 
 // AgentSockets returns the sockets of keyway's own agent: for programs of this machine, and for

@@ -83,7 +83,7 @@ func (h Homes) Record(name keyway.Name) (Record, error) {
 	return rec, err
 }
 
-// Known is Record, except that it is no error if there is no such Home: the Record is zero then.
+// Known is Record, but returns the zero Record and no error if there is no such Home.
 func (h Homes) Known(name keyway.Name) (Record, error) {
 	rec, err := h.Record(name)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -404,15 +404,15 @@ func (h Homes) Lock(ctx context.Context, name keyway.Name) (unlock func(), err e
 	}
 }
 
-// NameTaken is the error for a name that a workspace has.
+// NameTaken returns the error for a name that a workspace has.
 func NameTaken(name keyway.Name) *keyway.Error {
 	return keyway.Errorf(keyway.NameTaken, "there is a workspace %s already", name).
 		Advise(keyway.EnterOrRemove, string(name))
 }
 
-// GraceUntold is the error of a stop that could not tell the guest its grace: jobs would be killed
-// after the default one, which may be in the middle of what they save. It is nil for a grace that
-// is no longer than that, and if err is nil.
+// GraceUntold returns the error of a stop that could not tell the guest its grace: jobs would be
+// killed after the default one, which may be in the middle of what they save. It is nil for a
+// grace that is no longer than that, and if err is nil.
 func GraceUntold(name keyway.Name, grace time.Duration, err error) error {
 	if err == nil || grace <= keyway.DefaultGrace {
 		return nil
@@ -422,8 +422,8 @@ func GraceUntold(name keyway.Name, grace time.Duration, err error) error {
 		Hint("%s", e.Next)
 }
 
-// ContainerTaken is the error for a container that has the name of a workspace's. found is the
-// error with which that workspace was not found in it; nil if it was found.
+// ContainerTaken returns the error for a container that has the name of a workspace's. found
+// is the error with which that workspace was not found in it; nil if it was found.
 func ContainerTaken(found error, name keyway.Name, engine, container string) error {
 	switch {
 	case found == nil:
@@ -440,18 +440,18 @@ func ContainerTaken(found error, name keyway.Name, engine, container string) err
 // name removes the remains.
 const HalfMade = "half made: its node was ended meanwhile"
 
-// IsHalfMade is the error for the use of such a workspace.
+// IsHalfMade returns the error for the use of such a workspace.
 func IsHalfMade(name keyway.Name) *keyway.Error {
 	return keyway.Errorf(keyway.NotRunning, "the workspace %s is %s", name, HalfMade).Advise(keyway.FinishOrRemove, string(name))
 }
 
-// NotFound is the error for a name that no workspace has.
+// NotFound returns the error for a name that no workspace has.
 func NotFound(name keyway.Name) *keyway.Error {
 	return keyway.Errorf(keyway.NotFound, "there is no workspace %s at this place", name).
 		Advise(keyway.SeeWorkspaces)
 }
 
-// NotRunning is the error for a stopped workspace.
+// NotRunning returns the error for a stopped workspace.
 func NotRunning(name keyway.Name, reason string) *keyway.Error {
 	if reason != "" {
 		reason = " (" + reason + ")"
@@ -468,7 +468,7 @@ func full(err error) error {
 	return keyway.AsTold(keyway.Errorf(keyway.Other, "no space left for the workspace's files: %w", err))
 }
 
-// Unanswered is the error for a running workspace whose guest cannot be reached.
+// Unanswered returns the error for a running workspace whose guest cannot be reached.
 func Unanswered(name keyway.Name, err error) *keyway.Error {
 	return keyway.Errorf(keyway.GuestFailed, "the workspace %s runs, but its guest does not answer: %w", name, err).
 		Advise(keyway.RestartWorkspace, string(name))

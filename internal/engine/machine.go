@@ -89,7 +89,7 @@ func (h Homes) Mistaken(ctx context.Context, known Record, name keyway.Name, e i
 // machine.
 func (r Record) isHere() bool { return r.Machine.ID == "" || r.Machine.ID == thisMachine().ID }
 
-// elsewhere is the error for any operation on a workspace of another machine.
+// elsewhere returns the error for any operation on a workspace of another machine.
 func (h Homes) elsewhere(r Record) error {
 	return keyway.Errorf(keyway.Unreachable, "the workspace %s is at %q, which has the same home directory, and not here (its files: %s)",
 		r.Spec.Name, r.Machine.Host, h.Home(r.Spec.Name))

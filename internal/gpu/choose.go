@@ -48,7 +48,7 @@ func decide(inv Inventory, wish keyway.GPUs, held map[string]*holder, ahead []ke
 	return decision{devices: open[:count]}, nil
 }
 
-// reserved are the GPUs that those who came before could use.
+// reserved returns the GPUs that earlier requests in the queue could use.
 func (inv Inventory) reserved(ahead []keyway.GPUs) map[string]bool {
 	all := map[string]bool{}
 	for _, wish := range ahead {
@@ -63,8 +63,8 @@ func (inv Inventory) reserved(ahead []keyway.GPUs) map[string]bool {
 	return all
 }
 
-// resolve are the devices that a wish can be met with, the preferred ones first, and
-// how many of them are wanted.
+// resolve returns the devices that can meet a request, the preferred ones first, and how many of
+// them are requested.
 func (inv Inventory) resolve(wish keyway.GPUs) ([]Device, int, error) {
 	good := inv.reachable()
 	switch {
@@ -85,7 +85,7 @@ func (inv Inventory) resolve(wish keyway.GPUs) ([]Device, int, error) {
 	return good, wish.Count, nil
 }
 
-// reachable are the devices that can be lent, whole ones first.
+// reachable returns the devices that can be lent, whole ones first.
 func (inv Inventory) reachable() []Device {
 	good := slices.DeleteFunc(slices.Clone(inv.Devices), func(d Device) bool { return d.UUID == "" })
 	slices.SortStableFunc(good, func(a, b Device) int {
@@ -110,7 +110,7 @@ func (inv Inventory) lost() string {
 	return strings.Join(lost, ", ") + " gives no UUID"
 }
 
-// named are the devices of a list of UUIDs and indices.
+// named returns the devices of a list of UUIDs and indices.
 func (inv Inventory) named(wish keyway.GPUs) ([]Device, error) {
 	var chosen []Device
 	for _, id := range wish.IDs {
@@ -130,7 +130,7 @@ func (inv Inventory) named(wish keyway.GPUs) ([]Device, error) {
 	return chosen, nil
 }
 
-// unknown is the error for an unknown GPU; it lists the existing ones.
+// unknown returns the error for an unknown GPU; it lists the existing ones.
 func (inv Inventory) unknown(id string) error {
 	var there []string
 	for _, d := range inv.Devices {
@@ -148,7 +148,7 @@ func (inv Inventory) unknown(id string) error {
 	return keyway.Errorf(keyway.NoGPU, "this place has no GPU %s; it has %s", id, strings.Join(there, ", ")).Advise(keyway.SeeGPUs)
 }
 
-// refusal is the error for a request that cannot be met now.
+// refusal returns the error for a request that cannot be met now.
 func (p *Pool) refusal(wish keyway.GPUs, d decision, held map[string]*holder, waiters int) error {
 	why := p.taken(d.taken, held)
 	if d.queued {

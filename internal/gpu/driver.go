@@ -93,8 +93,8 @@ func (d driver) read(path string) string {
 	return string(data)
 }
 
-// library is the version of libcuda, from its file's name; of several, that which the
-// name without a version leads to.
+// library returns the version of libcuda, from its file's name. Of several, it is the one that
+// the name without a version leads to.
 func (d driver) library() string {
 	for _, dir := range libraries {
 		target, err := filepath.EvalSymlinks(filepath.Join(d.root, dir, "libcuda.so.1"))
@@ -108,7 +108,7 @@ func (d driver) library() string {
 	return ""
 }
 
-// computes are the compute capabilities of the GPUs, which older drivers do not tell.
+// computes returns the compute capabilities of the GPUs, which older drivers do not report.
 func (d driver) computes(ctx context.Context, path string) []string {
 	output, err := d.smi.run(ctx, path, "--query-gpu=compute_cap", "--format=csv,noheader")
 	if err != nil {
@@ -121,7 +121,7 @@ func (d driver) computes(ctx context.Context, path string) []string {
 	return all
 }
 
-// told is a value as a short line, empty where the driver does not tell it.
+// told returns a value as a short line, or empty if the driver does not report it.
 func told(value string) string {
 	if unknown(value) {
 		return ""

@@ -182,7 +182,7 @@ func unknown(value string) bool {
 	return value == "N/A" || value == "Not Supported" || value == "Not Available"
 }
 
-// text is a value as a short line.
+// text returns a value as a short line.
 func text(value string) string {
 	value = strings.TrimSpace(value)
 	if len(value) > maxText {
@@ -200,7 +200,7 @@ func text(value string) string {
 // parts.
 var goodUUID = lazyregexp.New(`^(GPU|MIG)-[0-9A-Za-z-]{1,100}(/[0-9]{1,4}/[0-9]{1,4})?$`)
 
-// uuid is value if it is a UUID: of a GPU that is lost the driver says other things.
+// uuid returns value if it is a UUID. For a GPU that was lost, the driver reports other text.
 func uuid(value string) string {
 	value = strings.TrimSpace(value)
 	if !goodUUID.MatchString(value) {
@@ -217,7 +217,7 @@ func number64(value string) int {
 	return int(n)
 }
 
-// size is a value such as 81920 MiB in bytes.
+// size returns a value such as 81920 MiB, in bytes.
 func size(value string) int64 {
 	amount, unit, _ := strings.Cut(strings.TrimSpace(value), " ")
 	n, err := strconv.ParseInt(amount, 10, 40)

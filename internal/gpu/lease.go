@@ -140,8 +140,8 @@ type holder struct {
 	process  *Process // what computes there, if it is no workspace
 }
 
-// holders are the holders of the devices: by lease, as an engine tells, or because
-// something computes there.
+// holders returns the holders of the devices: by lease, as an engine reports, or because a
+// process computes there.
 func (p *Pool) holders(devices []Device, told []Holding) (map[string]*holder, error) {
 	all := map[string]*holder{}
 	for n, d := range devices {
@@ -184,7 +184,8 @@ func (d Device) busy() *Process {
 	return nil
 }
 
-// people is a login name for a uid as engines write it; the uid if it has none.
+// people returns the login name of a uid in the form that engines write, or the uid if it has
+// none.
 func people(owner string) string {
 	uid, err := strconv.Atoi(owner)
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// read is a file of testdata.
+// read returns a file of testdata.
 func read(t testing.TB, name string) []byte {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join("testdata", name))
@@ -19,7 +19,7 @@ func read(t testing.TB, name string) []byte {
 	return data
 }
 
-// line is a device as the tests below write it.
+// line returns a device as the tests below write it.
 func (d Device) line() string {
 	var procs []string
 	for _, p := range d.Processes {

@@ -33,16 +33,16 @@ func (m machine) alive(pid int, start string) bool {
 	return proctree.Hidden(pid) && errors.Is(unix.Kill(pid, 0), unix.EPERM)
 }
 
-// parent is the process that pid is a child of; 0: none, or not told.
+// parent returns the parent of pid, or 0 if it has none or it is not shown.
 func (machine) parent(pid int) int {
 	p, _ := proctree.Read(pid)
 	return p.Parent
 }
 
-// owner is the user whose process it is.
+// owner returns the user of the process.
 func (machine) owner(pid int) (uid int, ok bool) { return proctree.Owner(pid) }
 
-// command is the name of the process's program, as far as the kernel keeps it.
+// command returns the name of the process's program, as far as the kernel keeps it.
 func (machine) command(pid int) string { return text(proctree.Name(pid)) }
 
 // cgroup returns the control group of the process; empty if unknown or the root.

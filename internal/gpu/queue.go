@@ -11,11 +11,11 @@ import (
 	"keyway/internal/keyway"
 )
 
-// waitFile is the file of the one that was the n-th to wait. Sorted by name they are
-// in the order of their coming.
+// waitFile returns the name of the file for the n-th to wait. Sorted by name, the files are in
+// the order of arrival.
 func waitFile(n uint64) string { return fmt.Sprintf("%s%0*d", waitPrefix, waitDigits, n) }
 
-// numberOf is the n of a waitFile; 0: it is none.
+// numberOf returns the n of a waitFile, or 0 if the name is not one.
 func numberOf(name string) uint64 {
 	digits, found := strings.CutPrefix(name, waitPrefix)
 	n, err := strconv.ParseUint(digits, 10, 64)
@@ -37,9 +37,9 @@ type queue struct {
 	closed bool
 }
 
-// waiting are those who wait and came before the one whose file is mine; all of them
-// if mine is "". A file that nobody holds is of one that has ended. The caller has
-// the store's lock.
+// waiting returns those that wait and came before the one whose file is mine, or all if mine is
+// "". A file that no process holds belongs to one that has ended. The caller must hold the
+// store's lock.
 func (p *Pool) waiting(mine string) (queue, error) {
 	var q queue
 	names, err := p.store.list(waitPrefix)
@@ -88,7 +88,7 @@ func (q *queue) add(data []byte) {
 	q.wishes, q.closed = append(q.wishes, w.GPUs), len(w.GPUs.IDs) == 0
 }
 
-// waiters are all who wait, the next one first. The caller has the store's lock.
+// waiters returns all that wait, the next one first. The caller must hold the store's lock.
 func (p *Pool) waiters() ([]wait, error) {
 	names, err := p.store.list(waitPrefix)
 	if err != nil {

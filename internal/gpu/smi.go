@@ -33,7 +33,7 @@ const (
 // WSL, containers of GPU operators, images that bring it along.
 var smiPaths = []string{"/usr/bin/nvidia-smi", "/usr/lib/wsl/lib/nvidia-smi", "/usr/local/nvidia/bin/nvidia-smi", "/run/nvidia/driver/usr/bin/nvidia-smi"}
 
-// find is the path of nvidia-smi; empty: there is none.
+// find returns the path of nvidia-smi, or empty if there is none.
 func (s smi) find() string {
 	if s.program != "" {
 		return s.program
@@ -125,7 +125,7 @@ func cmpErr(first, second error) error {
 	return second
 }
 
-// after is closed that long after ctx has ended.
+// after returns a channel that is closed d after ctx has ended.
 func after(ctx context.Context, d time.Duration) <-chan struct{} {
 	over := make(chan struct{})
 	context.AfterFunc(ctx, func() { time.AfterFunc(d, func() { close(over) }) })

@@ -14,7 +14,7 @@ import (
 	"keyway/internal/keyway"
 )
 
-// standIn is a program that stands in for nvidia-smi.
+// standIn returns a program that stands in for nvidia-smi.
 func standIn(t *testing.T, script string, timeout time.Duration) smi {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "nvidia-smi")

@@ -202,7 +202,7 @@ func (p *Pool) Claim(ctx context.Context, who Holder, has keyway.GPUs, pid int) 
 	return g.Bind(pid)
 }
 
-// UUIDs are those of the devices.
+// UUIDs returns the UUIDs of the devices.
 func (g *Grant) UUIDs() []string {
 	if g == nil {
 		return nil
@@ -247,7 +247,7 @@ func (g *Grant) Close() {
 	}
 }
 
-// unusable is the error for leases that cannot be read or written.
+// unusable returns the error for leases that cannot be read or written.
 func unusable(err error) error {
 	var said *keyway.Error
 	switch {

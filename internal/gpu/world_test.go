@@ -246,8 +246,8 @@ func (h *worldHolding) release(remove bool) {
 	}
 }
 
-// up is one keyway up of a person, and the life of the workspace that it makes. It
-// returns how long it waited; false if it was killed on the way.
+// up runs one keyway up of a user, and the life of the workspace that it makes. It returns how
+// long it waited. made is false if it was killed before the workspace was made.
 func (w *world) up(who Holder, wish keyway.GPUs, kill int, life time.Duration) (waited time.Duration, made bool) {
 	begun := time.Now()
 	var over sync.WaitGroup

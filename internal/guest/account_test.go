@@ -11,7 +11,7 @@ import (
 	"keyway/internal/keyway"
 )
 
-// image is a root directory with files in it, and facts about a process there.
+// image returns a root directory with files in it, and facts about a process there.
 func image(t *testing.T, uid int, files map[string]string) accountFacts {
 	t.Helper()
 	root := t.TempDir()

@@ -84,7 +84,7 @@ func enterWith(t *testing.T, w, server *workspace, agent string) {
 	appendKey(t, server.home, key)
 }
 
-// agentConfig is a client's configuration that has no key but an agent's.
+// agentConfig returns a client's configuration that has no key but an agent's.
 func agentConfig(t *testing.T, server *workspace) string {
 	t.Helper()
 	text, err := os.ReadFile(server.config)

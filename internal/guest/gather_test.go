@@ -30,7 +30,7 @@ func (c *counted) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
-// socketPair are the two ends of a connection that buffers.
+// socketPair returns the two ends of a connection that buffers.
 func socketPair(t *testing.T) (ours, theirs net.Conn) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

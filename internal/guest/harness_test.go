@@ -164,7 +164,7 @@ func handOver(t *testing.T, init *exec.Cmd) ed25519.PrivateKey {
 	return key
 }
 
-// hostKey is the workspace's in authorized_keys form.
+// hostKey returns the workspace's in authorized_keys form.
 func (w *workspace) hostKey() string {
 	return keyway.PublicHostKey(w.kept.Public().(ed25519.PublicKey))
 }
@@ -208,7 +208,7 @@ func (w *workspace) stop() {
 	_ = w.init.Wait()
 }
 
-// command is a client of the workspace that the test's end kills.
+// command returns a client of the workspace that the test's end kills.
 func (w *workspace) command(name string, args ...string) *exec.Cmd {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	w.t.Cleanup(cancel)

@@ -16,7 +16,7 @@ import (
 	"keyway/internal/unixsock"
 )
 
-// relayTCP is a TCP port that leads to the guest, for clients that know no
+// relayTCP returns a TCP port that leads to the guest, for clients that know no
 // ProxyCommand.
 func (w *workspace) relayTCP() (port string) {
 	w.t.Helper()
@@ -44,7 +44,7 @@ func (w *workspace) relayTCP() (port string) {
 	return port
 }
 
-// key is the file of the key that may enter.
+// key returns the file of the key that may enter.
 func (w *workspace) key() string {
 	config, err := os.ReadFile(w.config)
 	must(w.t, err)

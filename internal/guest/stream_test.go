@@ -45,7 +45,7 @@ func (w *cutPath) cut() {
 	w.latest.Close()
 }
 
-// overStream is an SSH client whose connection is a stream over w.
+// overStream returns an SSH client whose connection is a stream over w.
 func (p *inProcess) overStream(t *testing.T, w *cutPath) (*ssh.Client, *stream.Conn) {
 	t.Helper()
 	s, err := stream.Dial(t.Context(), stream.Config{Dial: w.dial, HostKey: p.key.Public().(ed25519.PublicKey)})

@@ -59,7 +59,7 @@ func Inherit(variable string, harden func() error) (note, state []byte, found bo
 	return note, state, true, err
 }
 
-// Conn is the connection whose descriptor Exec has kept open.
+// Conn returns the connection whose descriptor Exec has kept open.
 func Conn(descriptor int) (net.Conn, error) {
 	f := os.NewFile(uintptr(descriptor), "connection")
 	if f == nil {
@@ -88,7 +88,7 @@ func leave(note, state []byte) (socket int, err error) {
 	return pair[1], nil
 }
 
-// sealed is a file in memory with the state, which nobody can change.
+// sealed returns a sealed memory file with the state, which no process can change.
 func sealed(state []byte) (*os.File, error) {
 	fd, err := unix.MemfdCreate("keyway", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
 	if err != nil {

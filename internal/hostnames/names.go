@@ -71,13 +71,13 @@ func Read(rules func() *policy.Policy) *Names {
 	return n
 }
 
-// Lookup is what an agent asks for what the user calls hosts, under the policy in
-// force.
+// Lookup returns the function by which an agent asks what the user calls hosts, under the policy
+// in force.
 func Lookup(rules func() *policy.Policy) func(ssh.PublicKey) policy.Host {
 	return Read(rules).lookup
 }
 
-// workspacePlaces are the places of the workspaces that this laptop knows.
+// workspacePlaces returns the places of the workspaces that this laptop knows.
 func workspacePlaces(dir string) (where map[string]string, source string) {
 	entries, err := sshconfig.Open(dir, sshconfig.Client{}).List()
 	where = map[string]string{}
@@ -89,7 +89,7 @@ func workspacePlaces(dir string) (where map[string]string, source string) {
 	return where, filepath.Join(dir, "hosts.json")
 }
 
-// knownHostsFiles are keyway's own, the user's and the system's.
+// knownHostsFiles returns keyway's own known_hosts files, the user's and the system's.
 func knownHostsFiles() (files []knownHostsFile) {
 	if dir, err := dirs.State(); err == nil {
 		files = append(files, knownHostsFile{filepath.Join(dir, "known_hosts"), policy.GroupWorkspaces})
@@ -102,8 +102,8 @@ func knownHostsFiles() (files []knownHostsFile) {
 	return append(files, knownHostsFile{"/etc/ssh/ssh_known_hosts", ""}, knownHostsFile{"/etc/ssh/ssh_known_hosts2", ""})
 }
 
-// named is the host of that name, as lookup has it: its names are those that the agent
-// knows, which need not have this one among them.
+// named returns the host of that name, as lookup finds it. Its names are those that the agent
+// knows, which may lack this one.
 func (n *Names) named(name string) (policy.Host, bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -140,7 +140,7 @@ func (n *Names) lookup(key ssh.PublicKey) policy.Host {
 	return h
 }
 
-// hostLocked is all that is known of the host with a key.
+// hostLocked returns everything that is known about the host with a key.
 func (n *Names) hostLocked(fingerprint string) policy.Host {
 	h, done := n.resolved[fingerprint]
 	if !done {
@@ -212,7 +212,7 @@ func (n *Names) Hashed() (hashed, unknown int) {
 	return hashed, unknown
 }
 
-// certifiedLocked are the names in the certificate that its authority may give.
+// certifiedLocked returns the names in the certificate that its authority may assign.
 func (n *Names) certifiedLocked(cert *ssh.Certificate) (names []string) {
 	checker := ssh.CertChecker{}
 	for _, pattern := range n.authorities[ssh.FingerprintSHA256(cert.SignatureKey)] {
@@ -319,7 +319,7 @@ func (n *Names) guessLocked(places map[string]string) {
 	n.guesses = n.guesses[:min(len(n.guesses), maxGuesses)]
 }
 
-// hostOfPlace is the host's name in USER@HOST:PORT.
+// hostOfPlace returns the host's name in USER@HOST:PORT.
 func hostOfPlace(place string) string {
 	host := place[strings.LastIndexByte(place, '@')+1:]
 	name, _, _ := strings.Cut(host, ":")
@@ -389,7 +389,7 @@ func placeOf(name string, places map[string]string) string {
 	return place
 }
 
-// ByName are the hosts that have a name, by their first one.
+// ByName returns the hosts that have a name, sorted by their first name.
 func (n *Names) ByName() map[string]policy.Host {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -403,8 +403,8 @@ func (n *Names) ByName() map[string]policy.Host {
 	return byName
 }
 
-// Find is the host that the user's files call so, as the agent sees it. One that
-// they do not know has a key that nobody has seen, and no name.
+// Find returns the host with that name in the user's files, as the agent sees it. For an unknown
+// name, it returns a host with an unknown key and no name.
 func (n *Names) Find(name string) (h policy.Host, known bool) {
 	if h, ok := n.named(name); ok {
 		return h, true

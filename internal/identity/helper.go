@@ -24,8 +24,8 @@ var helperPaths = []string{
 	"/usr/lib/openssh", "/usr/libexec/openssh", "/usr/libexec", "/usr/lib/ssh", "/usr/local/libexec", "/opt/homebrew/libexec",
 }
 
-// findHelper is the path of an OpenSSH helper program: what the variable says, as
-// ssh-agent has it, or where a package put it.
+// findHelper returns the path of an OpenSSH helper program: the variable's value, as with
+// ssh-agent, or the path where a package installs it.
 func findHelper(name, variable string) (string, error) {
 	if path := os.Getenv(variable); path != "" {
 		return path, nil

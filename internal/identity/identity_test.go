@@ -22,7 +22,7 @@ import (
 	"keyway/internal/sshwire"
 )
 
-// message is the body of an ADD_IDENTITY message as another implementation
+// message returns the body of an ADD_IDENTITY message as another implementation
 // writes it, without its type and its end (comment and constraints).
 func message(t testing.TB, key agent.AddedKey) []byte {
 	t.Helper()

@@ -70,7 +70,7 @@ func ReadPrivate(r *sshwire.Reader) (*Key, error) {
 	return k, nil
 }
 
-// Foreign is a key that another agent holds and signs with.
+// Foreign returns a key that another agent holds and signs with.
 func Foreign(blob []byte, comment string) (*Key, error) {
 	pub, err := ParsePublic(blob)
 	if err != nil {
@@ -102,8 +102,8 @@ func newKey(pub ssh.PublicKey) *Key {
 // answered.
 func ParsePublic(blob []byte) (ssh.PublicKey, error) { return ssh.ParsePublicKey(bytes.Clone(blob)) }
 
-// Fingerprint is the SHA-256 fingerprint of a key, and of the plain key in a
-// certificate.
+// Fingerprint returns the SHA-256 fingerprint of a key, and of the plain key in
+// a certificate.
 func Fingerprint(k ssh.PublicKey) string {
 	if cert, ok := k.(*ssh.Certificate); ok {
 		k = cert.Key
@@ -124,8 +124,8 @@ func (k *Key) SetProvider(path string) error {
 // OnSecurityKey reports whether the private half is on a security key.
 func (k *Key) OnSecurityKey() bool { return strings.HasPrefix(k.Public.Type(), "sk-") }
 
-// WithCertificate is k presenting cert. Both sign by the same means, and both
-// are destroyed when k is.
+// WithCertificate returns k presenting cert. Both sign by the same means, and both are destroyed
+// when k is.
 func (k *Key) WithCertificate(cert *ssh.Certificate) (*Key, error) {
 	if Fingerprint(cert) != k.Fingerprint {
 		return nil, errors.New("the certificate is for another key")
@@ -159,7 +159,7 @@ func (k *Key) Copy(cert *ssh.Certificate) (*Key, error) {
 	return c, errors.Join(err, errCopy)
 }
 
-// Certificate is the certificate that the key presents, or nil.
+// Certificate returns the certificate that the key presents, or nil.
 func (k *Key) Certificate() *ssh.Certificate {
 	cert, _ := k.Public.(*ssh.Certificate)
 	return cert

@@ -122,11 +122,11 @@ func (p parts) isSecurityKey() bool {
 	return p.plain == ssh.KeyAlgoSKED25519 || p.plain == ssh.KeyAlgoSKECDSA256
 }
 
-// application is a security key's: after it come, as strings, its handle and what is
-// reserved.
+// application returns a security key's application. Its handle and a reserved string follow it in
+// fields.
 func (p parts) application() string { return string(p.fields[len(p.fields)-3]) }
 
-// publicKey is the public half that the fields themselves hold.
+// publicKey returns the public half, from the fields themselves.
 func (p parts) publicKey() (ssh.PublicKey, error) {
 	if p.isSecurityKey() {
 		return p.securityKey()

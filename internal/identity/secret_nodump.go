@@ -2,5 +2,5 @@
 
 package identity
 
-// keepOutOfDumps has no means here; the process allows no core dump at all.
+// keepOutOfDumps does nothing on this system, where the process permits no core dump at all.
 func keepOutOfDumps([]byte) {}

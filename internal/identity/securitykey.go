@@ -56,8 +56,7 @@ func (s *securityKey) sign(ctx context.Context, data []byte, _ uint32) (sig *ssh
 	return sig, err
 }
 
-// request is for the signing of data without a PIN. An empty algorithm means the
-// key's own.
+// request returns the request to sign data without a PIN. An empty algorithm means the key's own.
 func (s *securityKey) request(raw, data []byte) []byte {
 	b := []byte{skHelperVersion}
 	b = sshwire.AppendUint32(b, skHelperSign)

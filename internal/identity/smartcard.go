@@ -128,8 +128,8 @@ func (s *cardSigner) Public() crypto.PublicKey {
 	return s.key.public.(ssh.CryptoPublicKey).CryptoPublicKey()
 }
 
-// Sign has the helper sign a hash and checks what comes back, because the library
-// behind it is not ours to trust.
+// Sign has the helper sign a hash and verifies the signature, because the library behind the
+// helper is not trusted.
 func (s *cardSigner) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
 	switch pub := s.Public().(type) {
 	case *rsa.PublicKey:

@@ -89,7 +89,7 @@ func (b Bake) At(ctx context.Context, there *api.Client, place keyway.Place, eng
 	return done, orEnded(ctx, err)
 }
 
-// baseAt is the base as the place has it, and the guest for it.
+// baseAt returns the base as the place has it, and the guest for it.
 func (b Bake) baseAt(ctx context.Context, there *api.Client, engine string, done *Baked) (keyway.ImageLayers, bake.Guest, error) {
 	base, err := there.ImageLayers(ctx, engine, b.Base)
 	if err != nil {
@@ -132,8 +132,8 @@ func idOf(config []byte) string {
 	return "sha256:" + hex.EncodeToString(sum[:])
 }
 
-// isThere is an error unless the place has made the image that it was given. Not every
-// engine calls an image by its configuration.
+// isThere returns an error unless the place has made the image that it was given. Not every
+// engine identifies an image by its configuration.
 func (b Bake) isThere(ctx context.Context, there *api.Client, place keyway.Place, engine string, base keyway.ImageLayers, made bake.Baked) error {
 	got, err := there.ImageLayers(ctx, engine, b.Tag)
 	if err == nil && slices.Equal(got.Layers, made.Layers) && (got.ID == made.ID || base.ID != made.Base) {
@@ -171,7 +171,7 @@ func (b Bake) Save(ctx context.Context, there *api.Client, place keyway.Place, e
 	return done, orEnded(ctx, err)
 }
 
-// fetched are the builds of the base at its registry, with the guest in each.
+// fetched returns the builds of the base at its registry, with the guest in each.
 func (b Bake) fetched(ctx context.Context, arches []string, done *Baked) ([]registry.Build, error) {
 	base, err := registry.Fetch(ctx, b.Base, arches)
 	if err != nil {
@@ -240,7 +240,7 @@ func (w writing) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// orEnded is err, or that the user has had enough.
+// orEnded returns err, or the error that the user has interrupted the command.
 func orEnded(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()

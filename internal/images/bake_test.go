@@ -73,7 +73,7 @@ func (e *engine) ImageLayers(_ context.Context, _, image string) (keyway.ImageLa
 	return l, err
 }
 
-// called is l by the ID that the engine gives it.
+// called returns l by the ID that the engine gives it.
 func (e *engine) called(l keyway.ImageLayers, image v1.Image) keyway.ImageLayers {
 	if id, err := image.Digest(); err == nil && e.manifests {
 		l.ID = id.String()

@@ -78,7 +78,7 @@ func describeArchive(r io.Reader) (archive, error) {
 	return a, err
 }
 
-// described is the image of a configuration.
+// described returns the image with a configuration.
 func described(config []byte) keyway.ImageLayers {
 	var c struct {
 		RootFS struct {
@@ -89,8 +89,8 @@ func described(config []byte) keyway.ImageLayers {
 	return keyway.ImageLayers{ID: idOf(config), ConfigHash: keyway.ConfigHash(config), Layers: c.RootFS.DiffIDs}
 }
 
-// Load has a place take in the image of a file. Without a name it gets the one that
-// the file gives it.
+// Load has a place load the image in a file. Without a name, the image gets the one that the file
+// gives it.
 func Load(ctx context.Context, here Places, file string, to keyway.Place, engine, image string, replace Replace, report func(keyway.Progress)) (Copied, error) {
 	done := Copied{Image: image, File: file, To: to}
 	a, err := readArchive(file)
@@ -135,7 +135,7 @@ func Load(ctx context.Context, here Places, file string, to keyway.Place, engine
 	return done, orEnded(ctx, err)
 }
 
-// mustBeThat is an error unless the place has that very image by that name.
+// mustBeThat returns an error unless the place has that very image under that name.
 func mustBeThat(ctx context.Context, there *api.Client, place keyway.Place, engine, image string, is keyway.ImageLayers) error {
 	if same(ctx, there, ImageCopy{Image: image, ToEngine: engine}, is) || ctx.Err() != nil {
 		return ctx.Err()

@@ -22,10 +22,11 @@ type Want struct {
 	Whole bool
 }
 
-// Pull has a place get an image that it has not, with the login that docker login
-// keeps on this laptop: for this pull, and where the registry gives tokens, only such a
-// token. A question that the laptop cannot answer is left to the place, and Left is why. heard
-// is told what the place says, and said what is found here.
+// Pull has a place get an image that it does not have, with the login that docker login stores on
+// this laptop. The place gets the login for this pull only and, if the registry gives tokens,
+// only such a token. If the laptop cannot answer a question of the registry's, the place pulls by
+// itself, and Left returns the reason. heard receives what the place says, and said what is found
+// on this laptop.
 func Pull(ctx context.Context, there *api.Client, place keyway.Place, w Want, heard, said func(keyway.Progress)) error {
 	_, err := there.ImageLayers(ctx, w.Engine, w.Image)
 	if err == nil || !keyway.Is(err, keyway.ImageNotFound) {
@@ -62,7 +63,7 @@ func Pull(ctx context.Context, there *api.Client, place keyway.Place, w Want, he
 // minToken is the least that a token lasts. One that is refused earlier was never good.
 const minToken = 10 * time.Second
 
-// left is what was found where the place may still know better.
+// left marks an error as one after which the place may still succeed.
 func left(err error) error {
 	if err == nil {
 		return nil
@@ -76,7 +77,7 @@ type LeftError struct{ err error }
 func (e *LeftError) Error() string { return e.err.Error() }
 func (e *LeftError) Unwrap() error { return e.err }
 
-// toPull is what the engine at the place needs. Podman takes no tokens.
+// toPull returns what the engine at the place needs. Podman takes no tokens.
 func toPull(ctx context.Context, info api.Info, w Want, said func(keyway.Progress)) (keyway.Pull, error) {
 	p, err := registry.Find(ctx, w.Image, info.Arch)
 	if silent := (registry.SilentError{}); errors.As(err, &silent) { // the place may be nearer
@@ -99,7 +100,7 @@ func toPull(ctx context.Context, info api.Info, w Want, said func(keyway.Progres
 	return p, nil
 }
 
-// engineOf is the engine that will make containers.
+// engineOf returns the engine that will make containers.
 func engineOf(info api.Info, named string) string {
 	for _, e := range info.Engines {
 		if named == e.Name || named == "" && e.Usable && keyway.UsesImages(e.Name) {
@@ -109,7 +110,7 @@ func engineOf(info api.Info, named string) string {
 	return named
 }
 
-// Left is why the laptop left a pull to the place, if it did.
+// Left returns the reason why the laptop left a pull to the place, and reports whether it did.
 func Left(err error) (why error, did bool) {
 	var l *LeftError
 	if errors.As(err, &l) {

@@ -20,8 +20,8 @@ import (
 	"keyway/internal/keyway"
 )
 
-// loggedIn is the address of a registry that answers so, or by default gives tokens and an
-// image, with a login for it on this laptop.
+// loggedIn returns the address of a registry that answers so, or by default gives tokens
+// and an image, with a login for it on this laptop.
 func loggedIn(t *testing.T, answer http.HandlerFunc) (registry string) {
 	t.Helper()
 	if answer == nil {
@@ -72,7 +72,7 @@ func TestARefusalBringsNoLogin(t *testing.T) {
 	}
 }
 
-// tokens is a registry that answers so where it should give tokens.
+// tokens returns a registry that answers so where it should give tokens.
 func tokens(body string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/token" {
@@ -122,7 +122,7 @@ func TestAPlaceGetsNoLoginByItsWord(t *testing.T) {
 	}
 }
 
-// withImage is a registry that has team/model:1 for who has a token.
+// withImage returns a registry that has team/model:1 for who has a token.
 func withImage(t *testing.T) http.HandlerFunc {
 	t.Helper()
 	inner := containers.New(containers.Logger(log.New(io.Discard, "", 0)))

@@ -24,7 +24,7 @@ func (p places) NodeWithEngine(_ context.Context, place keyway.Place, _ string) 
 	return p[place], nil
 }
 
-// archiveOf is what docker save writes of an image, by the baked one's name.
+// archiveOf returns what docker save writes of an image, by the baked one's name.
 func archiveOf(t *testing.T, image v1.Image) []byte {
 	t.Helper()
 	var b bytes.Buffer

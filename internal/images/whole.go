@@ -19,8 +19,8 @@ import (
 // that those which a killed keyway left behind are known again.
 const partMark = ".keyway-part-"
 
-// whole has write fill a file that is there when all of it is, and not before; nor if ctx
-// has ended. An error of write's Writer is one of this machine: a *localError.
+// whole has write fill a file, which appears only when it is complete, and not if ctx has ended.
+// An error of write's Writer is one of this machine: a *localError.
 func whole(ctx context.Context, file string, write func(part io.Writer, name string) error) error {
 	if err := mayBecome(file); err != nil {
 		return err
@@ -54,7 +54,7 @@ func mayBecome(file string) error {
 	return nil
 }
 
-// full is err, and says so if there is no space.
+// full returns err, which then says so if there is no space.
 func full(file string, err error) error {
 	var why error // without the name of the part
 	if path, link := (*fs.PathError)(nil), (*os.LinkError)(nil); errors.As(err, &path) {
@@ -138,8 +138,8 @@ type localError struct{ error }
 
 func (e *localError) Unwrap() error { return e.error }
 
-// cut is why an image has not come whole from a place: this machine cannot keep it, or it
-// is the place.
+// cut returns the error for an image that has not arrived completely from a place. It
+// distinguishes a fault of this machine from one of the place.
 func cut(from keyway.Place, err error) error {
 	if local := (*localError)(nil); err == nil || errors.As(err, &local) {
 		return err

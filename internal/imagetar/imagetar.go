@@ -104,8 +104,8 @@ func readManifest(h *tar.Header, content io.Reader) (Manifest, error) {
 	return all[0], nil
 }
 
-// Describe is Walk that returns the image's configuration, too. Which file that is, the
-// archive says at any point: files that may be it are kept until then.
+// Describe is Walk, but also returns the image's configuration. The archive may name that file at
+// any point, so files that could be it are kept until then.
 func Describe(archive io.Reader, each func(h *tar.Header, content io.Reader) error) (Manifest, []byte, error) {
 	texts, room := map[string][]byte{}, int64(maxTexts)
 	m, err := Walk(archive, func(h *tar.Header, content io.Reader) error {
@@ -134,7 +134,7 @@ func Describe(archive io.Reader, each func(h *tar.Header, content io.Reader) err
 	return m, config, nil
 }
 
-// Skip is for Walk and Describe, where the entries are not wanted.
+// Skip is an argument of Walk and Describe for callers that do not want the entries.
 func Skip(*tar.Header, io.Reader) error { return nil }
 
 // otherNames are files of archives that name images, beside the manifest.

@@ -39,8 +39,8 @@ type Where struct {
 // DefaultPath is where programs are in an image that says nothing.
 const DefaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// Read is what is installed in root. What cannot be read is left out; the error is of a
-// root that cannot be read at all.
+// Read returns what is installed in root. It omits what cannot be read; it returns an error only
+// if root itself cannot be read.
 func Read(root fs.FS, where Where) (keyway.Software, error) {
 	if _, err := fs.Stat(root, "."); err != nil {
 		return keyway.Software{}, err
@@ -61,8 +61,8 @@ func Read(root fs.FS, where Where) (keyway.Software, error) {
 	return s, nil
 }
 
-// prefixes are the directories above those on PATH that are called bin, and those of home
-// directories, into which pip installs what it may not install elsewhere.
+// prefixes returns the parents of the bin directories on PATH, and of those in home directories,
+// into which pip installs what it may not install elsewhere.
 func (w Where) prefixes() []string {
 	list := w.Path
 	if list == "" || len(list) > maxPath {
@@ -87,7 +87,7 @@ func (w Where) prefixes() []string {
 	return all
 }
 
-// inRoot is an absolute path as fs.FS has it.
+// inRoot returns an absolute path in the form of fs.FS.
 func inRoot(p string) string {
 	if p = strings.TrimPrefix(path.Clean("/"+p), "/"); p == "" {
 		return "."
@@ -122,7 +122,7 @@ func add(set *map[string]bool, text string) {
 	}
 }
 
-// names are the entries of a directory, not sorted; none if it cannot be read.
+// names returns the entries of a directory, unsorted, or none if it cannot be read.
 func (r *reader) names(dir string) []string {
 	f, err := r.root.Open(dir)
 	if err != nil {
@@ -141,7 +141,7 @@ func (r *reader) names(dir string) []string {
 	return names
 }
 
-// file is what a plain file holds; nil if it cannot be read or is too large.
+// file returns the content of a regular file, or nil if it cannot be read or is too large.
 func (r *reader) file(name string) []byte {
 	data, err := ReadFile(r.root, name, maxFile)
 	if err != nil {
@@ -174,7 +174,7 @@ func ReadFile(root fs.FS, name string, limit int64) ([]byte, error) {
 	return data, err
 }
 
-// pythons are the directories that hold Python's packages.
+// pythons returns the directories that hold Python's packages.
 func (r *reader) pythons(prefixes []string, where Where) []string {
 	var all []string
 	for _, prefix := range prefixes {
@@ -291,7 +291,7 @@ func (r *reader) versions(s *keyway.Software, pythons, prefixes []string) {
 	s.NCCL = cmp.Or(versionOf(s.Python, `nvidia-nccl(-cu\d+)?==`), versionOf(s.System, `(libnccl2|nccl)=`), r.header(prefixes, "nccl.h", "NCCL_MAJOR", "NCCL_MINOR", "NCCL_PATCH"))
 }
 
-// versionOf is the version of the first package whose name and equals signs match.
+// versionOf returns the version of the first package whose name and equals signs match.
 func versionOf(packages []string, form string) string {
 	re := regexp.MustCompile(`^` + form + `(.+)$`)
 	for _, p := range packages {
@@ -305,7 +305,7 @@ func versionOf(packages []string, form string) string {
 // plainVersion is what a version in a file may be.
 var plainVersion = lazyregexp.New(`^[0-9][0-9A-Za-z.+-]{0,63}$`)
 
-// toolkit is the version of CUDA's toolkit, as its own file says.
+// toolkit returns the version of CUDA's toolkit, from its own file.
 func (r *reader) toolkit(prefixes []string) string {
 	for _, dir := range append([]string{"usr/local/cuda"}, prefixes...) {
 		var said struct {
@@ -323,7 +323,7 @@ func (r *reader) toolkit(prefixes []string) string {
 
 var torchCUDA = lazyregexp.New(`(?m)^cuda[^=\n]*=\s*['"]([0-9.]{1,16})['"]`)
 
-// torchCUDA is the version of CUDA that PyTorch was built with, as its version.py says.
+// torchCUDA returns the version of CUDA with which PyTorch was built, from its version.py.
 func (r *reader) torchCUDA(pythons []string) string {
 	for _, dir := range pythons {
 		data, err := ReadFile(r.root, path.Join(dir, "torch/version.py"), 64<<10)
@@ -337,7 +337,7 @@ func (r *reader) torchCUDA(pythons []string) string {
 	return ""
 }
 
-// header is the version in a C header, of the numbers that three macros define.
+// header returns the version in a C header, from the numbers that three macros define.
 func (r *reader) header(prefixes []string, name string, macros ...string) string {
 	dirs := []string{"usr/include", "usr/include/x86_64-linux-gnu", "usr/include/aarch64-linux-gnu", "usr/local/cuda/include"}
 	for _, prefix := range prefixes {

@@ -183,20 +183,20 @@ const (
 	WithoutTerminal Step = "without-terminal"   // About is empty
 )
 
-// Of is the workspace n of p in advice.
+// Of returns the workspace n of p in advice.
 func (p Place) Of(n Name) string { return string(p) + "/" + string(n) }
 
-// Advise is e with a further step for the user.
+// Advise returns e with a further step for the user.
 func (e *Error) Advise(step Step, about ...string) *Error {
 	with := *e
 	with.Advice = append(with.Advice[:len(with.Advice):len(with.Advice)], Advice{step, about})
 	return &with
 }
 
-// AdviseTo is one step, for what is no error.
+// AdviseTo returns one step, for what is no error.
 func AdviseTo(step Step, about ...string) []Advice { return []Advice{{step, about}} }
 
-// HelpOf is e with the help of another error.
+// HelpOf returns e with the help of another error.
 func (e *Error) HelpOf(other error) *Error {
 	with := *e
 	if from := AsError(other); from != nil {
@@ -205,7 +205,7 @@ func (e *Error) HelpOf(other error) *Error {
 	return &with
 }
 
-// Help is all that e says of what to do, in the words of no face: for logs and tests.
+// Help returns all that e says of what to do, in the words of no face: for logs and tests.
 func (e *Error) Help() string {
 	lines := []string{}
 	if e.Next != "" {

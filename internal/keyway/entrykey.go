@@ -65,8 +65,8 @@ func MergeKeys(sent, fresh []EntryKey, now time.Time) []EntryKey {
 	return merged
 }
 
-// KeysFile is the authorized_keys file in which made, which have no end, and sent
-// may enter.
+// KeysFile returns the authorized_keys file in which made, which have no end, and
+// sent may enter.
 func KeysFile(made []string, sent []EntryKey) []byte {
 	var b strings.Builder
 	for _, line := range made {

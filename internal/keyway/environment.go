@@ -40,8 +40,8 @@ type Environment struct {
 	Guest  string   `json:"guest,omitempty"`  // version of the guest
 }
 
-// Environment is the part of a workspace's environment that its Spec says. Fields
-// that the Spec leaves to the place are empty.
+// Environment returns the part of a workspace's environment that its Spec says.
+// Fields that the Spec leaves to the place are empty.
 func (s Spec) Environment() Environment {
 	env := Environment{Variables: hashVariables(s.Env), Shm: s.ShmSize, User: s.User, Options: s.options()}
 	if s.Caller {
@@ -77,7 +77,7 @@ func (i ImageIdentity) Same(other ImageIdentity) bool {
 	return slices.ContainsFunc(i.Digests, func(d string) bool { return slices.Contains(other.Digests, d) })
 }
 
-// Distinct are those texts that are not empty, each once, in the order given.
+// Distinct returns those texts that are not empty, each once, in the order given.
 func Distinct(texts ...string) []string {
 	var all []string
 	for _, text := range texts {
@@ -100,7 +100,7 @@ type Software struct {
 	System []string `json:"system,omitempty"`
 }
 
-// PackageHash is one hash for a list of packages; empty for none.
+// PackageHash returns one hash for a list of packages; empty for none.
 func PackageHash(packages []string) string {
 	if len(packages) == 0 {
 		return ""
@@ -136,7 +136,7 @@ type Variable struct {
 // values apart.
 const maxHashText = 32
 
-// hashVariables are the variables of env, by their names.
+// hashVariables returns the variables of env, by their names.
 func hashVariables(env map[string]string) []Variable {
 	var all []Variable
 	for _, name := range slices.Sorted(maps.Keys(env)) {

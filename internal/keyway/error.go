@@ -77,7 +77,7 @@ func Errorf(kind Kind, format string, args ...any) *Error {
 	return &Error{Kind: kind, Message: err.Error(), cause: errors.Unwrap(err)}
 }
 
-// Hint is e with the next step for the user, which is none of keyway's own (Advise).
+// Hint returns e with the next step for the user, which is none of keyway's own (Advise).
 func (e *Error) Hint(format string, args ...any) *Error {
 	with := *e
 	with.Next = fmt.Sprintf(format, args...)
@@ -88,8 +88,8 @@ func (e *Error) Error() string { return e.Message }
 
 func (e *Error) Unwrap() error { return e.cause }
 
-// Quoted is err as a part of another sentence: where it is in the words of a host, these
-// are quoted, with its name.
+// Quoted returns err as a part of another sentence: where it is in the words of a host,
+// these are quoted, with its name.
 func Quoted(err error) error {
 	var e *Error
 	if !errors.As(err, &e) || e.Host == "" {
@@ -104,8 +104,8 @@ func (q quoted) Error() string { return string(q.said.Host) + " says: “" + q.s
 
 func (q quoted) Unwrap() error { return q.said }
 
-// AsError is err as an *Error: itself if there is one in its chain, Interrupted
-// for a cancelled context, else of kind Other. It is nil for nil.
+// AsError returns err as an *Error: itself if there is one in its chain,
+// Interrupted for a cancelled context, else of kind Other. It is nil for nil.
 func AsError(err error) *Error {
 	var e *Error
 	switch {
@@ -126,7 +126,7 @@ func Is(err error, kind Kind) bool {
 	return errors.As(err, &e) && e.Kind == kind
 }
 
-// ExitCode is the status that a command which ends with err exits with.
+// ExitCode returns the status that a command which ends with err exits with.
 func ExitCode(err error) int {
 	if err == nil {
 		return 0

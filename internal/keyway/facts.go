@@ -88,7 +88,7 @@ const (
 	maxFactCause = 512
 )
 
-// Plain is f without what is not of the form that it must have: that is not known.
+// Plain returns f without what is not of the form that it must have: that is not known.
 func (f Facts) Plain() Facts {
 	f.Arch = onlyOf(f.Arch, isPlatform)
 	d := &f.Driver
@@ -104,7 +104,7 @@ func (f Facts) Plain() Facts {
 	return f
 }
 
-// Plain is f without what is not of the form that it must have.
+// Plain returns f without what is not of the form that it must have.
 func (f ImageFacts) Plain() ImageFacts {
 	f.Arch = slices.DeleteFunc(slices.Clone(f.Arch), func(a string) bool { return onlyOf(a, isPlatform) == "" })
 	f.Env = slices.DeleteFunc(slices.Clone(f.Env[:min(len(f.Env), maxFactEnv)]), func(kv string) bool {
@@ -114,7 +114,7 @@ func (f ImageFacts) Plain() ImageFacts {
 	return f
 }
 
-// onlyOf is s if it is short and has only such characters, else nothing.
+// onlyOf returns s if it is short and has only such characters, else nothing.
 func onlyOf(s string, is func(rune) bool) string {
 	if len(s) > maxFactWord || strings.ContainsFunc(s, func(r rune) bool { return !is(r) }) {
 		return ""

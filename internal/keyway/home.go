@@ -64,33 +64,33 @@ func (h Home) Has(p string) bool {
 
 func (h Home) file(name string) string { return filepath.Join(string(h), name) }
 
-// AuthorizedKeys is the file with the public keys that may enter.
+// AuthorizedKeys returns the file with the public keys that may enter.
 func (h Home) AuthorizedKeys() string { return h.file("authorized_keys") }
 
-// Bin is the directory with the guest program and the names it goes by.
+// Bin returns the directory with the guest program and the names it goes by.
 func (h Home) Bin() string { return h.file("bin") }
 
-// Program is the guest program itself.
+// Program returns the guest program itself.
 func (h Home) Program() string { return filepath.Join(h.Bin(), GuestProgram) }
 
-// Info is the file with the GuestInfo.
+// Info returns the file with the GuestInfo.
 func (h Home) Info() string { return h.file("guest.json") }
 
-// Socket is the unix socket on which the guest serves SSH.
+// Socket returns the unix socket on which the guest serves SSH.
 func (h Home) Socket() string { return h.file("guest.sock") }
 
-// AgentSocket is the one path of the forwarded agent inside the workspace.
+// AgentSocket returns the one path of the forwarded agent inside the workspace.
 func (h Home) AgentSocket() string { return h.file("agent.sock") }
 
-// Data is the directory for what no user but the workspace's shall see. In a
-// container it is a volume: what is written there is not the place's owner's to
-// read, and has no business in the owner's home directory.
+// Data returns the directory for what no user but the workspace's shall see. In
+// a container it is a volume: what is written there is not the place's owner's
+// to read, and has no business in the owner's home directory.
 func (h Home) Data() string { return h.file("data") }
 
-// Sessions is the directory with one directory a session.
+// Sessions returns the directory with one directory a session.
 func (h Home) Sessions() string { return filepath.Join(h.Data(), "sessions") }
 
-// UserHome is the home directory of a user whose image gives him none.
+// UserHome returns the home directory of a user whose image gives him none.
 func (h Home) UserHome() string { return filepath.Join(h.Data(), "home") }
 
 // GuestInfo is a guest's description of itself once it serves, and the host key that the node

@@ -22,7 +22,7 @@ const hostKeyMagic = "keyway-host-key-1 "
 // HostKeyLine is the length of a handed over host key in bytes.
 const HostKeyLine = len(hostKeyMagic) + 44 + 1
 
-// MarshalHostKey is key as it is handed to a guest.
+// MarshalHostKey returns key as it is handed to a guest.
 func MarshalHostKey(key ed25519.PrivateKey) []byte {
 	return []byte(hostKeyMagic + base64.StdEncoding.EncodeToString(key.Seed()) + "\n")
 }
@@ -42,7 +42,7 @@ func ReadHostKey(r io.Reader) (ed25519.PrivateKey, error) {
 	return ed25519.NewKeyFromSeed(seed), nil
 }
 
-// PublicHostKey is a public key in authorized_keys form (RFC 8709, section 4).
+// PublicHostKey returns a public key in authorized_keys form (RFC 8709, section 4).
 func PublicHostKey(key ed25519.PublicKey) string {
 	const kind = "ssh-ed25519"
 	var blob []byte

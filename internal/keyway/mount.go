@@ -24,7 +24,7 @@ type Mount struct {
 	Size     int64  `json:"size,omitempty"` // of a tmpfs, in bytes; 0: half of the memory
 }
 
-// String is m as people read it; two that do the same have the same text.
+// String returns m as people read it; two that do the same have the same text.
 func (m Mount) String() string {
 	kind := m.Kind
 	if kind == MountBind {

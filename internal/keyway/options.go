@@ -32,8 +32,9 @@ var OptionNames = []string{
 	OptionDevices, OptionCapabilities, OptionPrivileges, OptionIPC, OptionNetwork,
 }
 
-// options are those that s has, by their names. Two that ask for the same have the same
-// text. A command is hashed: like a variable, it may hold what is nobody's business.
+// options returns those that s has, by their names. Two that ask for the same have the
+// same text. A command is hashed: like a variable, it may hold what is nobody's
+// business.
 func (s Spec) options() map[string]string {
 	all := map[string]string{OptionIPC: s.IPC, OptionNetwork: s.Network}
 	if s.Workdir != "" {
@@ -80,7 +81,7 @@ func (s Spec) options() map[string]string {
 	return all
 }
 
-// unordered is a list whose order says nothing.
+// unordered returns a list whose order says nothing.
 func unordered(texts []string) string {
 	slices.Sort(texts)
 	return strings.Join(slices.Compact(texts), ", ")

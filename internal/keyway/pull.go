@@ -37,7 +37,7 @@ func (l Login) bounded() bool {
 	return len(l.Registry)+len(l.Token)+len(l.Username)+len(l.Password)+len(l.IdentityToken) <= maxLogin
 }
 
-// Header is the Authorization header of a request for a layer; empty: none.
+// Header returns the Authorization header of a request for a layer; empty: none.
 func (l Login) Header() string {
 	switch {
 	case l.Token != "":
@@ -91,7 +91,7 @@ func (p Pull) Size(from int) (n int64) {
 	return n
 }
 
-// DiffIDs are the names by which engines know the layers.
+// DiffIDs returns the names by which engines know the layers.
 func (p Pull) DiffIDs() []string {
 	ids := make([]string, len(p.Layers))
 	for i, l := range p.Layers {

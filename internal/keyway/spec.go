@@ -306,7 +306,7 @@ type GPUs struct {
 // None reports whether no GPU is requested.
 func (g GPUs) None() bool { return !g.All && g.Count == 0 && len(g.IDs) == 0 }
 
-// String is g as ParseGPUs reads it. Alone, an index would be a number of GPUs.
+// String returns g as ParseGPUs reads it. Alone, an index would be a number of GPUs.
 func (g GPUs) String() string {
 	switch {
 	case g.All:

@@ -47,13 +47,13 @@ func found(check string, h Health, format string, args ...any) Finding {
 	return Finding{Check: check, Health: h, Message: fmt.Sprintf(format, args...)}
 }
 
-// then is f with what to do about it.
+// then returns f with what to do about it.
 func (f Finding) then(format string, args ...any) Finding {
 	f.Next = fmt.Sprintf(format, args...)
 	return f
 }
 
-// advise is f with a step that may help.
+// advise returns f with a step that may help.
 func (f Finding) advise(step keyway.Step, about ...string) Finding {
 	f.Advice = append(f.Advice, keyway.Advice{Step: step, About: about})
 	return f
@@ -157,7 +157,7 @@ func checkHome(ctx context.Context, home string) []Finding {
 	return findings
 }
 
-// heldSoon are the keys that the user's agent tells of in time.
+// heldSoon returns the keys that the user's agent tells of in time.
 func (here *Laptop) heldSoon(ctx context.Context) []PublicKey {
 	ctx, cancel := context.WithTimeout(ctx, CheckTimeout)
 	defer cancel()
@@ -260,7 +260,7 @@ func checkPolicy() Finding {
 	return found("policy", Healthy, "%s", text)
 }
 
-// Count is a number of things in words.
+// Count returns a number of things in words.
 func Count(n int, what string) string {
 	if n == 1 {
 		return "1 " + what
@@ -337,7 +337,7 @@ func judgeHost(name string, host sshconfig.Host, known int) Finding {
 	return found("workspaces", Healthy, "ssh knows %s by name", Count(known, "workspace"))
 }
 
-// unescape is the path in a generated ProxyCommand, as ssh -G prints it.
+// unescape returns the path in a generated ProxyCommand, as ssh -G prints it.
 func unescape(word string) string {
 	if runtime.GOOS == "windows" {
 		return strings.Trim(word, `"`)

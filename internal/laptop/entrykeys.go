@@ -26,7 +26,7 @@ type PublicKey struct {
 	Comment string
 }
 
-// Line is the key in authorized_keys form.
+// Line returns the key in authorized_keys form.
 func (k PublicKey) Line() string {
 	text := strings.TrimSpace(string(ssh.MarshalAuthorizedKey(k)))
 	if k.Comment != "" {
@@ -50,9 +50,9 @@ type KeySet struct {
 	listed []PublicKey
 }
 
-// EntryKeys are the keys that shall be able to enter a workspace at place: those that
-// the user named; else those that the user's ssh has for the place; else all that its
-// agent holds.
+// EntryKeys returns the keys that shall be able to enter a workspace at place: those
+// that the user named; else those that the user's ssh has for the place; else all
+// that its agent holds.
 func (here *Laptop) EntryKeys(ctx context.Context, place keyway.Place, named []string) (KeySet, error) {
 	host := configured(ctx, place)
 	agent, listed, noAgent := here.agentOf(ctx, host)
@@ -88,8 +88,8 @@ func (here *Laptop) EntryKeys(ctx context.Context, place keyway.Place, named []s
 	return e, nil
 }
 
-// configured is what the user's configuration makes of a place; nothing, where ssh cannot
-// say: reaching the place will tell.
+// configured returns what the user's configuration makes of a place; nothing, where ssh
+// cannot say: reaching the place will tell.
 func configured(ctx context.Context, place keyway.Place) sshconfig.Host {
 	if place == keyway.Local {
 		place = "localhost" // no host is logged in to: what holds for all of them
@@ -101,9 +101,9 @@ func configured(ctx context.Context, place keyway.Place) sshconfig.Host {
 	return host
 }
 
-// meantKeys are those of held that the user's configuration names for a host, or that
-// ssh takes from its usual files. A key that the agent does not hold would not get in
-// unasked.
+// meantKeys returns those of held that the user's configuration names for a host, or
+// that ssh takes from its usual files. A key that the agent does not hold would not
+// get in unasked.
 func meantKeys(host sshconfig.Host, held []PublicKey) []PublicKey {
 	var meant []PublicKey
 	for _, file := range host.KeyFiles() {
@@ -118,8 +118,8 @@ func meantKeys(host sshconfig.Host, held []PublicKey) []PublicKey {
 	return meant
 }
 
-// openFiles are those of files that are private keys without a passphrase, and not
-// among those that an agent holds.
+// openFiles returns those of files that are private keys without a passphrase, and
+// not among those that an agent holds.
 func openFiles(ctx context.Context, files []string, held []PublicKey) (open []string) {
 	for _, file := range files {
 		file, err := filepath.Abs(strings.TrimSuffix(file, ".pub"))
@@ -134,9 +134,9 @@ func openFiles(ctx context.Context, files []string, held []PublicKey) (open []st
 	return open
 }
 
-// keyOfFile is the public key of a private key file without a passphrase, as
-// ssh-keygen has it: it reads every form that ssh reads, and refuses a file that
-// others may read as ssh does.
+// keyOfFile returns the public key of a private key file without a passphrase,
+// as ssh-keygen has it: it reads every form that ssh reads, and refuses a file
+// that others may read as ssh does.
 func keyOfFile(ctx context.Context, file string) (PublicKey, error) {
 	if info, err := os.Stat(file); err != nil || !info.Mode().IsRegular() {
 		return PublicKey{}, fmt.Errorf("%s is no file", file)
@@ -195,7 +195,7 @@ func ReadPublicKey(file string) (PublicKey, error) {
 	return PublicKey{key, comment}, nil
 }
 
-// agentOf is the agent that has keys for a host, and all that it lists: our own
+// agentOf returns the agent that has keys for a host, and all that it lists: our own
 // agent, if it holds any; else the one that the user's configuration names; else the
 // usual one, whose socket is empty here. Without any key there is an error that says
 // what to do.
@@ -217,9 +217,9 @@ func (here *Laptop) agentOf(ctx context.Context, host sshconfig.Host) (socket st
 	return "", usual, err
 }
 
-// Held are the keys that may be used for any host without a file of them in ~/.ssh: those
-// that the user's agent holds, be it keyway's, the one of SSH_AUTH_SOCK or the one that
-// the configuration names. where is the socket of the last; empty: it is another.
+// Held returns the keys that may be used for any host without a file of them in ~/.ssh:
+// those that the user's agent holds, be it keyway's, the one of SSH_AUTH_SOCK or the one
+// that the configuration names. where is the socket of the last; empty: it is another.
 func (here *Laptop) Held(ctx context.Context) (keys []PublicKey, where string) {
 	where, listed, err := here.agentOf(ctx, configured(ctx, keyway.Local))
 	if err != nil {
@@ -228,7 +228,7 @@ func (here *Laptop) Held(ctx context.Context) (keys []PublicKey, where string) {
 	return entering(listed), where
 }
 
-// unlistedAgent is why an agent that the user's configuration names has told of no key.
+// unlistedAgent returns why an agent that the user's configuration names has told of no key.
 func unlistedAgent(named string, err error) error {
 	what := "is locked or holds no key"
 	if err != nil {
@@ -238,8 +238,8 @@ func unlistedAgent(named string, err error) error {
 		Hint("start or unlock the program that it belongs to").Advise(keyway.UnlockKey)
 }
 
-// entering are the keys of what an agent lists: those of certificates are mostly listed
-// beside them, and count once.
+// entering returns the keys of what an agent lists: those of certificates are mostly
+// listed beside them, and count once.
 func entering(listed []PublicKey) (keys []PublicKey) {
 	for _, k := range listed {
 		if cert, ok := k.PublicKey.(*ssh.Certificate); ok {
@@ -268,7 +268,7 @@ func (here *Laptop) addList(ctx context.Context, socket string) (list []byte, sa
 	return out.Bytes(), strings.TrimSpace(errs.String()), err
 }
 
-// agentLists is all that the agent at socket holds; empty: the usual one.
+// agentLists returns all that the agent at socket holds; empty: the usual one.
 func (here *Laptop) agentLists(ctx context.Context, socket string) ([]PublicKey, error) {
 	out, said, err := here.addList(ctx, socket)
 	var exit *exec.ExitError
@@ -289,7 +289,7 @@ func (here *Laptop) agentLists(ctx context.Context, socket string) ([]PublicKey,
 	return keys, nil
 }
 
-// Locked are those of the key files whose key the agent does not hold.
+// Locked returns those of the key files whose key the agent does not hold.
 func (here *Laptop) Locked(ctx context.Context, files []string) ([]string, error) {
 	held, _, err := here.addList(ctx, "")
 	if exit := new(exec.ExitError); err != nil && !errors.As(err, &exit) {

@@ -11,7 +11,7 @@ import (
 // environmentTimeout bounds the time in which a reached place examines its workspaces.
 const environmentTimeout = 2 * time.Minute
 
-// Place is the name by which this laptop calls the machine first.
+// Place returns the name by which this laptop calls the machine first.
 func (m Machine) Place() keyway.Place { return m.names[0] }
 
 // OfTemplate returns the environments of the workspaces of a template on one machine. rest has

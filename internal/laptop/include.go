@@ -13,7 +13,7 @@ import (
 // defaultKeys are the files that ssh and ssh-add use unasked, in ssh's order.
 var defaultKeys = []string{"id_rsa", "id_ecdsa", "id_ecdsa_sk", "id_ed25519", "id_ed25519_sk"}
 
-// KeyFiles are those of the default keys that exist.
+// KeyFiles returns those of the default keys that exist.
 func KeyFiles(home string) []string {
 	var found []string
 	for _, name := range defaultKeys {
@@ -25,8 +25,8 @@ func KeyFiles(home string) []string {
 	return found
 }
 
-// ConfiguredKeys are the private key files that the user's configuration names for all
-// hosts.
+// ConfiguredKeys returns the private key files that the user's configuration names for
+// all hosts.
 func ConfiguredKeys(ctx context.Context) (files []string) {
 	for _, file := range configured(ctx, keyway.Local).KeyFiles() {
 		if _, err := os.Stat(file); err == nil && CheckKeyFile(file) == nil {

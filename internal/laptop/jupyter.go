@@ -111,8 +111,8 @@ func (here *Laptop) sendProgram(ctx context.Context, e sshconfig.Entry, p Packed
 	return word, rest, err
 }
 
-// lastWords are the first word and the rest of the last line: start files may print
-// something before.
+// lastWords returns the first word and the rest of the last line: start files may
+// print something before.
 func lastWords(out []byte) (word, rest string) {
 	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
 	word, rest, _ = strings.Cut(lines[len(lines)-1], " ")

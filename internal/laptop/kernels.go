@@ -25,7 +25,7 @@ type Kernel struct {
 // Busy reports whether a cell runs or waits.
 func (k Kernel) Busy() bool { return k.Running+k.Queued > 0 }
 
-// Name is the notebook's name, or the beginning of the kernel's identifier.
+// Name returns the notebook's name, or the beginning of the kernel's identifier.
 func (k Kernel) Name() string {
 	if k.Notebook != "" {
 		return notebookNames(k.Notebook)

@@ -139,7 +139,7 @@ func (here *Laptop) LinkRuns(ctx context.Context) bool {
 	return err == nil || link.Unanswered(err)
 }
 
-// env is what the link's ssh gets of our environment.
+// env returns what the link's ssh gets of our environment.
 func (here *Laptop) env() map[string]string {
 	env := map[string]string{}
 	for _, kv := range here.Environ() {
@@ -149,7 +149,7 @@ func (here *Laptop) env() map[string]string {
 	return link.PassedEnv(env)
 }
 
-// Environ is our environment with the agent that keyway uses.
+// Environ returns our environment with the agent that keyway uses.
 func (here *Laptop) Environ() []string {
 	env := os.Environ()
 	if sock := here.AgentSocket(); sock != "" {
@@ -163,7 +163,7 @@ func (here *Laptop) Lookup(arg string) (sshconfig.Entry, error) {
 	return here.Hosts.Lookup(arg)
 }
 
-// Places are those named, or all that this laptop has used, and this machine.
+// Places returns those named, or all that this laptop has used, and this machine.
 func (here *Laptop) Places(named []string) ([]keyway.Place, error) {
 	if len(named) == 0 {
 		places, err := here.Hosts.Places()

@@ -9,7 +9,7 @@ import (
 	"keyway/internal/sshconfig"
 )
 
-// Offered is the entry that a place offers for one of its workspaces.
+// Offered returns the entry that a place offers for one of its workspaces.
 func (here *Laptop) Offered(ctx context.Context, place keyway.Place, name keyway.Name) (sshconfig.Entry, error) {
 	node, err := here.Node(ctx, place)
 	if err != nil {
@@ -52,8 +52,8 @@ func SplitWorkspace(arg string) (keyway.Place, keyway.Name, error) {
 	return place, name, err
 }
 
-// Target is the workspace that arg names: one that this laptop knows, or any by
-// PLACE/NAME.
+// Target returns the workspace that arg names: one that this laptop knows, or
+// any by PLACE/NAME.
 func (here *Laptop) Target(arg string) (keyway.Place, keyway.Name, error) {
 	e, err := here.Lookup(arg)
 	if err == nil {
@@ -65,7 +65,7 @@ func (here *Laptop) Target(arg string) (keyway.Place, keyway.Name, error) {
 	return "", "", err
 }
 
-// KnownAt are the entries of a place.
+// KnownAt returns the entries of a place.
 func (here *Laptop) KnownAt(place keyway.Place) ([]sshconfig.Entry, error) {
 	known, err := here.Hosts.List()
 	return slices.DeleteFunc(known, func(e sshconfig.Entry) bool { return e.Place != place }), err

@@ -31,7 +31,7 @@ func ByName(a, b Row) int {
 	return cmp.Or(cmp.Compare(a.Place, b.Place), cmp.Compare(a.Name, b.Name))
 }
 
-// unseen is a workspace that this laptop knows and has not heard of now.
+// unseen returns a workspace that this laptop knows and has not heard of now.
 func unseen(e sshconfig.Entry, why string) Row {
 	return Row{Known: true, Workspace: keyway.Workspace{
 		Name: e.Name, Place: e.Place, Engine: e.Engine, State: keyway.Unknown, Reason: why,
@@ -49,11 +49,11 @@ type Machine struct {
 	known []sshconfig.Entry // what this laptop knows there
 }
 
-// Known are the workspaces that this laptop knows there.
+// Known returns the workspaces that this laptop knows there.
 func (m Machine) Known() []sshconfig.Entry { return m.known }
 
-// Machines are those to be asked: of the places named, or those where this laptop
-// knows a workspace, or all places that it knows.
+// Machines returns those to be asked: of the places named, or those where this
+// laptop knows a workspace, or all places that it knows.
 func (here *Laptop) Machines(ctx context.Context, named []string, all bool) ([]Machine, error) {
 	known, err := here.Hosts.List()
 	if err != nil {
@@ -165,7 +165,7 @@ func (here *Laptop) List(ctx context.Context, m Machine) Listing {
 // for each engine.
 const maxProblems = 8
 
-// unasked is what this laptop knows of a machine that cannot be asked.
+// unasked returns what this laptop knows of a machine that cannot be asked.
 func unasked(m Machine, why error) []Row {
 	var rows []Row
 	for _, e := range m.known {

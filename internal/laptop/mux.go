@@ -12,8 +12,8 @@ import (
 	"keyway/internal/sshconfig"
 )
 
-// muxSockets is where ssh finds the sockets of keyway's mux; empty where there is no
-// mux: it needs /proc.
+// muxSockets returns where ssh finds the sockets of keyway's mux; empty where there
+// is no mux: it needs /proc.
 func muxSockets() string {
 	if runtime.GOOS != "linux" {
 		return ""

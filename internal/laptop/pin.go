@@ -40,7 +40,7 @@ func onOff(on bool) string {
 	return "off"
 }
 
-// brief is the beginning of a word that may be long.
+// brief returns the beginning of a word that may be long.
 func brief(s string) string {
 	const most = 64
 	if r := []rune(s); len(r) > most {
@@ -49,9 +49,9 @@ func brief(s string) string {
 	return s
 }
 
-// EntryOf is the entry for a workspace as it was asked for. From the place come
-// only its host key, which has yet to prove itself, the name to log in with, and
-// the engine where none was asked for.
+// EntryOf returns the entry for a workspace as it was asked for. From the place
+// come only its host key, which has yet to prove itself, the name to log in
+// with, and the engine where none was asked for.
 func EntryOf(place keyway.Place, s keyway.Spec, made keyway.Workspace) sshconfig.Entry {
 	return sshconfig.Entry{
 		Name: s.Name, Place: place, Engine: made.Engine, User: made.Guest.User,

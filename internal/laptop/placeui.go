@@ -20,7 +20,7 @@ type placeUI struct {
 	after  func()
 }
 
-// at is the person for one place.
+// at returns the person for one place.
 func (here *Laptop) at(place keyway.Place) placeUI { return placeUI{UI: here.UI, place: place} }
 
 // Heard shows what the node of a place says of its progress as the place's words:

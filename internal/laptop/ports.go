@@ -54,8 +54,8 @@ func readPorts(list []byte) ([]keyway.Port, error) {
 	return ports, nil
 }
 
-// OfferedPorts are the ports that the workspace's template names; none where the place does
-// not say.
+// OfferedPorts returns the ports that the workspace's template names; none where the place
+// does not say.
 func (here *Laptop) OfferedPorts(ctx context.Context, e sshconfig.Entry) (ports []int) {
 	ctx, cancel := context.WithTimeout(ctx, notRunningTimeout)
 	defer cancel()

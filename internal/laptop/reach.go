@@ -54,8 +54,8 @@ func Forwarded(p *policy.Policy, hosts []policy.Host, k policy.Key, now time.Tim
 	return lines
 }
 
-// Reachable are the hosts that the user's files name, by their first names, and the
-// public git hosts; not all, where there are very many.
+// Reachable returns the hosts that the user's files name, by their first names, and
+// the public git hosts; not all, where there are very many.
 func Reachable(rules *policy.Policy) []policy.Host {
 	byName := hostnames.Read(func() *policy.Policy { return rules }).ByName()
 	for _, h := range policy.GitHosts() {

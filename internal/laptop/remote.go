@@ -13,7 +13,7 @@ import (
 	"keyway/internal/sshconfig"
 )
 
-// FindSSH is the path of the user's ssh, which must know the workspaces.
+// FindSSH returns the path of the user's ssh, which must know the workspaces.
 func (here *Laptop) FindSSH() (string, error) {
 	path, err := exec.LookPath("ssh")
 	if err != nil {
@@ -26,8 +26,9 @@ func (here *Laptop) FindSSH() (string, error) {
 // for a shell, too.
 const maxShellWords = 64 << 10
 
-// remoteCommand is a command of the workspace's keyway: as a guest takes it from the
-// environment, without a shell; and as a shell reads it, for guests of earlier versions.
+// remoteCommand returns a command of the workspace's keyway: as a guest takes it from
+// the environment, without a shell; and as a shell reads it, for guests of earlier
+// versions.
 func remoteCommand(args []string) (command string, argv []string) {
 	words := make([]string, len(args))
 	for i, arg := range args {
@@ -39,8 +40,8 @@ func remoteCommand(args []string) (command string, argv []string) {
 	return command, keyway.EncodeArgv(args)
 }
 
-// InsideCommand is an ssh with a command of the workspace's keyway; see sshTo. The options
-// of ssh come before those that it has anyway.
+// InsideCommand returns an ssh with a command of the workspace's keyway; see sshTo. The
+// options of ssh come before those that it has anyway.
 func (here *Laptop) InsideCommand(ctx context.Context, workspace keyway.Name, options []string, args ...string) (*exec.Cmd, error) {
 	command, env := remoteCommand(args)
 	cmd, err := here.sshTo(ctx, workspace, append(slices.Clone(options), "-o", "SendEnv="+keyway.EnvArgv+"*"), command)
@@ -51,9 +52,9 @@ func (here *Laptop) InsideCommand(ctx context.Context, workspace keyway.Name, op
 	return cmd, nil
 }
 
-// sshTo is the user's ssh with a command for a workspace, of which nothing is started yet.
-// LogLevel keeps ssh from adding "Connection to train closed." to the command's own last
-// words; errors still show.
+// sshTo returns the user's ssh with a command for a workspace, of which nothing is started
+// yet. LogLevel keeps ssh from adding "Connection to train closed." to the command's own
+// last words; errors still show.
 func (here *Laptop) sshTo(ctx context.Context, workspace keyway.Name, options []string, command string) (*exec.Cmd, error) {
 	path, err := here.FindSSH()
 	if err != nil {

@@ -52,7 +52,7 @@ func (here *Laptop) sent(ctx context.Context, e KeySet) sshconfig.Sent {
 	return sshconfig.Sent{Holds: here.holds(ctx, e.Agent, e.Files), At: time.Now().UTC(), Agent: e.Agent, Files: e.Files}
 }
 
-// withEnds are keys with the ends that their certificates give them.
+// withEnds returns keys with the ends that their certificates give them.
 func (e KeySet) withEnds() []keyway.EntryKey {
 	var entries []keyway.EntryKey
 	for _, k := range e.Keys {
@@ -61,9 +61,9 @@ func (e KeySet) withEnds() []keyway.EntryKey {
 	return entries
 }
 
-// endOf is when a key may enter no more: the last of its certificates' ends. Zero
-// leaves it to the place, by whose clock a key ends that has no certificate, or one
-// without an end: this laptop's may be wrong.
+// endOf returns when a key may enter no more: the last of its certificates' ends.
+// Zero leaves it to the place, by whose clock a key ends that has no certificate,
+// or one without an end: this laptop's may be wrong.
 func endOf(k PublicKey, held []PublicKey) time.Time {
 	var end time.Time
 	for _, h := range held {

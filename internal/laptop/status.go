@@ -70,7 +70,7 @@ func besideSlowJump(ctx context.Context, way []sshconfig.Host) (answer func() st
 	}
 }
 
-// hopText is a host as the user wrote it, and what that stands for.
+// hopText returns a host as the user wrote it, and what that stands for.
 func hopText(h sshconfig.Host) string {
 	address := h.User + "@" + net.JoinHostPort(h.HostName, h.Port)
 	return h.Name + " (" + address + ")"

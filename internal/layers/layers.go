@@ -100,7 +100,7 @@ func (f *fetch) all(ctx context.Context, held *Held) error {
 	return context.Cause(ctx)
 }
 
-// once are the indices of the layers to fetch: an image may have one twice.
+// once returns the indices of the layers to fetch: an image may have one twice.
 func once(all []keyway.Layer, from int) (indices []int) {
 	seen := map[string]bool{}
 	for i := from; i < len(all); i++ {

@@ -76,7 +76,7 @@ func digestOf(data []byte) string {
 	return "sha256:" + hex.EncodeToString(sum[:])
 }
 
-// image is a pull of an image with layers of these sizes.
+// image returns a pull of an image with layers of these sizes.
 func (r *registry) image(t *testing.T, sizes ...int) keyway.Pull {
 	t.Helper()
 	p := keyway.Pull{Image: "team/image:1", Repository: r.URL + "/v2/team/image", Config: []byte("{}")}
@@ -101,7 +101,7 @@ func storeIn(dir string) Store { return Store{Dir: dir, Stall: time.Minute, Paus
 
 func quiet(keyway.Progress) {}
 
-// contentsOf are the files of an archive.
+// contentsOf returns the files of an archive.
 func contentsOf(t *testing.T, h *Held, p keyway.Pull) map[string][]byte {
 	t.Helper()
 	var out bytes.Buffer

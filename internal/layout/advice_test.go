@@ -140,7 +140,7 @@ func TestAdviceIsTheFaces(t *testing.T) {
 	}
 }
 
-// options are the long options in a text.
+// options returns the long options in a text.
 func options(text string) (names []string) {
 	for _, m := range optionWord.FindAllStringSubmatch(text, -1) {
 		names = append(names, m[1])

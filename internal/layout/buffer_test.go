@@ -36,7 +36,7 @@ type c struct{ kept bytes.Buffer }
 	}
 }
 
-// embedsBuffer are the places where a struct embeds bytes.Buffer.
+// embedsBuffer returns the places where a struct embeds bytes.Buffer.
 func embedsBuffer(t *testing.T, path string, data []byte) (found []string) {
 	t.Helper()
 	files := token.NewFileSet()

@@ -65,7 +65,7 @@ type claim struct {
 	excuse string // which of untested it is
 }
 
-// claimsOf are the claims of a document: each row of its tables, and each
+// claimsOf returns the claims of a document: each row of its tables, and each
 // paragraph below its first heading of the second level.
 func claimsOf(doc string) (claims []claim) {
 	section := ""
@@ -86,7 +86,7 @@ func claimsOf(doc string) (claims []claim) {
 	return claims
 }
 
-// rows are the claims of a table.
+// rows returns the claims of a table.
 func rows(table string) (claims []claim) {
 	lines := strings.Split(table, "\n")
 	headed := lastCell(lines[0]) == heldBy
@@ -118,13 +118,13 @@ func lastCell(row string) string {
 	return strings.TrimSpace(cells[len(cells)-1])
 }
 
-// lastLine is what comes after testsLine, to the paragraph's end.
+// lastLine returns what comes after testsLine, to the paragraph's end.
 func lastLine(paragraph string) string {
 	_, names, _ := strings.Cut(paragraph, testsLine)
 	return names
 }
 
-// misnamed are complaints about the names of tests in a document.
+// misnamed returns complaints about the names of tests in a document.
 func misnamed(doc string, tests map[string][]string) (wrong []string) {
 	for _, bare := range bareTest.FindAllString(doc, -1) {
 		wrong = append(wrong, bare+" names no package")

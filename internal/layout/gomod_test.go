@@ -35,7 +35,7 @@ func TestModulesOfTests(t *testing.T) {
 	}
 }
 
-// required are the modules of a block, up to its end.
+// required returns the modules of a block, up to its end.
 func required(block string) (paths []string) {
 	block, _, _ = strings.Cut(block, "\n)")
 	for line := range strings.Lines(block) {

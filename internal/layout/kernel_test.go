@@ -39,7 +39,7 @@ func TestKernelFilesHaveOneReader(t *testing.T) {
 	})
 }
 
-// literals are the strings of a file.
+// literals returns the strings of a file.
 func literals(t *testing.T, path string, data []byte) (texts []string) {
 	t.Helper()
 	tree, err := parser.ParseFile(token.NewFileSet(), path, data, 0)

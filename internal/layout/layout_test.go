@@ -27,10 +27,10 @@ type pkg struct {
 	Deps       []string
 }
 
-// name is the package's path inside the module.
+// name returns the package's path inside the module.
 func (p pkg) name() string { return strings.TrimPrefix(p.ImportPath, module) }
 
-// root is the module's directory.
+// root returns the module's directory.
 func root(t *testing.T) string {
 	t.Helper()
 	dir, err := filepath.Abs("../..")
@@ -69,7 +69,7 @@ var (
 	listedMu sync.Mutex
 )
 
-// ours are the packages of the program for a system, with their imports.
+// ours returns the packages of the program for a system, with their imports.
 func ours(t *testing.T, goos string) []pkg {
 	t.Helper()
 	listedMu.Lock()
@@ -302,7 +302,7 @@ var denied = []struct {
 	}},
 }
 
-// linked is what a release of program is made of, for Linux.
+// linked returns what a release of program is made of, for Linux.
 func linked(t *testing.T, program, tags string) []pkg {
 	t.Helper()
 	return goList(t, "linux", "-e", "-deps", "-tags", tags, "./"+program)

@@ -55,8 +55,8 @@ func f() (args, more []string) {
 	}
 }
 
-// randomLists are the places where a loop over a map that is written in the same
-// function appends to a list that is not sorted.
+// randomLists returns the places where a loop over a map that is written in the
+// same function appends to a list that is not sorted.
 func randomLists(t *testing.T, path string, data []byte) []string {
 	t.Helper()
 	files := token.NewFileSet()
@@ -97,7 +97,7 @@ func isMap(x ast.Expr) bool {
 	return false
 }
 
-// appended are the lists from outside of the loop that its body appends to.
+// appended returns the lists from outside of the loop that its body appends to.
 func appended(loop *ast.RangeStmt) (lists []*ast.Object) {
 	ast.Inspect(loop.Body, func(n ast.Node) bool {
 		assign, ok := n.(*ast.AssignStmt)
@@ -117,7 +117,7 @@ func appended(loop *ast.RangeStmt) (lists []*ast.Object) {
 	return lists
 }
 
-// sorted are the lists that the file sorts somewhere.
+// sorted returns the lists that the file sorts somewhere.
 func sorted(file *ast.File) map[*ast.Object]bool {
 	lists := map[*ast.Object]bool{}
 	ast.Inspect(file, func(n ast.Node) bool {

@@ -134,8 +134,8 @@ func TestExitCodesAreListed(t *testing.T) {
 	}
 }
 
-// declaredKinds are the constants of type keyway.Kind, read from the source so
-// that none is forgotten.
+// declaredKinds returns the constants of type keyway.Kind, read from the source
+// so that none is forgotten.
 func declaredKinds(t *testing.T) []keyway.Kind {
 	t.Helper()
 	file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(root(t), nouns, "error.go"), nil, 0)

@@ -58,7 +58,7 @@ func TestSpecificationCheckRefuses(t *testing.T) {
 // promise is a row of a table of the specification.
 type promise struct{ promise, held string }
 
-// promises are the rows of all tables with three columns.
+// promises returns the rows of all tables with three columns.
 func promises(doc string) []promise {
 	var rows []promise
 	for line := range strings.Lines(doc) {
@@ -103,7 +103,7 @@ func (p promise) problem(tests map[string][]string, benchmarks, makefile string)
 	return ""
 }
 
-// testFunctions are the tests, fuzz targets and benchmarks of each folder.
+// testFunctions returns the tests, fuzz targets and benchmarks of each folder.
 func testFunctions(t *testing.T) map[string][]string {
 	t.Helper()
 	found := map[string]map[string]bool{}
@@ -135,7 +135,7 @@ func isTest(name string) bool {
 	return strings.HasPrefix(name, "Test") || strings.HasPrefix(name, "Fuzz") || strings.HasPrefix(name, "Benchmark")
 }
 
-// document is the text of a file, by its path from the module's root.
+// document returns the text of a file, by its path from the module's root.
 func document(t *testing.T, name string) string {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join(root(t), filepath.FromSlash(name)))

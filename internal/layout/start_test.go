@@ -47,8 +47,8 @@ func f() { seven := regexp.MustCompile("h"); _ = seven }
 	}
 }
 
-// compiledAtStart are the places where the initialisation of a package compiles a
-// regular expression.
+// compiledAtStart returns the places where the initialisation of a package
+// compiles a regular expression.
 func compiledAtStart(t *testing.T, path string, data []byte) (found []string) {
 	t.Helper()
 	files := token.NewFileSet()

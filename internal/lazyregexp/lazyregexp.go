@@ -19,8 +19,8 @@ type Regexp struct {
 // start of a program need not set.
 func New(expr string) *Regexp { return &Regexp{expr: expr} }
 
-// re is not copied into its callers, of which programs have many. Two at once may both
-// compile, which yields the same.
+// re returns the compiled expression. It must not be inlined, since programs have many callers.
+// Two concurrent calls may both compile it, with the same result.
 //
 //go:noinline
 func (r *Regexp) re() *regexp.Regexp {
@@ -30,36 +30,36 @@ func (r *Regexp) re() *regexp.Regexp {
 	return r.compiled.Load()
 }
 
-// FindAllString is that of regexp.Regexp.
+// FindAllString calls regexp.Regexp.FindAllString.
 func (r *Regexp) FindAllString(s string, n int) []string { return r.re().FindAllString(s, n) }
 
-// FindAllStringSubmatchIndex is that of regexp.Regexp.
+// FindAllStringSubmatchIndex calls regexp.Regexp.FindAllStringSubmatchIndex.
 func (r *Regexp) FindAllStringSubmatchIndex(s string, n int) [][]int {
 	return r.re().FindAllStringSubmatchIndex(s, n)
 }
 
-// FindString is that of regexp.Regexp.
+// FindString calls regexp.Regexp.FindString.
 func (r *Regexp) FindString(s string) string { return r.re().FindString(s) }
 
-// FindStringSubmatch is that of regexp.Regexp.
+// FindStringSubmatch calls regexp.Regexp.FindStringSubmatch.
 func (r *Regexp) FindStringSubmatch(s string) []string { return r.re().FindStringSubmatch(s) }
 
-// FindStringSubmatchIndex is that of regexp.Regexp.
+// FindStringSubmatchIndex calls regexp.Regexp.FindStringSubmatchIndex.
 func (r *Regexp) FindStringSubmatchIndex(s string) []int { return r.re().FindStringSubmatchIndex(s) }
 
-// FindSubmatch is that of regexp.Regexp.
+// FindSubmatch calls regexp.Regexp.FindSubmatch.
 func (r *Regexp) FindSubmatch(b []byte) [][]byte { return r.re().FindSubmatch(b) }
 
-// MatchString is that of regexp.Regexp.
+// MatchString calls regexp.Regexp.MatchString.
 func (r *Regexp) MatchString(s string) bool { return r.re().MatchString(s) }
 
-// ReplaceAll is that of regexp.Regexp.
+// ReplaceAll calls regexp.Regexp.ReplaceAll.
 func (r *Regexp) ReplaceAll(src, repl []byte) []byte { return r.re().ReplaceAll(src, repl) }
 
-// ReplaceAllFunc is that of regexp.Regexp.
+// ReplaceAllFunc calls regexp.Regexp.ReplaceAllFunc.
 func (r *Regexp) ReplaceAllFunc(src []byte, repl func([]byte) []byte) []byte {
 	return r.re().ReplaceAllFunc(src, repl)
 }
 
-// ReplaceAllString is that of regexp.Regexp.
+// ReplaceAllString calls regexp.Regexp.ReplaceAllString.
 func (r *Regexp) ReplaceAllString(src, repl string) string { return r.re().ReplaceAllString(src, repl) }

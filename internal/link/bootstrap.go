@@ -76,7 +76,7 @@ func marked(command, marker string) string {
 	return strings.ReplaceAll(command, scriptWord+" ", marker+" ")
 }
 
-// bootstrapCommand is the remote command that runs the script.
+// bootstrapCommand returns the remote command that runs the script.
 func bootstrapCommand(amd64, arm64 string, fresh bool) string {
 	mode := "cached"
 	if fresh {

@@ -20,7 +20,7 @@ import (
 // stranger is another user of the place.
 const stranger = 61235
 
-// evil is a program that leaves a mark and greets as a node.
+// evil returns a program that leaves a mark and greets as a node.
 func evil(mark string) string {
 	return fmt.Sprintf("#!/bin/sh\necho ran > %s\necho keyway-node 1 evil\ncat >/dev/null\n", mark)
 }

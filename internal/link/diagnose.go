@@ -56,8 +56,8 @@ func (s starter) diagnose(ctx context.Context, p *nodeProcess, place keyway.Plac
 	return endedWithoutFault(string(place), last.state().authenticated, last.greeted(), err, noise, last.told())
 }
 
-// endedWithoutFault is the error for an ssh without an error message: the place has ended the
-// login, or has run another command than the requested one.
+// endedWithoutFault returns the error for an ssh without an error message: the place has
+// ended the login, or has run another command than the requested one.
 func endedWithoutFault(place string, in bool, greeted string, err error, said ...string) error {
 	words := quoted(place, said...)
 	if words == "" && !in {

@@ -17,8 +17,7 @@ import (
 	"keyway/internal/unixsock"
 )
 
-// byPipes is ssh, but the ssh has a pipe for each direction, which its proxy command
-// gives away.
+// byPipes is ssh with a pipe for each direction, which the ssh's proxy command gives away.
 func (w *world) byPipes(name keyway.Name) net.Conn {
 	w.t.Helper()
 	w.node("gpu1")
@@ -31,7 +30,7 @@ func (w *world) byPipes(name keyway.Name) net.Conn {
 	return conn
 }
 
-// pipePair is an ssh's side of its pipes, and its proxy command's.
+// pipePair returns an ssh's side of its pipes, and its proxy command's.
 func pipePair(t *testing.T) (conn net.Conn, in, out *os.File) {
 	t.Helper()
 	proxyIn, sshOut, err := os.Pipe()
@@ -47,7 +46,7 @@ func pipePair(t *testing.T) (conn net.Conn, in, out *os.File) {
 	return conn, proxyIn, proxyOut
 }
 
-// clients are the ways in which an ssh can be connected to the link.
+// clients returns the ways in which an ssh can be connected to the link.
 func (w *world) clients() map[string]func(keyway.Name) net.Conn {
 	return map[string]func(keyway.Name) net.Conn{"a socket": w.ssh, "pipes": w.byPipes}
 }

@@ -19,7 +19,7 @@ import (
 	"keyway/internal/keyway"
 )
 
-// playForward is the ssh of a forward: it says what OpenSSH says, and listens.
+// playForward is the ssh of a forward: it listens, and prints what OpenSSH prints.
 func playForward(args []string) int {
 	log := args[slices.Index(args, "-E")+1]
 	say := func(lines ...string) {
@@ -66,7 +66,7 @@ func (w *world) forward(name keyway.Name, want ForwardRequest) *user {
 	return u
 }
 
-// state is the next one.
+// state returns the next one.
 func (u *user) state(t *testing.T) ForwardState {
 	t.Helper()
 	select {
@@ -80,7 +80,7 @@ func (u *user) state(t *testing.T) ForwardState {
 	return ForwardState{}
 }
 
-// failure is why the forward ended by itself.
+// failure returns why the forward ended by itself.
 func (u *user) failure(t *testing.T) error {
 	t.Helper()
 	select {
@@ -106,7 +106,7 @@ func listensThere(port int) bool {
 	return err == nil
 }
 
-// anyPort is one that nobody has at the moment.
+// anyPort returns one that nobody has at the moment.
 func anyPort(t *testing.T) int {
 	t.Helper()
 	port, err := strconv.Atoi(freePort(t))

@@ -79,8 +79,8 @@ func (i *inn) sshd(name, serves string, uses ...string) string {
 	return port
 }
 
-// freePort is a port that nothing listens on, of those that the system gives to nobody
-// by itself: it stays free until it is used.
+// freePort returns a port that nothing listens on, of those that the system gives to
+// nobody by itself: it stays free until it is used.
 func freePort(t *testing.T) string {
 	t.Helper()
 	for {

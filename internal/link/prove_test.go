@@ -15,7 +15,7 @@ import (
 	"keyway/internal/keyway"
 )
 
-// hostKeyOf is a public key as a place would give it.
+// hostKeyOf returns a public key as a place would give it.
 func hostKeyOf(t *testing.T, public any) string {
 	t.Helper()
 	key, err := ssh.NewPublicKey(public)

@@ -19,7 +19,7 @@ import (
 // onTheWay is what the ssh to a host has said itself, and what its host has.
 type onTheWay struct{ name, own, said string }
 
-// diagnosed is the error of an ssh run whose ssh have ended; the place is the first.
+// diagnosed returns the error of an ssh run whose ssh have ended; the place is the first.
 func diagnosed(t *testing.T, noise string, files []string, hops ...onTheWay) *keyway.Error {
 	t.Helper()
 	dial := &sshRun{dir: t.TempDir(), place: keyway.Place(hops[0].name), heard: func(api.Words) {}}

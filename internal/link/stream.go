@@ -32,8 +32,8 @@ const (
 	headerTerminal = "Keyway-Terminal"
 )
 
-// switching is the answer to an upgrade. It is written without net/http, because nothing after it
-// may be read ahead.
+// switching returns the answer to an upgrade. It is written without net/http, because nothing
+// after it may be read ahead.
 func switching(protocol string) string {
 	return "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: " + protocol + "\r\n\r\n"
 }

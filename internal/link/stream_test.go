@@ -132,7 +132,7 @@ func TestALateAnswerIsAnAnswer(t *testing.T) {
 	w.await("up")
 }
 
-// stream is the status of the only stream.
+// stream returns the status of the only stream.
 func (w *world) stream() StreamStatus {
 	w.t.Helper()
 	s, err := w.client.Status(context.Background())
@@ -257,7 +257,7 @@ func TestAStreamSaysWhyItCannotBe(t *testing.T) {
 	}
 }
 
-// at is a connection to train at a place, brought up with somebody's help.
+// at returns a connection to train at a place, brought up with somebody's help.
 func (w *world) at(place keyway.Place, env map[string]string, p *person) net.Conn {
 	w.t.Helper()
 	if _, err := w.client.Place(context.Background(), place, env, p); err != nil {

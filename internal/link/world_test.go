@@ -75,7 +75,7 @@ func playNode() int {
 	return 0
 }
 
-// playSSH is an ssh to a place called after what shall happen.
+// playSSH is an ssh to a place that is named after what shall happen.
 func playSSH(args []string) int {
 	if slices.Contains(args, "-N") {
 		return playForward(args)
@@ -231,7 +231,7 @@ func (g *guest) stop() {
 	g.all.Wait()
 }
 
-// hostKey is the guest's public key as known_hosts has it.
+// hostKey returns the guest's public key as known_hosts has it.
 func (g *guest) hostKey() string {
 	key, err := ssh.NewPublicKey(g.key.Public())
 	if err != nil {
@@ -365,7 +365,7 @@ func (w *world) node(place keyway.Place) *api.Client {
 	return n
 }
 
-// pid is the process of the node at place.
+// pid returns the process of the node at place.
 func pid(t *testing.T, n *api.Client) int {
 	t.Helper()
 	list, err := n.List(context.Background())
@@ -403,7 +403,7 @@ func TestTheLocalPlaceNeedsNoSSH(t *testing.T) {
 	}
 }
 
-// ssh is a connection to a workspace, as keyway proxy hands one to an ssh.
+// ssh returns a connection to a workspace, as keyway proxy hands one to an ssh.
 func (w *world) ssh(name keyway.Name) net.Conn {
 	w.t.Helper()
 	w.node("gpu1")

@@ -19,9 +19,9 @@ func releaseProgram() {
 
 type addressRange struct{ from, to uintptr }
 
-// fileRanges are where files are mapped that cannot be written to and were not,
-// so that nothing is lost with the pages: code and constants. A loader may have
-// written to constants before it took the right away; then they are none.
+// fileRanges returns where files are mapped that cannot be written to and were
+// not, so that nothing is lost with the pages: code and constants. A loader may
+// have written to constants before it took the right away; then they are none.
 func fileRanges() []addressRange {
 	look.Do(func() {
 		maps, _ := os.ReadFile("/proc/self/smaps")

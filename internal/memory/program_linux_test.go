@@ -44,7 +44,7 @@ func TestRelease(t *testing.T) {
 	}
 }
 
-// resident is the line of how much of the program's files is in memory.
+// resident returns the line of how much of the program's files is in memory.
 func resident(t *testing.T) string {
 	t.Helper()
 	status, err := os.ReadFile("/proc/self/status")

@@ -57,7 +57,7 @@ const (
 	stopPause       = 100 // milliseconds
 )
 
-// first is what is there to be read at once. It never waits.
+// first returns what is there to be read at once. It never waits.
 func (e *end) first(buf []byte) (n int, ended bool) {
 	if e.terminal {
 		return 0, false

@@ -77,7 +77,7 @@ func TestTheBackgroundTakesNothingTyped(t *testing.T) {
 	}
 }
 
-// jobs are a process in the foreground of a terminal, and one in the background.
+// jobs returns a process in the foreground of a terminal, and one in the background.
 func jobs(t *testing.T, slave *os.File) (foreground, background int) {
 	t.Helper()
 	cmd := exec.Command("bash", "-mc", "sleep 1000 & echo $!; read never </proc/self/fd/3")

@@ -174,7 +174,7 @@ func (s *Server) asked(conn *net.UnixConn) {
 	s.hold(name)
 }
 
-// why is what kept the workspace from being held ready; empty: it is, or nobody has tried.
+// why returns what kept the workspace from being held ready; empty: it is, or nobody has tried.
 func (s *Server) why(name keyway.Name) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -358,8 +358,8 @@ func Ask(dir, identity string, name keyway.Name) bool {
 // whyMark begins a question that changes nothing.
 const whyMark = "?"
 
-// Why is what kept the mux behind dir from holding a workspace ready; empty: nothing that
-// it knows of.
+// Why returns what kept the mux behind dir from holding a workspace ready; empty: nothing
+// that it knows of.
 func Why(dir, identity string, name keyway.Name) string {
 	return ask(dir, whyMark+string(name), identity)
 }

@@ -18,7 +18,7 @@ import (
 	"keyway/internal/unixsock"
 )
 
-// serving is a Server that reaches no workspace, and what ends when it does.
+// serving returns a Server that reaches no workspace, and what ends when it does.
 func serving(t *testing.T, idle time.Duration) (dir string, asked *atomic.Int32, ended chan struct{}) {
 	t.Helper()
 	dir, asked, ended = t.TempDir(), new(atomic.Int32), make(chan struct{})

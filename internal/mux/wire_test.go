@@ -8,7 +8,7 @@ import (
 	"keyway/internal/sshwire"
 )
 
-// encode is a request as OpenSSH sends it, without its length.
+// encode returns a request as OpenSSH sends it, without its length.
 func (q request) encode() []byte {
 	b := sshwire.AppendUint32(sshwire.AppendUint32(nil, q.kind), q.id)
 	appendTarget := func(t target) { b = sshwire.AppendUint32(sshwire.AppendString(b, t.host), t.port) }

@@ -68,7 +68,7 @@ func (n *Node) engineFacts(ctx context.Context, e engine.Engine, s keyway.Spec, 
 	return f
 }
 
-// mountFacts are those of what would be mounted from this machine.
+// mountFacts returns those of what would be mounted from this machine.
 func mountFacts(mounts []keyway.Mount) []keyway.MountFacts {
 	var all []keyway.MountFacts
 	for _, m := range mounts {

@@ -131,7 +131,7 @@ func (s shelf) template(root *os.Root, name string) ([]byte, catalogue.Template,
 
 func unreadable(path string, err error) error { return refused(path, "it cannot be read: %w", err) }
 
-// refused is the error for a place that makes nothing until its administrator acts.
+// refused returns the error for a place that makes nothing until its administrator acts.
 func refused(path, format string, args ...any) error {
 	e := keyway.Errorf(keyway.BadConfig, format, args...)
 	e.Message = path + ", of the place's own templates, is not believed, and nothing is made until it is mended: " + e.Message

@@ -17,7 +17,7 @@ import (
 	"keyway/internal/keyway"
 )
 
-// aTemplate is the file of a template that leaves the command to its users.
+// aTemplate returns the file of a template that leaves the command to its users.
 func aTemplate(t *testing.T, name string) []byte {
 	t.Helper()
 	tmpl := catalogue.Template{Format: catalogue.Format, Name: name, Spec: keyway.Spec{Image: "lab/base"}}
@@ -30,7 +30,7 @@ func aTemplate(t *testing.T, name string) []byte {
 	return data
 }
 
-// aShelf is a place's own templates, owned by the user that runs the test.
+// aShelf returns a place's own templates, owned by the user that runs the test.
 func aShelf(t *testing.T) shelf {
 	t.Helper()
 	s := shelf{filepath.Join(t.TempDir(), "keyway", "templates"), uint32(os.Getuid())}

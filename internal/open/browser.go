@@ -20,8 +20,8 @@ func Browser(url string) error {
 	return Begin(argv)
 }
 
-// browser is the command that shows a URL. $BROWSER is left to xdg-open, where it may
-// be a list.
+// browser returns the command that shows a URL. $BROWSER is left to xdg-open, where
+// it may be a list.
 func browser(goos string, getenv func(string) string, url string) ([]string, error) {
 	switch goos {
 	case "darwin":

@@ -126,7 +126,7 @@ func OnLocalhost(p keyway.Port) bool {
 	return slices.Contains([]string{"127.0.0.1", "0.0.0.0", "::1", "::"}, p.Address)
 }
 
-// inSession is the port of a session, else one of a program by that name.
+// inSession returns the port of a session, else one of a program by that name.
 func inSession(ports []keyway.Port, session keyway.Name, program string) (keyway.Port, bool) {
 	for _, is := range []func(keyway.Port) bool{
 		func(p keyway.Port) bool { return p.Session == string(session) },
@@ -139,7 +139,7 @@ func inSession(ports []keyway.Port, session keyway.Name, program string) (keyway
 	return keyway.Port{}, false
 }
 
-// program is the first of the target's programs that the workspace has.
+// program returns the first of the target's programs that the workspace has.
 func (t Target) program(ctx context.Context, w Inside) (string, error) {
 	look := []string{"sh", "-c", `for p; do command -v "$p" >/dev/null && echo "$p" && break; done; exit 0`, "sh"}
 	out, err := w.Output(ctx, append(look, t.Programs...)...)

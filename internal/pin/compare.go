@@ -34,7 +34,7 @@ var PlaceFields = []string{"kernel", "driver", "gpu", keyway.OptionUlimits}
 // comes with a repository.
 var ChosenFields = []string{keyway.OptionIPC, keyway.OptionNetwork}
 
-// ByDigest is the reference of an image that has that digest and nothing else.
+// ByDigest returns the reference of an image that has that digest and nothing else.
 func ByDigest(image, digest string) string {
 	image, _, _ = strings.Cut(image, "@")
 	if colon := strings.LastIndexByte(image, ':'); colon > strings.LastIndexByte(image, '/') {
@@ -150,8 +150,8 @@ func (c *comparison) asked(want, found keyway.Environment) {
 	}
 }
 
-// option is the value of an option as people are told of it: of a command only which of
-// two it is.
+// option returns the value of an option as people are told of it: of a command only
+// which of two it is.
 func option(name, value string) string {
 	if _, hash, ok := strings.Cut(value, ":"); ok && name == keyway.OptionCommand {
 		return "a command (" + hash[:min(len(hash), 12)] + ")"
@@ -192,8 +192,8 @@ func (c *comparison) list(field string, want, found map[string]string) {
 	}
 }
 
-// shown is a value as people are told of it: of variables and files only whether it is
-// there, and of files what became of them.
+// shown returns a value as people are told of it: of variables and files only whether
+// it is there, and of files what became of them.
 func shown(field string, values map[string]string, name string) string {
 	value, ok := values[name]
 	switch {
@@ -214,7 +214,7 @@ func shown(field string, values map[string]string, name string) string {
 	return value
 }
 
-// packages are versions by name. Of a package that is there more than once, all are.
+// packages returns versions by name. Of a package that is there more than once, all are.
 func packages(list []string, sep string) map[string]string {
 	m := map[string]string{}
 	for _, p := range list {

@@ -57,15 +57,15 @@ type Pin struct {
 	keyway.Environment
 }
 
-// FromWorkspace is the pin of a template whose workspace is as env tells.
+// FromWorkspace returns the pin of a template whose workspace is as env tells.
 func FromWorkspace(template, image string, env keyway.Environment) Pin {
 	env = clean(env)
 	env.Image.Reference = image
 	return complete(Pin{Template: template, Seen: true, Environment: env})
 }
 
-// FromImage is the pin of a template of which no workspace runs: of its Spec, and of what
-// a registry says of its image.
+// FromImage returns the pin of a template of which no workspace runs: of its Spec, and of
+// what a registry says of its image.
 func FromImage(template, arch string, s keyway.Spec, image keyway.ImageFacts) Pin {
 	env := s.Environment()
 	env.Arch, env.Image = arch, image.Identity()
@@ -98,7 +98,7 @@ func clean(env keyway.Environment) keyway.Environment {
 	return env
 }
 
-// options are those that have a name, as they can be written; nil stays nil.
+// options returns those that have a name, as they can be written; nil stays nil.
 func options(of map[string]string) map[string]string {
 	if of == nil {
 		return nil
@@ -134,7 +134,7 @@ func complete(p Pin) Pin {
 	return p
 }
 
-// told are the versions that images of PyTorch and NVIDIA say of themselves.
+// told returns the versions that images of PyTorch and NVIDIA say of themselves.
 func told(variables []string) keyway.Software {
 	env := map[string]string{}
 	for _, kv := range variables {
@@ -153,8 +153,8 @@ const maxWord = 128
 
 var word = lazyregexp.New(`^[0-9A-Za-z][0-9A-Za-z.+:~_-]*$`)
 
-// Find is the pin of a template for an architecture. If there is only one for others, it
-// says for which.
+// Find returns the pin of a template for an architecture. If there is only one for
+// others, it says for which.
 func (l Lock) Find(template, arch string) (p Pin, others []string, ok bool) {
 	for _, p := range l.Pins {
 		switch {
@@ -168,12 +168,12 @@ func (l Lock) Find(template, arch string) (p Pin, others []string, ok bool) {
 	return Pin{}, others, false
 }
 
-// Of are all pins of a template.
+// Of returns all pins of a template.
 func (l Lock) Of(template string) []Pin {
 	return slices.DeleteFunc(slices.Clone(l.Pins), func(p Pin) bool { return p.Template != template })
 }
 
-// With is l with p in the place of that of the same template and architecture.
+// With returns l with p in the place of that of the same template and architecture.
 func (l Lock) With(p Pin) Lock {
 	pins := slices.DeleteFunc(slices.Clone(l.Pins), func(o Pin) bool { return o.Template == p.Template && o.Arch == p.Arch })
 	pins = append(pins, p)

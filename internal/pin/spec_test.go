@@ -61,7 +61,7 @@ func TestEachFieldIsPinned(t *testing.T) {
 	}
 }
 
-// leaves are the paths of the fields of a struct that hold no struct of ours.
+// leaves returns the paths of the fields of a struct that hold no struct of ours.
 func leaves(typ reflect.Type, above []string) (all [][]string) {
 	for i := range typ.NumField() {
 		f := typ.Field(i)
@@ -79,7 +79,7 @@ func leaves(typ reflect.Type, above []string) (all [][]string) {
 	return all
 }
 
-// filled is a Spec in which every field but the switches says something.
+// filled returns a Spec in which every field but the switches says something.
 func filled(all [][]string) (s keyway.Spec) {
 	for _, path := range all {
 		change(reflect.ValueOf(&s).Elem(), path, 1)

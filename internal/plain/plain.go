@@ -14,9 +14,9 @@ import (
 // Mark stands where something was that is not shown.
 const Mark = '?'
 
-// Line is s as a part of one line: each line break, tab and other character that
-// a terminal obeys or does not show is a Mark, each byte that is no UTF-8, too.
-// Line breaks and white space at both ends are dropped.
+// Line returns s as a part of one line. Each line break, tab and other character that a terminal
+// obeys or does not show becomes a Mark, and so does each byte that is not UTF-8. Line breaks and
+// white space at both ends are dropped.
 func Line(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r == '\t' || r == '\n' {
@@ -26,7 +26,7 @@ func Line(s string) string {
 	}, valid(strings.TrimSpace(strings.ReplaceAll(s, "\r\n", "\n"))))
 }
 
-// Text is s as lines: line breaks stay, a tab is a space.
+// Text returns s as lines: line breaks stay, and a tab becomes a space.
 func Text(s string) string {
 	return strings.Map(func(r rune) rune {
 		switch r {
@@ -39,7 +39,7 @@ func Text(s string) string {
 	}, valid(strings.ReplaceAll(s, "\r\n", "\n")))
 }
 
-// valid is s with a Mark for each byte that is no UTF-8.
+// valid returns s with a Mark in place of each byte that is not UTF-8.
 func valid(s string) string {
 	if utf8.ValidString(s) {
 		return s
@@ -88,16 +88,16 @@ func Hidden(r rune) bool {
 	return false
 }
 
-// Sprintf is fmt.Sprintf with every text among args made a Line: the format is
-// ours, the values need not be.
+// Sprintf is fmt.Sprintf with Line applied to every text among args: the format is keyway's own,
+// the values need not be.
 func Sprintf(format string, args ...any) string { return fmt.Sprintf(format, Args(args)...) }
 
-// Fprintf is fmt.Fprintf with every text among args made a Line.
+// Fprintf is fmt.Fprintf with Line applied to every text among args.
 func Fprintf(w io.Writer, format string, args ...any) (int, error) {
 	return fmt.Fprintf(w, format, Args(args)...)
 }
 
-// Args is args with every text made a Line.
+// Args returns args with Line applied to every text.
 func Args(args []any) []any {
 	clean := make([]any, len(args))
 	for i, a := range args {
@@ -121,8 +121,8 @@ func value(a any) any {
 	return a
 }
 
-// Shell is word as a word of a command for the user's shell (POSIX, also fish):
-// quoted if it needs to be.
+// Shell returns word quoted, if it needs to be, as one word of a command for the user's shell
+// (POSIX, also fish).
 func Shell(word string) string {
 	word = Line(word)
 	plain := func(r rune) bool {

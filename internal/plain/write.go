@@ -19,9 +19,8 @@ func JSON(w io.Writer, v any) error {
 	return err
 }
 
-// Escape is JSON text with everything that is Hidden in its strings escaped. (What
-// is below a space encoding/json escapes by itself; outside of strings it is white
-// space.)
+// Escape escapes every Hidden character inside the strings of JSON text. (encoding/json already
+// escapes what is below a space; outside strings that is white space.)
 func Escape(text []byte) []byte {
 	var b bytes.Buffer
 	for _, r := range string(text) {

@@ -44,8 +44,8 @@ type Policy struct {
 	forget   Forget
 }
 
-// Upstream is the socket of the agent whose keys are used beside the agent's own;
-// empty: none. It may begin with ~/, which is for the caller to expand.
+// Upstream returns the socket of the agent whose keys are used beside the agent's
+// own; empty: none. It may begin with ~/, which is for the caller to expand.
 func (p *Policy) Upstream() string {
 	if p == nil {
 		return ""
@@ -83,7 +83,7 @@ const (
 	openSSH
 )
 
-// Standard is the policy of a user that has written none: programs on this machine may do
+// Standard returns the policy of a user that has written none: programs on this machine may do
 // everything; remote askers may list keys; those in a workspace that this laptop knows may also
 // log in to the workspaces of its place and to the public git hosts; the user is asked about
 // everything else.
@@ -114,7 +114,7 @@ type Scope struct {
 	Key       string
 }
 
-// ScopeOf is the scope of an answer to the question that f raises.
+// ScopeOf returns the scope of an answer to the question that f raises.
 func ScopeOf(f Facts) Scope {
 	s := Scope{
 		Remote: f.Remote, From: f.From.Fingerprint, Route: f.Route,

@@ -219,7 +219,7 @@ func (f Facts) destination() string {
 	return f.To.String()
 }
 
-// printable is s with everything that could disturb a terminal or forge a
+// printable returns s with everything that could disturb a terminal or forge a
 // second line in a question quoted.
 func printable(s string) string {
 	if s == "" {

@@ -111,7 +111,7 @@ func Open(path string) (*Policy, error) {
 	return p, nil
 }
 
-// Named is the policy that Read takes for path, as people are told of it.
+// Named returns the policy that Read takes for path, as people are told of it.
 func Named(path string) string {
 	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
 		return "the standard one; there is no " + path
@@ -222,7 +222,7 @@ func noBlank(n *yaml.Node) error {
 	return nil
 }
 
-// lineOf is the line of a top-level field, or of one item in its list. The
+// lineOf returns the line of a top-level field, or of one item in its list. The
 // strict decoder does not keep lines, so they are looked up when needed.
 func lineOf(data []byte, field string, item int) int {
 	var doc yaml.Node

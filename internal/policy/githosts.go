@@ -22,10 +22,10 @@ var gitHosts = map[string]string{
 	"SHA256:46OSHA1Rmj8E8ERTC6xkNcmGOw9oFxYr0WF6zWW8l1E": "bitbucket.org",
 }
 
-// GitHost is the name of the public git host with the host key, or empty.
+// GitHost returns the name of the public git host with the host key, or empty.
 func GitHost(fingerprint string) string { return gitHosts[fingerprint] }
 
-// GitHosts are the public git hosts, one for each name, in the order of their names.
+// GitHosts returns the public git hosts, one for each name, in the order of their names.
 func GitHosts() []Host {
 	byName := map[string]Host{}
 	for _, fingerprint := range slices.Sorted(maps.Keys(gitHosts)) {

@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// Owner is the user whose process it is; ok is false if that is not told.
+// Owner returns the user whose process it is; ok is false if that is not told.
 func Owner(pid int) (uid int, ok bool) {
 	st, err := os.Stat(path(pid, ""))
 	if err != nil {

@@ -31,7 +31,7 @@ func read(pid int, name string, bound int64) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, bound))
 }
 
-// PIDs are the numbers of the processes that /proc shows.
+// PIDs returns the numbers of the processes that /proc shows.
 func PIDs() (pids []int) {
 	for _, name := range entries("/proc") {
 		if pid, err := strconv.Atoi(name); err == nil {
@@ -41,7 +41,7 @@ func PIDs() (pids []int) {
 	return pids
 }
 
-// entries are the names in a directory of the kernel's, as far as they are shown.
+// entries returns the names in a directory of the kernel's, as far as they are shown.
 func entries(path string) []string {
 	dir, err := os.Open(path)
 	if err != nil {
@@ -52,7 +52,7 @@ func entries(path string) []string {
 	return names
 }
 
-// Program is the path of the process's program; empty if it is not told.
+// Program returns the path of the process's program; empty if it is not told.
 func Program(pid int) string {
 	p, err := os.Readlink(path(pid, "exe"))
 	if err != nil {
@@ -115,7 +115,7 @@ type Group struct {
 	Path        string // from the root of the hierarchy
 }
 
-// Groups are the control groups of the process.
+// Groups returns the control groups of the process.
 func Groups(pid int) ([]Group, error) {
 	data, err := read(pid, "cgroup", maxGroups)
 	if err != nil {
@@ -142,7 +142,7 @@ func statusOf(pid int) status {
 	return status(data)
 }
 
-// field is the value of a name; empty if there is none.
+// field returns the value of a name; empty if there is none.
 func (s status) field(name string) string {
 	_, value, _ := strings.Cut("\n"+string(s), "\n"+name+":")
 	value, _, _ = strings.Cut(value, "\n")

@@ -35,7 +35,7 @@ func IsStopped(pid int) bool {
 	return err == nil && (p.Stopped || p.Traced)
 }
 
-// Read is the process pid, which may be a zombie.
+// Read returns the process pid, which may be a zombie.
 func Read(pid int) (Process, error) {
 	line, err := read(pid, "stat", maxSmall)
 	if err != nil {
@@ -72,7 +72,7 @@ func Parse(line []byte) (Process, error) {
 	return p, nil
 }
 
-// StartTime is the Start of the process pid, empty if there is no such process.
+// StartTime returns the Start of the process pid, empty if there is no such process.
 func StartTime(pid int) string {
 	p, err := Read(pid)
 	if err != nil {
@@ -81,7 +81,7 @@ func StartTime(pid int) string {
 	return p.Start
 }
 
-// All are the processes that /proc shows.
+// All returns the processes that /proc shows.
 func All() []Process {
 	var all []Process
 	for _, pid := range PIDs() {

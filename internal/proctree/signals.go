@@ -22,7 +22,7 @@ func dispositionsOf(pid int) dispositions {
 	return dispositions{s.mask("SigIgn"), s.mask("SigCgt"), s.mask("SigPnd") | s.mask("ShdPnd")}
 }
 
-// mask is a set of signals; empty where the field is none.
+// mask returns a set of signals; empty where the field is none.
 func (s status) mask(name string) uint64 {
 	bits, err := strconv.ParseUint(s.field(name), 16, 64)
 	if err != nil {

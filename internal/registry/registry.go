@@ -68,7 +68,7 @@ func Look(ctx context.Context, image, arch string) (keyway.ImageFacts, error) {
 	return facts.Plain(), err
 }
 
-// builds are the architectures that a list of images has one for.
+// builds returns the architectures that a list of images has one for.
 func builds(index v1.ImageIndex) ([]string, error) {
 	m, err := index.IndexManifest()
 	if err != nil {
@@ -110,8 +110,8 @@ func describe(facts *keyway.ImageFacts, ref name.Reference, built v1.Image) erro
 	return nil
 }
 
-// explain is an error of a registry's in words that people need. near are tags that
-// might have been meant.
+// explain returns an error of a registry's in words that people need. near are tags
+// that might have been meant.
 func explain(ref name.Reference, err error, near func() []string) error {
 	var said *transport.Error
 	switch {
@@ -154,8 +154,8 @@ func BuiltHere(image string) bool {
 // builtHere is Podman's name for the registry of images that it has built.
 const builtHere = "localhost"
 
-// loginName is the registry as docker login wants it, which for the default one is
-// nothing.
+// loginName returns the registry as docker login wants it, which for the default
+// one is nothing.
 func loginName(ref name.Reference) string {
 	if d := domain(ref); d != dockerHub {
 		return d
@@ -163,8 +163,8 @@ func loginName(ref name.Reference) string {
 	return ""
 }
 
-// nearest are tags of the same repository that the one asked for may have been meant to
-// be, the nearest first.
+// nearest returns tags of the same repository that the one asked for may have been
+// meant to be, the nearest first.
 func nearest(ref name.Reference, options []remote.Option) []string {
 	tag, ok := ref.(name.Tag)
 	if !ok {

@@ -24,7 +24,7 @@ import (
 	"keyway/internal/keyway"
 )
 
-// serve is a registry with images of some tags and one list of images.
+// serve returns a registry with images of some tags and one list of images.
 func serve(t *testing.T) (repo string) {
 	t.Helper()
 	t.Setenv("HOME", t.TempDir())

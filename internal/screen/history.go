@@ -206,7 +206,7 @@ func appendLetters(dst []byte, cells []cell) ([]byte, int) {
 	return dst[:start+len(cells)], len(cells)
 }
 
-// decode is the opposite of encode for one part.
+// decode is the inverse of encode for one part.
 func (s *Screen) decode(text []byte) []cell {
 	d := &Screen{content: content{tables: s.tables, cols: maxCols, rows: 1, shared: true}, options: Options{Lines: -1}}
 	d.history.lines = -1

@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// stays are the sequences of testdata/stays.txt.
+// stays returns the sequences of testdata/stays.txt.
 func stays(t *testing.T) (all []string) {
 	t.Helper()
 	f, err := os.Open("testdata/stays.txt")

@@ -65,7 +65,7 @@ const (
 	direntName = 19
 )
 
-// next is the name of the next entry, or statusEOF.
+// next returns the name of the next entry, or statusEOF.
 func (e *entries) next(fd int) (string, error) {
 	if len(e.rest) == 0 {
 		if e.buf == nil {
@@ -86,7 +86,7 @@ func (e *entries) next(fd int) (string, error) {
 	return string(name), nil
 }
 
-// longName is an entry as ls -l has it. Old clients show nothing else.
+// longName returns an entry as ls -l has it. Old clients show nothing else.
 func longName(name string, st *unix.Stat_t, who *people, now time.Time) string {
 	return fmt.Sprintf("%s %3d %-8s %-8s %8d %s %s", modeString(st.Mode), st.Nlink,
 		nameOr(who.users, st.Uid), nameOr(who.groups, st.Gid), st.Size, timeString(time.Unix(st.Mtim.Unix()), now), name)
@@ -120,7 +120,7 @@ var fileTypes = map[uint32]byte{
 	unix.S_IFIFO: 'p',
 }
 
-// modeString is strmode(3), with the blank at its end that stands for no ACL.
+// modeString returns strmode(3), with the blank at its end that stands for no ACL.
 func modeString(mode uint32) string {
 	text := []byte("?rwxrwxrwx ")
 	if t, ok := fileTypes[mode&unix.S_IFMT]; ok {

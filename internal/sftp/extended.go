@@ -30,7 +30,7 @@ var extensions = []struct {
 	{"users-groups-by-id@openssh.com", "1", (*session).namesByID},
 }
 
-// extended is the handler of an extended request.
+// extended returns the handler of an extended request.
 func extended(name string) handler {
 	for _, e := range extensions {
 		if e.name == name {
@@ -92,7 +92,7 @@ func (s *session) limits(f *fields) (byte, error) {
 	return fxpExtendedReply, f.err()
 }
 
-// expand is realpath with ~ as shells have it.
+// expand is realpath with ~ expanded as in a shell.
 func (s *session) expand(name string) (byte, error) {
 	path, err := s.tilde(name)
 	if err != nil {
@@ -108,7 +108,7 @@ func (s *session) expand(name string) (byte, error) {
 	return s.realpath(path)
 }
 
-// tilde is name with a home in place of the ~ or ~user that it begins with.
+// tilde returns name with a home in place of the ~ or ~user that it begins with.
 func (s *session) tilde(name string) (string, error) {
 	rest, ok := strings.CutPrefix(name, "~")
 	if !ok {

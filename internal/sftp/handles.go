@@ -59,7 +59,7 @@ func (t *handles) remove(h *handle) {
 	t.free = append(t.free, h.id)
 }
 
-// fileOf is h if it is an open file.
+// fileOf returns h if it is an open file.
 func fileOf(h *handle) (*handle, bool) {
 	return h, h != nil && h.entries == nil
 }

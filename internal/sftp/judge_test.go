@@ -43,7 +43,7 @@ func twins(t *testing.T, who account) (ours, theirs string) {
 	return ours, theirs
 }
 
-// program is this test's program where everybody can run it.
+// program returns this test's program where everybody can run it.
 func program(t *testing.T) string {
 	t.Helper()
 	self, err := os.ReadFile("/proc/self/exe")
@@ -96,7 +96,7 @@ func (p *pair) done() {
 	}
 }
 
-// show is answers as text in which everything that may differ is left out.
+// show returns answers as text in which everything that may differ is left out.
 func show(answers [][]byte, dir string) string {
 	var b strings.Builder
 	for _, a := range answers {
@@ -232,10 +232,10 @@ func (a attributes) wire() []byte {
 	return b
 }
 
-// h is a handle as it is on the wire.
+// h returns a handle as it is on the wire.
 func h(n uint32) string { return string(sshwire.AppendUint32(nil, n)) }
 
-// once is one request as something to ask.
+// once returns one request as something to ask.
 func once(kind byte, values ...any) func(string) []byte {
 	return func(dir string) []byte {
 		w, here := &writer{}, slices.Clone(values)
@@ -249,7 +249,7 @@ func once(kind byte, values ...any) func(string) []byte {
 	}
 }
 
-// hello is the first message.
+// hello returns the first message.
 func hello(version uint32) func(string) []byte {
 	return func(string) []byte { return frame(sshwire.AppendUint32([]byte{fxpInit}, version)) }
 }
@@ -301,7 +301,7 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// once2 is one extended request as something to ask.
+// once2 returns one extended request as something to ask.
 func once2(name string, values ...any) func(string) []byte {
 	return once(fxpExtended, append([]any{name}, values...)...)
 }
@@ -457,7 +457,7 @@ func TestDirectories(t *testing.T) {
 	}
 }
 
-// listAll is a large directory as a server lists it.
+// listAll returns a large directory as a server lists it.
 func listAll(t *testing.T, dir string, who account, server string) string {
 	p := startPeer(t, dir, who, server)
 	p.ask(hello(3)(dir))

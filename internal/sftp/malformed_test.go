@@ -17,7 +17,7 @@ import (
 	"keyway/internal/sshwire"
 )
 
-// samples are one well-formed request of each kind.
+// samples returns one well-formed request of each kind.
 func samples(dir string) [][]byte {
 	return [][]byte{
 		once(fxpOpen, "file", openRead, attributes{flags: attrSize | attrOwner | attrPermissions | attrTimes | attrExtended})(dir),

@@ -16,7 +16,7 @@ var (
 	someValues = []uint64{0, 1, 10, 45, 1000, 70000}
 )
 
-// sequence is random requests, the same for the same seed.
+// sequence returns random requests, the same for the same seed.
 func sequence(seed uint64, n int) []byte {
 	r := rand.New(rand.NewPCG(seed, 1))
 	name := func() string { return someNames[r.IntN(len(someNames))] }

@@ -24,9 +24,9 @@ func (s *session) realpath(name string) (byte, error) {
 	return fxpName, nil
 }
 
-// realpath is path without links, "." and "..", absolute. Its last element may
-// be missing, also behind a link, so that clients can name a file before they
-// make it.
+// realpath returns path without links, "." and "..", absolute. Its last element
+// may be missing, also behind a link, so that clients can name a file before
+// they make it.
 func realpath(path string) (string, error) {
 	if len(path) >= maxPath {
 		return "", unix.ENAMETOOLONG
@@ -78,7 +78,7 @@ func realpath(path string) (string, error) {
 	return orRoot(done), nil
 }
 
-// parent is an absolute path without its last element; "" stands for "/".
+// parent returns an absolute path without its last element; "" stands for "/".
 func parent(path string) string {
 	return path[:max(0, strings.LastIndexByte(path, '/'))]
 }

@@ -208,7 +208,7 @@ var requests = [256]handler{
 	fxpSymlink:  onNames(unix.Symlink),
 }
 
-// onName is the handler of a request with one name.
+// onName returns the handler of a request with one name.
 func onName(do func(s *session, name string) (byte, error)) handler {
 	return func(s *session, f *fields) (byte, error) {
 		name := f.name()
@@ -219,7 +219,7 @@ func onName(do func(s *session, name string) (byte, error)) handler {
 	}
 }
 
-// onNames is the handler of a request with two names and no answer but its status.
+// onNames returns the handler of a request with two names and no answer but its status.
 func onNames(do func(from, to string) error) handler {
 	return func(_ *session, f *fields) (byte, error) {
 		from, to := f.name(), f.name()
@@ -230,8 +230,8 @@ func onNames(do func(from, to string) error) handler {
 	}
 }
 
-// onHandle is the handler of a request with one handle. h is nil if there is no
-// such handle.
+// onHandle returns the handler of a request with one handle. h is nil if there
+// is no such handle.
 func onHandle(do func(s *session, h *handle) (byte, error)) handler {
 	return func(s *session, f *fields) (byte, error) {
 		h := s.handles.find(f.String())
@@ -242,8 +242,8 @@ func onHandle(do func(s *session, h *handle) (byte, error)) handler {
 	}
 }
 
-// withAttributes is the handler of a request with a name and attributes and no
-// answer but its status.
+// withAttributes returns the handler of a request with a name and attributes
+// and no answer but its status.
 func withAttributes(do func(name string, a attributes) error) handler {
 	return func(_ *session, f *fields) (byte, error) {
 		name, a := f.name(), f.attributes()

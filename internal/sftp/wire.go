@@ -177,7 +177,7 @@ func (f *fields) attributes() attributes {
 	return a
 }
 
-// permissions are the mode that a asks for, or fallback.
+// permissions returns the mode that a asks for, or fallback.
 func (a attributes) permissions(fallback uint32) uint32 {
 	if a.flags&attrPermissions == 0 {
 		return fallback

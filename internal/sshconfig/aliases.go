@@ -53,8 +53,8 @@ func readConfigs(home string) *namesReader {
 	return r
 }
 
-// HostNames are the literal names in the Host and Match lines of the files that ReadNames
-// reads, in their order, each once. It, too, runs nothing.
+// HostNames returns the literal names in the Host and Match lines of the files that
+// ReadNames reads, in their order, each once. It, too, runs nothing.
 func HostNames() []string {
 	var names []string
 	for _, home := range homes() {
@@ -266,8 +266,8 @@ func (b block) matches(name string) bool {
 	return found
 }
 
-// values are what a keyword may be for a host, the first value that is sure and those
-// before it; and whether one is.
+// values returns what a keyword may be for a host, the first value that is sure and
+// those before it; and whether one is.
 func (r *namesReader) values(keyword, host string, targets []string) (values []string, sure bool) {
 	for _, s := range r.settings[keyword] {
 		if len(s.args) == 0 {
@@ -322,8 +322,8 @@ func (r *namesReader) addOthers(others map[string]bool) {
 	}
 }
 
-// lookups are the names in known_hosts of one that the user types, as far as that is
-// sure: where only ssh could say, those that it may have.
+// lookups returns the names in known_hosts of one that the user types, as far as
+// that is sure: where only ssh could say, those that it may have.
 func (r *namesReader) lookups(alias string) (names []string) {
 	typed := strings.ToLower(alias)
 	// Until it has a HostName, what ssh connects to is what was typed.
@@ -352,7 +352,7 @@ func (r *namesReader) lookups(alias string) (names []string) {
 	return names
 }
 
-// knownHosts are the files without tokens that only ssh can expand.
+// knownHosts returns the files without tokens that only ssh can expand.
 func (r *namesReader) knownHosts(args []string) (files []string) {
 	for _, arg := range args {
 		if rest, ok := strings.CutPrefix(arg, "~/"); ok {
@@ -374,7 +374,7 @@ func WithPort(name, port string) string {
 	return "[" + name + "]:" + port
 }
 
-// Ports are those in names that have one, and those that people choose for sshd.
+// Ports returns those in names that have one, and those that people choose for sshd.
 func Ports(names []string) (ports []string) {
 	ports = slices.Clone(usualPorts)
 	for _, name := range names {

@@ -61,7 +61,7 @@ func (c *configs) setting() string {
 	return "  " + c.one("HostName 10.0.0.5", "HostName h1.lab", "HostName %h.lab", "HostName DB.lab", "Port 2222", "Port 22", "HostKeyAlias key-1", "HostKeyAlias key-2")
 }
 
-// text is a configuration, of at most depth files within one another.
+// text returns a configuration, of at most depth files within one another.
 func (c *configs) text(depth int) string {
 	var b strings.Builder
 	for range 1 + c.IntN(4) {

@@ -11,11 +11,11 @@ import (
 	"keyway/internal/keyway"
 )
 
-// FastCiphers are the options that make an ssh to place prefer AES-GCM, which
-// moves twice as much as ssh's default: none where the configuration, the user's
-// or the machine's, says anything of ciphers, or where ssh cannot be asked. What
-// the configuration says may depend on anything (Match exec), so ssh is asked
-// each time; what it would do without one is asked once.
+// FastCiphers returns the options that make an ssh to place prefer AES-GCM,
+// which moves twice as much as ssh's default: none where the configuration, the
+// user's or the machine's, says anything of ciphers, or where ssh cannot be
+// asked. What the configuration says may depend on anything (Match exec), so ssh
+// is asked each time; what it would do without one is asked once.
 func FastCiphers(ctx context.Context, place keyway.Place) []string {
 	return builtIn.fast(ctx, resolver{}, string(place))
 }
@@ -46,7 +46,7 @@ func (d *defaultCiphers) fast(ctx context.Context, r resolver, host string) []st
 	return nil
 }
 
-// get is the list of ciphers; empty if ssh cannot be asked.
+// get returns the list of ciphers; empty if ssh cannot be asked.
 func (d *defaultCiphers) get(ctx context.Context) string {
 	program, err := sshProgram()
 	if err != nil {
@@ -87,7 +87,7 @@ func (r resolver) ciphers(ctx context.Context, host string) string {
 	return ""
 }
 
-// gcmFirst is the list of ciphers with those that are AES-GCM before the others.
+// gcmFirst returns the list of ciphers with those that are AES-GCM before the others.
 func gcmFirst(list string) string {
 	all := strings.Split(list, ",")
 	isGCM := func(cipher string) bool { return strings.HasSuffix(cipher, "-gcm@openssh.com") }

@@ -13,7 +13,7 @@ type edit struct {
 	line string // with its line end
 }
 
-// result is the file after the edits.
+// result returns the file after the edits.
 func result(edits []edit) []byte {
 	var b []byte
 	for _, e := range edits {
@@ -83,8 +83,8 @@ func writeHunk(b *strings.Builder, edits []edit, old, new int) (oldEnd, newEnd i
 	return old + taken, new + added
 }
 
-// span is a range of lines as diff -u writes it: of an empty one it names the
-// line before.
+// span returns a range of lines as diff -u writes it: of an empty one it names
+// the line before.
 func span(start, n int) string {
 	if n == 0 {
 		start--
@@ -92,8 +92,8 @@ func span(start, n int) string {
 	return fmt.Sprintf("%d,%d", start, n)
 }
 
-// printable is a line for a terminal, without its line end and without what
-// would command the terminal.
+// printable returns a line for a terminal, without its line end and without
+// what would command the terminal.
 func printable(line string) string {
 	line = strings.TrimRight(line, "\r\n")
 	return strings.Map(func(r rune) rune {

@@ -35,7 +35,7 @@ func ParseHostKey(line string) (ssh.PublicKey, error) {
 	return key, nil
 }
 
-// Fingerprint is the SHA-256 fingerprint of a host key as ssh shows it.
+// Fingerprint returns the SHA-256 fingerprint of a host key as ssh shows it.
 func Fingerprint(hostKey string) (string, error) {
 	key, err := ParseHostKey(hostKey)
 	if err != nil {
@@ -59,9 +59,9 @@ func sameKey(a, b string) bool {
 	return errX == nil && errY == nil && bytes.Equal(x.Marshal(), y.Marshal())
 }
 
-// hostKeyAlgorithms is the value of HostKeyAlgorithms with which a server of
-// that key is asked for it, also where the user prefers others; empty for keys
-// that are not plain host keys.
+// hostKeyAlgorithms returns the value of HostKeyAlgorithms with which a server
+// of that key is asked for it, also where the user prefers others; empty for
+// keys that are not plain host keys.
 func hostKeyAlgorithms(key ssh.PublicKey) string {
 	switch key.Type() {
 	case ssh.KeyAlgoED25519, ssh.KeyAlgoECDSA256, ssh.KeyAlgoECDSA384, ssh.KeyAlgoECDSA521:

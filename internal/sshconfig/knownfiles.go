@@ -14,8 +14,8 @@ import (
 	"keyway/internal/keyway"
 )
 
-// KnownHostsFiles are the files in which ssh looks for the key of host, the user's
-// first, as ssh -G names them; none if it cannot be asked.
+// KnownHostsFiles returns the files in which ssh looks for the key of host, the
+// user's first, as ssh -G names them; none if it cannot be asked.
 func KnownHostsFiles(ctx context.Context, host string) []string {
 	return resolver{}.knownHostsFiles(ctx, host)
 }
@@ -41,8 +41,9 @@ func (r resolver) knownHostsFiles(ctx context.Context, host string) []string {
 	return append(users, machines...)
 }
 
-// fileNames are the names in a value of ssh -G, which separates them by spaces and
-// quotes none: also what would be one name with spaces, where there is such a file.
+// fileNames returns the names in a value of ssh -G, which separates them by spaces
+// and quotes none: also what would be one name with spaces, where there is such a
+// file.
 func fileNames(value string) []string {
 	var names []string
 	for _, name := range append(strings.Fields(value), value) {
@@ -77,7 +78,7 @@ type Route struct {
 	Endless, Late error
 }
 
-// RouteTo is the way to place.
+// RouteTo returns the way to place.
 func RouteTo(ctx context.Context, place keyway.Place) Route { return resolver{}.routeTo(ctx, place) }
 
 func (r resolver) routeTo(ctx context.Context, place keyway.Place) Route {

@@ -14,8 +14,8 @@ import (
 // to that of a client (unix(7)).
 const maxControlPath = 104
 
-// muxOptions are the options by which ssh finds keyway's mux: nothing but where to
-// look. ControlMaster no keeps a user's auto from taking the path over.
+// muxOptions returns the options by which ssh finds keyway's mux: nothing but
+// where to look. ControlMaster no keeps a user's auto from taking the path over.
 func muxOptions(e Entry, dir string) (string, error) {
 	path := filepath.Join(dir, string(e.Name))
 	if dir == "" || !e.Mux || e.ForwardAgent || len(path) > maxControlPath {
@@ -46,8 +46,8 @@ var sameWithMux = map[string][]string{
 	"tunnel":                  {"false", "no"},
 }
 
-// MuxObstacle is what in the user's configuration keyway's mux would not do for a
-// workspace as ssh does it by itself; empty: nothing. dir is the directory of the
+// MuxObstacle returns what in the user's configuration keyway's mux would not do for
+// a workspace as ssh does it by itself; empty: nothing. dir is the directory of the
 // mux's sockets. It is asked of ssh -G; what a Match exec line decides anew for each
 // connection is not seen.
 func MuxObstacle(ctx context.Context, name keyway.Name, dir string) (string, error) {

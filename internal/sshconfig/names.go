@@ -78,8 +78,8 @@ func (s *Store) surroundings(ctx context.Context, r resolver) (*Surroundings, er
 	return u, err
 }
 
-// homes are the user's home directories: by $HOME, and by the user database, which
-// is what ssh goes by.
+// homes returns the user's home directories: by $HOME, and by the user database,
+// which is what ssh goes by.
 func homes() (dirs []string) {
 	if home, err := os.UserHomeDir(); err == nil {
 		dirs = append(dirs, home)
@@ -166,7 +166,7 @@ func taken(name keyway.Name, why string) error {
 		Advise(keyway.OtherName, string(name)+"-1")
 }
 
-// nameInUse is the error for a name in use, with advice.
+// nameInUse returns the error for a name in use, with advice.
 func nameInUse(e Entry) error {
 	return keyway.Errorf(keyway.NameTaken, "there is a workspace %s already, at %s", e.Name, e.Place).
 		Advise(keyway.UseOrRemove, e.Place.Of(e.Name))
@@ -198,7 +198,7 @@ func (u *Surroundings) CheckKey(place keyway.Place, name keyway.Name, hostKey st
 		Hint("nothing was written. A place that does this lies, or has copied that key: ask its administrator")
 }
 
-// candidates are the names that a hashed one may be.
+// candidates returns the names that a hashed one may be.
 func (u *Surroundings) candidates() []string {
 	all := slices.Clone(u.config)
 	for _, p := range u.registry.Places {
@@ -212,7 +212,7 @@ func (u *Surroundings) candidates() []string {
 	return append(all, "github.com", "gitlab.com", "bitbucket.org", "codeberg.org", "ssh.dev.azure.com")
 }
 
-// withoutPort is a name in known_hosts without the port that it may have.
+// withoutPort returns a name in known_hosts without the port that it may have.
 func withoutPort(name string) string {
 	if rest, ok := strings.CutPrefix(name, "["); ok {
 		name, _, _ = strings.Cut(rest, "]")
@@ -220,5 +220,5 @@ func withoutPort(name string) string {
 	return name
 }
 
-// hostOf is a place without the user.
+// hostOf returns a place without the user.
 func hostOf(p keyway.Place) string { return string(p)[strings.LastIndexByte(string(p), '@')+1:] }

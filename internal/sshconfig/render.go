@@ -51,7 +51,7 @@ const hostOptions = `  StrictHostKeyChecking yes
 //     mosh, would have to pass a descriptor, too; the link takes ssh's pipes over.
 //   - never RequestTTY: it breaks sftp and editors.
 
-// renderConfig is the ssh_config for entries.
+// renderConfig returns the ssh_config for entries.
 func renderConfig(entries []Entry, c Client, knownHosts, unproved string) ([]byte, error) {
 	proxy, err := proxyCommand(c.Program)
 	if err != nil {
@@ -140,9 +140,9 @@ func renderHost(b *bytes.Buffer, e Entry, proxy, knownHosts, keys, forward strin
 	return nil
 }
 
-// renderKnownHosts is the known_hosts for those of entries that have proved
-// themselves, or for the others. The keys are encoded anew:
-// no byte of what a workspace said gets into the file as it was.
+// renderKnownHosts returns the known_hosts for those of entries that have
+// proved themselves, or for the others. The keys are encoded anew: no byte of
+// what a workspace said gets into the file as it was.
 func renderKnownHosts(entries []Entry, proved bool) []byte {
 	var b bytes.Buffer
 	for _, e := range entries {
@@ -158,8 +158,8 @@ func renderKnownHosts(entries []Entry, proved bool) []byte {
 	return b.Bytes()
 }
 
-// proxyCommand is the format of the ProxyCommand, with %s for the workspace's
-// name.
+// proxyCommand returns the format of the ProxyCommand, with %s for the
+// workspace's name.
 func proxyCommand(program string) (string, error) {
 	if !filepath.IsAbs(program) {
 		return "", keyway.Errorf(keyway.BadConfig, "ssh needs the absolute path of keyway, not %q", program)
@@ -173,9 +173,9 @@ func proxyCommand(program string) (string, error) {
 	return word + " proxy %s", nil
 }
 
-// shellWord is path as one word of the user's login shell. Backslashes and not
-// quotes, because ssh_config has its own reading of quotes in a line, and its
-// escapes agree with those of sh, csh and fish only outside of them.
+// shellWord returns path as one word of the user's login shell. Backslashes and
+// not quotes, because ssh_config has its own reading of quotes in a line, and
+// its escapes agree with those of sh, csh and fish only outside of them.
 func shellWord(path string) string {
 	if runtime.GOOS == "windows" {
 		return `"` + path + `"` // a file name cannot have a quote there
@@ -192,7 +192,7 @@ func shellWord(path string) string {
 	return b.String()
 }
 
-// quotePath is path as an argument of an ssh_config option that expands tokens.
+// quotePath returns path as an argument of an ssh_config option that expands tokens.
 func quotePath(path string) (string, error) {
 	path = filepath.ToSlash(path)
 	if hasControl(path) || strings.ContainsAny(path, `"\$`) {

@@ -47,8 +47,8 @@ func Resolve(ctx context.Context, host keyway.Place) (Host, error) {
 	return resolver{}.resolve(ctx, string(host))
 }
 
-// Way is the hosts that a connection to place comes by, the place last. A jump
-// host may itself be reached through others.
+// Way returns the hosts that a connection to place comes by, the place last. A
+// jump host may itself be reached through others.
 func Way(ctx context.Context, place keyway.Place) ([]Host, error) {
 	return resolver{}.way(ctx, string(place))
 }
@@ -142,7 +142,7 @@ func (r resolver) jumps(ctx context.Context, names []string) ([]Host, error) {
 	return hops, nil
 }
 
-// jumpHost is the host in [ssh://][user@]host[:port].
+// jumpHost returns the host in [ssh://][user@]host[:port].
 func jumpHost(jump string) string {
 	_, host, _ := splitJump(jump)
 	return host

@@ -103,14 +103,15 @@ type Store struct {
 // yet.
 func Open(dir string, c Client) *Store { return &Store{dir: dir, client: c} }
 
-// ConfigPath is the generated ssh_config, which ~/.ssh/config includes.
+// ConfigPath returns the generated ssh_config, which ~/.ssh/config includes.
 func (s *Store) ConfigPath() string { return filepath.Join(s.dir, "ssh_config") }
 
-// KnownHostsPath is the generated known_hosts.
+// KnownHostsPath returns the generated known_hosts.
 func (s *Store) KnownHostsPath() string { return filepath.Join(s.dir, "known_hosts") }
 
-// unprovedPath is a known_hosts of its own for the keys that have not proved
-// themselves: ssh is strict about them, and the agent does not trust them.
+// unprovedPath returns a known_hosts of its own for the keys that have not
+// proved themselves: ssh is strict about them, and the agent does not trust
+// them.
 func (s *Store) unprovedPath() string { return filepath.Join(s.dir, "known_hosts_unproved") }
 
 func (s *Store) hostsPath() string { return filepath.Join(s.dir, "hosts.json") }
@@ -197,8 +198,8 @@ func (s *Store) CheckPlace(p keyway.Place) error {
 	return h.checkPlace(p)
 }
 
-// Places are the places where this laptop knows workspaces, sorted; an earlier
-// keyway remembered others, too.
+// Places returns the places where this laptop knows workspaces, sorted; an
+// earlier keyway remembered others, too.
 func (s *Store) Places() ([]keyway.Place, error) {
 	h, err := s.read()
 	return h.Places, err
@@ -376,7 +377,7 @@ func (h *hosts) checkPlace(p keyway.Place) error {
 	return keyway.Errorf(keyway.Usage, "%s is a workspace, not a place", p).Advise(keyway.IsWorkspace, h.Workspaces[at].Place.Of(h.Workspaces[at].Name))
 }
 
-// unknown is the error for an unknown workspace, with the most helpful advice.
+// unknown returns the error for an unknown workspace, with the most helpful advice.
 func (h *hosts) unknown(place, name string) error {
 	if place != "" {
 		if err := h.checkPlace(keyway.Place(place)); err != nil {
@@ -402,8 +403,8 @@ func (h *hosts) unknown(place, name string) error {
 	return err.Advise(keyway.SeeOrMake)
 }
 
-// nearest is the known name that differs from name by the fewest letters, if
-// that is few enough to be a slip.
+// nearest returns the known name that differs from name by the fewest letters,
+// if that is few enough to be a slip.
 func (h *hosts) nearest(name string) (workspace string, ok bool) {
 	const maxSlips = 2
 	if len(name) > keyway.MaxName+maxSlips {

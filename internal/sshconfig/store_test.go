@@ -465,7 +465,7 @@ func FuzzParseHostKey(f *testing.F) {
 	})
 }
 
-// newKey is the n-th of some fixed keys.
+// newKey returns the n-th of some fixed keys.
 func newKey(t testing.TB, n byte) ed25519.PublicKey {
 	t.Helper()
 	return ed25519.NewKeyFromSeed(bytes.Repeat([]byte{n}, ed25519.SeedSize)).Public().(ed25519.PublicKey)

@@ -21,8 +21,8 @@ func (r resolver) hostsFile() string {
 	return "/etc/hosts"
 }
 
-// systemNames are the names in a file hosts(5), and that of this machine, in lower
-// case. A file that cannot be read has none.
+// systemNames returns the names in a file hosts(5), and that of this machine, in
+// lower case. A file that cannot be read has none.
 func systemNames(file string) []string {
 	data, _ := readBounded(file, maxHostsFile)
 	var names []string

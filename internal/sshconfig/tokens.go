@@ -8,9 +8,9 @@ import (
 	"strings"
 )
 
-// Agent is the socket of the agent that ssh uses for h, if the user's configuration names
-// one (IdentityAgent of ssh_config(5)). An empty socket that is named stands for no agent;
-// without a named one, ssh uses that of SSH_AUTH_SOCK.
+// Agent returns the socket of the agent that ssh uses for h, if the user's configuration
+// names one (IdentityAgent of ssh_config(5)). An empty socket that is named stands for no
+// agent; without a named one, ssh uses that of SSH_AUTH_SOCK.
 func (h Host) Agent() (socket string, named bool) {
 	value := strings.Trim(h.IdentityAgent, `"`)
 	switch {
@@ -24,8 +24,8 @@ func (h Host) Agent() (socket string, named bool) {
 	return h.expand(value), true
 }
 
-// KeyFiles are the private key files that the user's configuration names for h, or that ssh
-// takes without one.
+// KeyFiles returns the private key files that the user's configuration names for h, or that
+// ssh takes without one.
 func (h Host) KeyFiles() (files []string) {
 	for _, file := range h.IdentityFiles {
 		files = append(files, h.expand(strings.Trim(file, `"`)))
@@ -33,8 +33,8 @@ func (h Host) KeyFiles() (files []string) {
 	return files
 }
 
-// expand is the name of a file with its tokens and variables replaced, as ssh does it. ssh -G
-// prints some options with them and some without.
+// expand returns the name of a file with its tokens and variables replaced, as ssh does it.
+// ssh -G prints some options with them and some without.
 func (h Host) expand(value string) string {
 	home, _ := os.UserHomeDir()
 	if rest, ok := strings.CutPrefix(value, "~/"); ok {

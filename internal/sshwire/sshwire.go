@@ -82,10 +82,10 @@ func (r *Reader) Rest() []byte { return r.rest }
 // More reports whether there is something left to read.
 func (r *Reader) More() bool { return r.err == nil && len(r.rest) > 0 }
 
-// Err is the first error.
+// Err returns the first error.
 func (r *Reader) Err() error { return r.err }
 
-// End is the first error, or ErrTrailing if not all was read.
+// End returns the first error, or ErrTrailing if not all was read.
 func (r *Reader) End() error {
 	if r.err == nil && len(r.rest) > 0 {
 		return ErrTrailing

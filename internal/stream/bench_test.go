@@ -41,8 +41,8 @@ func sockets(b testing.TB) (near, far net.Conn) {
 // way is what a benchmark sends bytes through: from near to far, and back.
 type way struct{ near, far net.Conn }
 
-// rawWay is the path without the stream: at both ends somebody copies between a
-// socket and the path, as the stream's users do.
+// rawWay returns the path without the stream: at both ends somebody copies
+// between a socket and the path, as the stream's users do.
 func rawWay(b *testing.B) way {
 	near, a := sockets(b)
 	p, q := sockets(b)
@@ -52,7 +52,7 @@ func rawWay(b *testing.B) way {
 	return way{near, far}
 }
 
-// streamWay is the same with the stream over the path.
+// streamWay returns the same with the stream over the path.
 func streamWay(b *testing.B) way {
 	near, a := sockets(b)
 	z, far := sockets(b)
@@ -247,7 +247,7 @@ func idleCost(tb testing.TB, n int) (heap, stack float64) {
 	return float64(after.HeapInuse-before.HeapInuse) / ends, float64(after.StackInuse-before.StackInuse) / ends
 }
 
-// idleBaseline is what the sockets alone hold.
+// idleBaseline returns what the sockets alone hold.
 func idleBaseline(b testing.TB, n int) float64 {
 	var before, after runtime.MemStats
 	runtime.GC()

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// frameSeeds are one frame of each type, and what is wrong with some.
+// frameSeeds returns one frame of each type, and what is wrong with some.
 func frameSeeds() [][]byte {
 	seeds := [][]byte{
 		appendFrame(nil, frameData, make([]byte, offsetLen), []byte("SSH-2.0-OpenSSH_9.9\r\n")),
@@ -24,7 +24,7 @@ func frameSeeds() [][]byte {
 	return append(seeds, broken, []byte{1, 0xff, 0xff, 0xff}, []byte{9, 0, 0, 0, 0, 0, 0, 0}, bytes.Join(seeds, nil))
 }
 
-// helloSeeds are one of each message of a handshake.
+// helloSeeds returns one of each message of a handshake.
 func helloSeeds() [][]byte {
 	return [][]byte{
 		(&openHello{public: [32]byte{1}, nonce: [32]byte{2}}).encode(),
@@ -212,8 +212,8 @@ func readNow(c *Conn) []byte {
 	}
 }
 
-// carried is what the user may get of the frames in b, by the simplest reading
-// of the protocol page.
+// carried returns what the user may get of the frames in b, by the simplest
+// reading of the protocol page.
 func carried(b []byte) []byte {
 	var got []byte
 	for {

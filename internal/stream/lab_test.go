@@ -156,7 +156,7 @@ func awaitState(t *testing.T, c *Conn, want State) Status {
 	}
 }
 
-// random is bytes that only a correct stream carries unchanged.
+// random returns bytes that only a correct stream carries unchanged.
 func random(r *rand.Rand, n int) []byte {
 	b := make([]byte, n)
 	for i := range b {
@@ -225,7 +225,7 @@ func (f *faultNet) dialled() int {
 	return f.dials
 }
 
-// latest is the newest connection.
+// latest returns the newest connection.
 func (f *faultNet) latest() *line {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -86,7 +86,7 @@ func (f *frameMeddler) meddle(p []byte) []byte {
 	return out
 }
 
-// one is what becomes of one frame.
+// one returns what becomes of one frame.
 func (f *frameMeddler) one(frame []byte) (out []byte) {
 	what := f.pick(40 * mischiefs)
 	if what == saidAgain && len(f.old) == 0 || what == swapped && f.held != nil {

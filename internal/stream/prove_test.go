@@ -29,7 +29,7 @@ func answerer(t *testing.T, answer func(hello []byte) []byte) net.Conn {
 	return l.near
 }
 
-// openedBy is an answer to hello, signed by sign.
+// openedBy returns an answer to hello, signed by sign.
 func openedBy(hello []byte, sign func(hello, answer []byte) [sigLen]byte) []byte {
 	a := &opened{}
 	a.public[0], a.nonce[0] = 9, 1

@@ -185,7 +185,7 @@ func differ(want, got string, err error) error {
 	return err
 }
 
-// recorded is what the users of the recording wrote.
+// recorded returns what the users of the recording wrote.
 func recorded(n, at int) []byte {
 	b := make([]byte, n)
 	for i := range b {

@@ -48,7 +48,7 @@ func (l *lab) refusalTo(hello []byte) *refused {
 	return answer
 }
 
-// hello is a resume hello that the client of c could send.
+// hello returns a resume hello that the client of c could send.
 func hello(c *Conn, change func(*resumeHello)) *resumeHello {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -50,7 +50,7 @@ func (s *slab) span(i int) (from, to uint64) {
 	return from, from + uint64(s.length(i)-dataStart)
 }
 
-// length is the length of the frame at i.
+// length returns the length of the frame at i.
 func (s *slab) length(i int) int {
 	return headerLen + (int(s.buf[i+1])<<16 | int(s.buf[i+2])<<8 | int(s.buf[i+3]))
 }
@@ -344,7 +344,7 @@ func (q *sendQueue) copyFrom(offset, limit uint64, most int) (b []byte, next uin
 	return b, next
 }
 
-// written is the number of bytes that the user has written.
+// written returns the number of bytes that the user has written.
 func (q *sendQueue) written() uint64 {
 	if q.fin {
 		return q.end - 1
@@ -352,10 +352,10 @@ func (q *sendQueue) written() uint64 {
 	return q.end
 }
 
-// unsent is the number of bytes that were on no path yet.
+// unsent returns the number of bytes that were on no path yet.
 func (q *sendQueue) unsent() uint64 { return q.end - q.sent }
 
-// unacked is the number of bytes that the peer has not consumed.
+// unacked returns the number of bytes that the peer has not consumed.
 func (q *sendQueue) unacked() uint64 { return q.end - q.base }
 
 // done reports whether nothing is left to be sent, ever.

@@ -196,7 +196,7 @@ func (s *simulation) lose(r *simRoute, at int) {
 	}
 }
 
-// serverOf is the server's end that r leads to; nil when there is none.
+// serverOf returns the server's end that r leads to; nil when there is none.
 func (s *simulation) serverOf(r *simRoute) *simEnd {
 	if r.opens {
 		return r.server

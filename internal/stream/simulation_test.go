@@ -49,7 +49,7 @@ func TestSimulation(t *testing.T) {
 	}
 }
 
-// simulate is one stream's life.
+// simulate runs the life of one stream.
 func simulate(seed uint64) (*simulation, error) {
 	r := rand.New(rand.NewPCG(seed, 0))
 	s := newSimulation(r.IntN)

@@ -49,7 +49,7 @@ type life struct {
 
 func newLife(now time.Time) life { return life{since: now, changed: make(chan struct{}, 1)} }
 
-// set is the only place that moves the state.
+// set changes the state, and is the only function that does.
 func (l *life) set(s State, since time.Time, why string) effects {
 	if l.state == Ended || l.state == s && l.why == why {
 		return 0

@@ -115,7 +115,7 @@ func (w *wire) peek(bufs net.Buffers, held []*chunk, now time.Time) (net.Buffers
 	return nil, do, err
 }
 
-// took is called after n bytes of what peek returned were taken.
+// took records that n bytes of what peek returned were taken.
 func (w *wire) took(n int, held []*chunk, now time.Time) (do effects) {
 	if !w.closed {
 		w.rx.advance(n)
@@ -128,7 +128,7 @@ func (w *wire) took(n int, held []*chunk, now time.Time) (do effects) {
 	return do
 }
 
-// atEnd is the error of a read when there are no bytes.
+// atEnd returns the error of a read when there are no bytes.
 func (w *wire) atEnd(now time.Time) (effects, error) {
 	switch {
 	case w.closed:
@@ -139,7 +139,7 @@ func (w *wire) atEnd(now time.Time) (effects, error) {
 	return 0, w.err
 }
 
-// consumed is called after the user has taken something.
+// consumed is called after the user has read something.
 func (w *wire) consumed(now time.Time) (do effects) {
 	if w.rx.ackDue() || w.ackSmall(now) {
 		w.say.ack = true
@@ -204,7 +204,7 @@ func (w *wire) busy(now time.Time) {
 	}
 }
 
-// finish is called when the user writes nothing more.
+// finish is called when the user writes no more.
 func (w *wire) finish(now time.Time) (do effects) {
 	if !w.tx.fin {
 		w.tx.finish()
@@ -248,7 +248,7 @@ func (w *wire) settle() effects {
 	return 0
 }
 
-// end is the only place that ends a stream.
+// end ends the stream, and is the only function that does.
 func (w *wire) end(err error) effects {
 	if w.err != nil {
 		return 0

@@ -33,7 +33,8 @@ func decode(model map[string]any, into any) error {
 	return d.Decode(model)
 }
 
-// ownDecoder is a decode hook that lets types of compose-go with a decoder of their own use it.
+// ownDecoder returns a decode hook that lets types of compose-go with a decoder of their own
+// use it.
 func ownDecoder(from, to reflect.Value) (any, error) {
 	type decoder interface{ DecodeMapstructure(any) error }
 	if to.Kind() == reflect.Pointer && to.IsNil() {
@@ -52,8 +53,8 @@ func ownDecoder(from, to reflect.Value) (any, error) {
 	return to.Interface(), err
 }
 
-// fromText is a decode hook that accepts a number or a switch as text, which is what a variable
-// gives.
+// fromText returns a decode hook that accepts a number or a switch as text, which is what a
+// variable gives.
 func fromText(from, to reflect.Value) (any, error) {
 	if from.Kind() != reflect.String {
 		return from.Interface(), nil

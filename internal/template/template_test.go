@@ -43,7 +43,7 @@ func write(t *testing.T, path, text string) {
 	}
 }
 
-// service is a file whose service train has these lines.
+// service returns a file whose service train has these lines.
 func service(lines string) string {
 	return "services:\n  train:\n    " + strings.ReplaceAll(strings.TrimSpace(lines), "\n", "\n    ") + "\n"
 }

@@ -6,7 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Peer is the process at the other end of conn and its user, as they were when it
+// Peer returns the process at the other end of conn and its user, as they were when it
 // connected (SO_PEERCRED, unix(7)). The pid is 0 if this pid namespace has none for it.
 func Peer(conn *net.UnixConn) (*unix.Ucred, error) {
 	raw, err := conn.SyscallConn()

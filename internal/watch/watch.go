@@ -66,7 +66,7 @@ type End struct {
 	Cell bool `json:"-"`
 }
 
-// String is e in a few words.
+// String returns e in a few words.
 func (e End) String() string {
 	switch {
 	case e.Reason != "" && e.Code < 0:
@@ -103,7 +103,7 @@ func Add(dir string, j Job) error {
 
 const suffix = ".json"
 
-// path is a job's file: @ is in no name.
+// path returns a job's file: @ is in no name.
 func (j Job) path(dir string) string {
 	name := string(j.Workspace) + "@" + string(j.Session)
 	if j.Cells {

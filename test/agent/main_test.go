@@ -111,8 +111,8 @@ func buildWithGitHost(ctx context.Context, bin string) error {
 	return lab.Build(ctx, bin)
 }
 
-// overlaid is what flags for the go command replace already: a mutant of the source
-// (test/mutants), which a second overlay would hide.
+// overlaid returns what flags for the go command replace already: a mutant of the
+// source (test/mutants), which a second overlay would hide.
 func overlaid(flags string) (map[string]string, error) {
 	overlay := struct{ Replace map[string]string }{map[string]string{}}
 	for _, f := range strings.Fields(flags) {
@@ -169,7 +169,7 @@ func newPlace(t *testing.T, preset string) place {
 	return p
 }
 
-// env is the environment with the place's own directories and no agent.
+// env returns the environment with the place's own directories and no agent.
 func (p place) env(more ...string) []string {
 	env := []string{
 		"PATH=" + filepath.Join(p.dir, "bin") + ":" + os.Getenv("PATH") + ":/usr/sbin:/sbin:.",
@@ -195,8 +195,8 @@ func (p place) give(t *testing.T, uid int) {
 	}
 }
 
-// freePort is a port that nothing listens on, of those that the system gives to nobody
-// by itself: it stays free until it is used.
+// freePort returns a port that nothing listens on, of those that the system gives to
+// nobody by itself: it stays free until it is used.
 func freePort(t *testing.T) string {
 	t.Helper()
 	port := ""

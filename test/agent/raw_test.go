@@ -114,10 +114,10 @@ func (e exchanged) message(forwarding bool) []byte {
 	return append(m, 0)
 }
 
-// key is the user's public key.
+// key returns the user's public key.
 func (w *world) key() []byte { return must(ssh.ParseAuthorizedKey([]byte(w.mine))).Marshal() }
 
-// host is the host key of that name.
+// host returns the host key of that name.
 func (w *world) host(name string) []byte {
 	return must(ssh.ParseAuthorizedKey([]byte(w.hostKey[name]))).Marshal()
 }
@@ -250,8 +250,8 @@ func (r *recorder) exchanged(data []byte) (exchanged, error) {
 	return exchanged{}, fmt.Errorf("no proof in %d bytes", r.heard.Len())
 }
 
-// withBind is the forwarded agent with a bind made on every connection before
-// anything else: a socket on the hop, for stock ssh.
+// withBind returns the forwarded agent with a bind made on every connection
+// before anything else: a socket on the hop, for stock ssh.
 func (s *session) withBind(t *testing.T, e exchanged, forwarding bool) (socket string) {
 	t.Helper()
 	socket = fmt.Sprintf("%s/bound-%x", s.dir, e.session[:4])

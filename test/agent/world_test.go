@@ -264,8 +264,8 @@ func (a *testAgent) unlock(t *testing.T, options ...string) {
 	}
 }
 
-// events are what the audit log has from the n-th on, counted from 0. They are
-// verified: each line's chain is whole.
+// events returns what the audit log has from the n-th on, counted from 0. They
+// are verified: each line's chain is whole.
 func (a *testAgent) events(t *testing.T, n int) []audit.Event {
 	t.Helper()
 	if a.log == "" {
@@ -289,7 +289,7 @@ type hop struct {
 	login []string
 }
 
-// hops are where an attacker is root, or, in the workspace, the workspace.
+// hops returns where an attacker is root, or, in the workspace, the workspace.
 func (w *world) hops() []hop {
 	return []hop{
 		{"bastion", w.Bastion, []string{"-o", "ProxyJump=none", "me@bastion"}},
@@ -382,7 +382,7 @@ func (s *session) prepare() error {
 	return nil
 }
 
-// config is the attacker's ssh_config on a machine.
+// config returns the attacker's ssh_config on a machine.
 func (s *session) config(h *lab.Host) string {
 	ways := map[string]string{
 		"bastion": "HostName " + s.w.Bastion.Address, "gpu1": "HostName " + s.w.GPU.Address,
@@ -399,7 +399,7 @@ func (s *session) config(h *lab.Host) string {
 	return text.String()
 }
 
-// wayTo is a command whose input and output are a workspace's guest.
+// wayTo returns a command whose input and output are a workspace's guest.
 func (s *session) wayTo(h *lab.Host, workspace string) string {
 	if h == s.w.GPU {
 		return "nc -U " + s.w.socket[workspace]

@@ -311,7 +311,7 @@ func (a *agents) sign(ctx context.Context, r *runningAgent, clients int) (load, 
 	return l, errors.Join(append(errs, err, ctx.Err())...)
 }
 
-// loginRequest is a request to sign what RFC 4252 section 7 has a client sign.
+// loginRequest returns a request to sign what RFC 4252 section 7 has a client sign.
 func (a *agents) loginRequest() ([]byte, error) {
 	text, err := os.ReadFile(a.key(0) + ".pub")
 	if err != nil {
@@ -360,7 +360,7 @@ func signUntil(socket string, message []byte, end time.Time) (took []time.Durati
 	return took, nil
 }
 
-// cpuTime is what a process has used, user and system (proc(5), stat).
+// cpuTime returns what a process has used, user and system (proc(5), stat).
 func cpuTime(pid int) (time.Duration, error) {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {

@@ -152,7 +152,7 @@ func (m *muxBench) echoBeside(ctx context.Context, c contender) (time.Duration, 
 	return m.echo(c)
 }
 
-// echo is the median round trip of a byte through a session.
+// echo returns the median round trip of a byte through a session.
 func (m *muxBench) echo(c contender) (time.Duration, error) {
 	s, err := m.openCat(c)
 	if err != nil {
@@ -266,7 +266,7 @@ func (m *muxBench) agent(ctx context.Context) error {
 	return nil
 }
 
-// figure is the one of that unit in what tests and benchmarks have told.
+// figure returns the one of that unit in what tests and benchmarks have told.
 func figure(out []byte, unit string) (float64, error) {
 	found := regexp.MustCompile(`([\d.]+) ` + unit).FindSubmatch(out)
 	if found == nil {

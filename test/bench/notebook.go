@@ -287,7 +287,7 @@ func lineDelays(conn *websocket.Conn, id string) (all []time.Duration, err error
 	}
 }
 
-// cpuOf is the processor time that processes have taken, by the clock of the kernel.
+// cpuOf returns the processor time that processes have taken, by the clock of the kernel.
 func cpuOf(pids ...int) (total time.Duration) {
 	for _, pid := range pids {
 		files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid)) // the pattern is well formed

@@ -242,7 +242,7 @@ func show(s *screen.Screen, terminal int) {
 	}
 }
 
-// threadTimeOf is the CPU time of the thread that does the work.
+// threadTimeOf returns the CPU time of the thread that does the work.
 func threadTimeOf(work func()) (time.Duration, error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -325,7 +325,7 @@ func (m *tmux) feed(ctx context.Context, file string) (time.Duration, error) {
 	return after - before, err
 }
 
-// used is the server's CPU time until now.
+// used returns the server's CPU time until now.
 func (m *tmux) used() (time.Duration, error) {
 	data, err := os.ReadFile(filepath.Join("/proc", m.pid, "stat"))
 	if err != nil {
@@ -345,7 +345,7 @@ func (m *tmux) used() (time.Duration, error) {
 	return time.Duration(user+system) * tick, err
 }
 
-// resident is the server's memory.
+// resident returns the server's memory.
 func (m *tmux) resident() (int64, error) {
 	data, err := os.ReadFile(filepath.Join("/proc", m.pid, "statm"))
 	if err != nil {

@@ -86,8 +86,9 @@ func (b *bench) starts(ctx context.Context) (up, dockerRun time.Duration, err er
 // stream to it has ended by then.
 const guestRest = 75 * time.Second
 
-// guestMemory is the resident memory, in bytes, of all of the guest's processes in our
-// workspace, which nobody uses, and their proportional share where pages are shared.
+// guestMemory returns the resident memory, in bytes, of all of the guest's processes
+// in our workspace, which nobody uses, and their proportional share where pages are
+// shared.
 func (b *bench) guestMemory() (rss, pss int64, processes int, err error) {
 	time.Sleep(guestRest)
 	first, err := b.lab.Docker("inspect", "-f", "{{.State.Pid}}", "keyway-0-"+ours.host)

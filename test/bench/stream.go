@@ -101,7 +101,7 @@ func (m *streamBench) prepare() error {
 	return check(m.laptop("sh", "-c", fmt.Sprintf("head -c %d /dev/urandom >/root/stream && scp -q /root/stream %s:/tmp/stream", streamMiB<<20, ours.host)))
 }
 
-// ends are the processes in which the stream has its ends.
+// ends returns the processes in which the stream has its ends.
 func (m *streamBench) ends() map[string]time.Duration {
 	used := map[string]time.Duration{}
 	links := m.lab.Laptop.Links()

@@ -110,7 +110,7 @@ func (w *templateBench) prepare(ctx context.Context) error {
 	return nil
 }
 
-// inProject is a command in the directory of the templates.
+// inProject returns a command in the directory of the templates.
 func inProject(argv ...string) []string {
 	return append([]string{"env", "-C", "/root/project"}, argv...)
 }

@@ -65,7 +65,7 @@ func (t *tour) laptop(argv ...string) *exec.Cmd {
 	return cmd
 }
 
-// run is one step: a command as one would type it.
+// run runs one step: a command as a user would type it.
 func (t *tour) run(argv ...string) (out string, err error) {
 	err = t.screen.step("laptop$ "+typed(argv), func() error {
 		out, err = t.quietly(argv...)

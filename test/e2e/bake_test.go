@@ -45,7 +45,7 @@ func TestBake(t *testing.T) {
 
 const bakedImage = "team/baked:ssh"
 
-// evilImage is an image whose maker would enter every container of it.
+// evilImage returns an image whose maker would enter every container of it.
 func (w *world) evilImage(t *testing.T) string {
 	t.Helper()
 	const image = "127.0.0.1:5000/evil:1"

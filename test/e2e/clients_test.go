@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// withAgent is a command of a client that knows no ssh_config.
+// withAgent returns a command of a client that knows no ssh_config.
 func (w *world) withAgent(t *testing.T, argv ...string) *exec.Cmd {
 	t.Helper()
 	cmd := w.command(argv...)

@@ -228,8 +228,8 @@ func sameGPUs(service string, compose, ours any) bool {
 	return strings.Join(requests[0].DeviceIDs, ",") == want[service] && reflect.DeepEqual(requests[0].Capabilities, [][]string{{"gpu"}})
 }
 
-// meaning is a field's value without what says nothing: an empty list is none, and
-// neither is a switch that is off.
+// meaning returns a field's value without what says nothing: an empty list is
+// none, and neither is a switch that is off.
 func meaning(v any) any {
 	switch v := v.(type) {
 	case []any:
@@ -280,7 +280,7 @@ func (w *world) inspect(t *testing.T, filters ...string) map[string]container {
 	return byName
 }
 
-// mounted is what a container has mounted of what its file asks for, a line each.
+// mounted returns what a container has mounted of what its file asks for, a line each.
 func (c container) mounted() []string {
 	lines := map[string]bool{}
 	for _, m := range c.Mounts {
@@ -321,7 +321,7 @@ func (c container) mounted() []string {
 	return slices.Sorted(maps.Keys(lines))
 }
 
-// command is what runs in a container: of ours, what the guest starts.
+// command returns what runs in a container: of ours, what the guest starts.
 func (c container) command(ours bool) []string {
 	var all []string
 	for _, field := range []string{"Config.Entrypoint", "Config.Cmd"} {
@@ -390,7 +390,7 @@ func same(a, b any) bool {
 	return reflect.DeepEqual(sorted(a), sorted(b))
 }
 
-// composeServices are the services of judged, in its order.
+// composeServices returns the services of judged, in its order.
 func composeServices() (names []string) {
 	_, body, _ := strings.Cut(judged, "\nservices:\n")
 	body, _, _ = strings.Cut(body, "\nsecrets:\n")

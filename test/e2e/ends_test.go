@@ -20,7 +20,7 @@ const trainer = "../../internal/session/words/testdata/train.py"
 // ways are those in which a job's output goes, and the option for each.
 var ways = map[string]string{"terminal": "-t", "pipes": "-T"}
 
-// container is the name of a workspace's container at gpu1.
+// container returns the name of a workspace's container at gpu1.
 func (w *world) container(t *testing.T, workspace string) string {
 	t.Helper()
 	name, err := w.Docker("ps", "-a", "--filter", "label=dev.keyway.name="+workspace, "--format", "{{.Names}}")

@@ -47,7 +47,7 @@ func (w *world) gpus(t *testing.T, place string) gpuPlace {
 	return all[0]
 }
 
-// holders are the workspaces that have the GPUs of a place, in order of these.
+// holders returns the workspaces that have the GPUs of a place, in order of these.
 func (p gpuPlace) holders() string {
 	names := make([]string, len(p.GPUs))
 	for i, g := range p.GPUs {

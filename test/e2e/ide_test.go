@@ -48,8 +48,8 @@ threading.Thread(target=accept, args=(unix,), daemon=True).start()
 accept(tcp)
 `
 
-// ideScript is the script that the editor sends, padded to 150 KB as real ones
-// are. It starts the server if it does not run, and says where it listens.
+// ideScript returns the script that the editor sends, padded to 150 KB as real
+// ones are. It starts the server if it does not run, and says where it listens.
 func ideScript(id string) string {
 	padding := strings.Repeat("# "+strings.Repeat("padding ", 12)+"\n", 1500)
 	return padding + `

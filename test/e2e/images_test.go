@@ -87,7 +87,7 @@ func mustDocker(t *testing.T, w *world, args ...string) string {
 	return out
 }
 
-// containerOf is the id of a workspace's container.
+// containerOf returns the id of a workspace's container.
 func containerOf(t *testing.T, w *world, name string) string {
 	t.Helper()
 	for line := range strings.Lines(mustDocker(t, w, "ps", "-a", "--format", "{{.ID}} {{.Names}} {{.Labels}}")) {

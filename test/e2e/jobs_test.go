@@ -144,8 +144,8 @@ func TestJobSurvives(t *testing.T) {
 	}
 }
 
-// programs are the nodes that run on a host: a node's name is its file's, which
-// is keyway and a hash.
+// programs returns the nodes that run on a host: a node's name is its file's,
+// which is keyway and a hash.
 func programs(h *lab.Host) []int {
 	return h.ProcessesThat(func(name string) bool { return strings.HasPrefix(name, "keyway") })
 }

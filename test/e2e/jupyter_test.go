@@ -34,7 +34,7 @@ type book struct {
 	token string
 }
 
-// openJupyter is keyway open in the background.
+// openJupyter returns keyway open in the background.
 func (w *world) openJupyter(t *testing.T, name string, args ...string) book {
 	t.Helper()
 	said := w.background(t, "http://", w.command(append([]string{"keyway", "open", "--no-browser", name, "jupyter"}, args...)...))

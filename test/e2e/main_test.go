@@ -163,13 +163,13 @@ func (w *world) write(t *testing.T, path, content string) {
 	}
 }
 
-// agent is the laptop's agent socket, for clients that do not read ssh_config.
+// agent returns the laptop's agent socket, for clients that do not read ssh_config.
 func (w *world) agent(t *testing.T) string {
 	t.Helper()
 	return sshOption(t, w, train, "identityagent")
 }
 
-// sshOption is what ssh would use for a host.
+// sshOption returns what ssh would use for a host.
 func sshOption(t *testing.T, w *world, host, option string) string {
 	t.Helper()
 	for line := range strings.Lines(w.must(t, "ssh", "-G", host)) {
@@ -181,7 +181,7 @@ func sshOption(t *testing.T, w *world, host, option string) string {
 	return ""
 }
 
-// hostKey is the shared workspace's host key in authorized_keys form.
+// hostKey returns the shared workspace's host key in authorized_keys form.
 func (w *world) hostKey(t *testing.T) string {
 	t.Helper()
 	known, err := w.Laptop.ReadFile(sshOption(t, w, train, "userknownhostsfile"))

@@ -180,5 +180,5 @@ func TestOpenJupyter(t *testing.T) {
 	holds(t, "without its token", w.get(kernels(strings.Split(second.URL, "?")[0]+"?")).Stdout, "Forbidden")
 }
 
-// kernels is where a Jupyter server lists its kernels, by the URL of its first page.
+// kernels returns where a Jupyter server lists its kernels, by the URL of its first page.
 func kernels(url string) string { return strings.Replace(url, "/?", "/api/kernels?", 1) }

@@ -133,7 +133,7 @@ func (s *screenText) await(t *testing.T, want string) {
 	}
 }
 
-// line is the rest of the line after what was awaited.
+// line returns the rest of the line after what was awaited.
 func (s *screenText) line(t *testing.T) string {
 	t.Helper()
 	for {
@@ -360,8 +360,8 @@ func (w *world) startEcho(t *testing.T, where ...string) int {
 	return echoPort(t, w.background(t, "listening on ", cmd))
 }
 
-// echoPort is the port that an echo server said it listens on; 0 for a unix
-// socket.
+// echoPort returns the port that an echo server said it listens on; 0 for a
+// unix socket.
 func echoPort(t *testing.T, s *screenText) int {
 	t.Helper()
 	line := s.line(t)

@@ -78,7 +78,7 @@ func (v *personsTerminal) begin(command string) {
 	v.typeIn(command + "\r")
 }
 
-// shown is what the window shows now; with history also what has scrolled off.
+// shown returns what the window shows now; with history also what has scrolled off.
 func (v *personsTerminal) shown() string { return v.tmux("capture-pane", "-p", "-t", v.name) }
 
 func (v *personsTerminal) history() string {
@@ -241,10 +241,10 @@ func TestATerminalSurvivesWhatBreaks(t *testing.T) {
 // leftWith is what the shell prints when keyway attach has ended.
 var leftWith = regexp.MustCompile(`left with \d`)
 
-// viewers are the ssh processes that show a session.
+// viewers returns the ssh processes that show a session.
 func viewers(w *world) []int { return withArgument(w.Laptop.Processes("ssh"), "attach") }
 
-// link is the laptop's link.
+// link returns the laptop's link.
 func link(w *world) []int { return withArgument(w.Laptop.Processes("keyway"), "serve") }
 
 // withArgument picks the processes that have a word in their command line.

@@ -77,7 +77,7 @@ func (w *world) sessions() (string, []int) { return "the bastion's connections",
 func (w *world) nodes() (string, []int)    { return "the node", w.GPU.Nodes() }
 func (w *world) ways() (string, []int)     { return "the link's ssh", w.Laptop.Ways() }
 
-// any is one of them at random, or two at the same time.
+// any returns one of them at random, or two at the same time.
 func (w *world) any(r *rand.Rand) (string, []int) {
 	all := []func() (string, []int){w.sessions, w.nodes, w.ways}
 	i := r.IntN(len(all) + 1)

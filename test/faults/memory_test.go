@@ -88,7 +88,7 @@ func (w *world) standStill(t *testing.T, remote, feed string, victims func() []i
 	}
 }
 
-// readers are the users' ssh processes.
+// readers returns the users' ssh processes.
 func (w *world) readers() []int {
 	var pids []int
 	for _, pid := range w.Laptop.Processes("ssh") {
@@ -99,10 +99,10 @@ func (w *world) readers() []int {
 	return pids
 }
 
-// guests are the guest's processes.
+// guests returns the guest's processes.
 func (w *world) guests() []int { return w.GPU.ProcessesInside("keyway-guest") }
 
-// resident is the memory of link and guest in bytes.
+// resident returns the memory of link and guest in bytes.
 func (w *world) resident(t *testing.T) map[string]int64 {
 	t.Helper()
 	used := map[string]int64{}

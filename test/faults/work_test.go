@@ -35,8 +35,8 @@ func onLaptop(text string) func(w *world) error {
 	return func(w *world) error { return w.script(text) }
 }
 
-// copies are the two of a large file. The sample's name is that of the file on
-// the laptop and in the workspace.
+// copies returns the two of a large file. The sample's name is that of the file
+// on the laptop and in the workspace.
 func copies(s sample, name string) []work {
 	same := func(out, what string) error {
 		if sum, _, _ := strings.Cut(out, " "); sum != s.sum {
@@ -66,7 +66,7 @@ func copies(s sample, name string) []work {
 	}}
 }
 
-// others are the works beside the copies, with files of some size in bytes.
+// others returns the works beside the copies, with files of some size in bytes.
 func others(size int64) []work {
 	large := fmt.Sprintf("head -c %d /dev/urandom", size)
 	return []work{{
@@ -220,7 +220,7 @@ func compare(got, want io.Reader) error {
 	}
 }
 
-// everything is all that is done at the same time while things break.
+// everything returns all that is done at the same time while things break.
 func everything(s sample) []work {
 	return append(append(copies(s, "big"), others(s.size/16)...), forwarding(7601))
 }

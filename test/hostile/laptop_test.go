@@ -178,7 +178,7 @@ func (l *laptop) keyway(args ...string) result {
 	return r
 }
 
-// obeyed is the first character in said that a terminal obeys or hides.
+// obeyed returns the first character in said that a terminal obeys or hides.
 func obeyed(said string) string {
 	if !utf8.ValidString(said) {
 		return "bytes that are no UTF-8"
@@ -191,7 +191,7 @@ func obeyed(said string) string {
 	return ""
 }
 
-// files are what keyway and ssh go by on this laptop, by name.
+// files returns what keyway and ssh go by on this laptop, by name.
 func (l *laptop) files() map[string]string {
 	l.t.Helper()
 	all := map[string]string{}
@@ -218,7 +218,7 @@ func (l *laptop) unchanged(before map[string]string, after fmt.Stringer) {
 	}
 }
 
-// entries are the workspaces that the laptop knows, by name.
+// entries returns the workspaces that the laptop knows, by name.
 func (l *laptop) entries() map[keyway.Name]sshconfig.Entry {
 	l.t.Helper()
 	list, err := sshconfig.Open(l.path("state/keyway"), sshconfig.Client{}).List()
@@ -243,7 +243,7 @@ func (l *laptop) startGuest() *guest {
 	return l.startGuestThat(func(c net.Conn) { c.Close() }) // which waits for its last bytes
 }
 
-// startGuestThat is a guest that does so with each stream.
+// startGuestThat returns a guest that does so with each stream.
 func (l *laptop) startGuestThat(each func(net.Conn)) *guest {
 	l.t.Helper()
 	_, key, err := ed25519.GenerateKey(rand.Reader)
@@ -268,7 +268,7 @@ func (l *laptop) startGuestThat(each func(net.Conn)) *guest {
 	return &guest{l.listen(func(c net.Conn) { server.Handle(context.Background(), c) }), key}
 }
 
-// startSSHD is another host's sshd: it proves its key to everybody, in SSH.
+// startSSHD returns another host's sshd: it proves its key to everybody, in SSH.
 func (l *laptop) startSSHD() *guest {
 	l.t.Helper()
 	_, key, err := ed25519.GenerateKey(rand.Reader)
@@ -311,7 +311,7 @@ func (l *laptop) listen(each func(net.Conn)) string {
 	return socket
 }
 
-// public is the key as a place gives it.
+// public returns the key as a place gives it.
 func (g *guest) public() string {
 	key, err := ssh.NewPublicKey(g.key.Public())
 	if err != nil {
@@ -320,7 +320,7 @@ func (g *guest) public() string {
 	return strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key)))
 }
 
-// workspace is what an honest place says of one.
+// workspace returns what an honest place says of one.
 func workspace(name string, g *guest) keyway.Workspace {
 	return keyway.Workspace{
 		Name: keyway.Name(name), Engine: "docker", Image: "debian:12", State: keyway.Running, Created: time.Date(2026, 11, 24, 8, 0, 0, 0, time.UTC),

@@ -13,8 +13,8 @@ import (
 	"keyway/internal/pin"
 )
 
-// loud are the lies that could reach a terminal, fill the memory or break a table; each
-// costs a command.
+// loud returns the lies that could reach a terminal, fill the memory or break a table;
+// each costs a command.
 func loud(all []lie) []lie {
 	return slices.DeleteFunc(all, func(l lie) bool {
 		return !slices.ContainsFunc([]string{" is escapes", " is huge", " is very many", " is null"}, func(end string) bool { return strings.HasSuffix(l.what, end) })
@@ -49,7 +49,7 @@ func TestEveryFieldOfGPUsLies(t *testing.T) {
 	}
 }
 
-// advised are the lines of keyway's own advice.
+// advised returns the lines of keyway's own advice.
 func (r result) advised() (lines []string) {
 	for line := range strings.Lines(r.stdout + r.stderr) {
 		if strings.HasPrefix(strings.TrimSpace(line), "→") {

@@ -19,7 +19,7 @@ type Entry struct {
 	Kind             byte // of package tar; 0: a file
 }
 
-// Of is an archive of files, each a name and its content, in that order.
+// Of returns an archive of files, each a name and its content, in that order.
 func Of(t testing.TB, files ...string) []byte {
 	t.Helper()
 	var entries []Entry
@@ -29,7 +29,7 @@ func Of(t testing.TB, files ...string) []byte {
 	return Pack(t, entries...)
 }
 
-// Pack is an archive of entries, in that order.
+// Pack returns an archive of entries, in that order.
 func Pack(t testing.TB, entries ...Entry) []byte {
 	t.Helper()
 	var out bytes.Buffer
@@ -52,7 +52,7 @@ func Pack(t testing.TB, entries ...Entry) []byte {
 	return out.Bytes()
 }
 
-// Names are the names in an archive, in their order.
+// Names returns the names in an archive, in their order.
 func Names(t testing.TB, archive []byte) (names []string) {
 	t.Helper()
 	for r := tar.NewReader(bytes.NewReader(archive)); ; {
@@ -76,14 +76,14 @@ func sound(config string) []Entry {
 	return []Entry{{Name: "a/layer.tar", Text: strings.Repeat("x", 9000)}, {Name: "b/layer.tar", Text: "y"}, {Name: "c.json", Text: config}}
 }
 
-// Sound is an archive of an image with this configuration and two layers.
+// Sound returns an archive of an image with this configuration and two layers.
 func Sound(t testing.TB, config string) []byte {
 	t.Helper()
 	return Pack(t, append(sound(config), named)...)
 }
 
-// Hostile are archives that nobody may take, by what is wrong with each; but for that they
-// are sound.
+// Hostile returns archives that nobody may take, by what is wrong with each; but for that
+// they are sound.
 func Hostile(t testing.TB, config string) map[string][]byte {
 	t.Helper()
 	image, whole := sound(config), Sound(t, config)

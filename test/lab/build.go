@@ -64,7 +64,7 @@ func Make(ctx context.Context, args ...string) (root string, err error) {
 	return root, nil
 }
 
-// ModuleRoot is the directory with go.mod, from the working directory upwards.
+// ModuleRoot returns the directory with go.mod, from the working directory upwards.
 func ModuleRoot() (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {

@@ -175,7 +175,7 @@ func (e *ContainerEngine) awaitSocket(ctx context.Context) error {
 	}
 }
 
-// Log is what the daemon has printed.
+// Log returns what the daemon has printed.
 func (e *ContainerEngine) Log() string { return tail(e.log) }
 
 // Close ends the daemon, and with it its containers, and removes its files.

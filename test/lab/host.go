@@ -83,7 +83,7 @@ func (h *Host) Output(name string, args ...string) (string, error) {
 	return stdout.String(), nil
 }
 
-// Path is where the host's file p is seen from here, while the host runs.
+// Path returns where the host's file p is seen from here, while the host runs.
 func (h *Host) Path(p string) string {
 	if h.pid != 0 {
 		return filepath.Join("/proc", strconv.Itoa(h.pid), "root", p)
@@ -114,20 +114,20 @@ func (h *Host) ReadFile(p string) (string, error) {
 	return string(data), err
 }
 
-// Processes are the ids, as this machine counts, of the host's processes of
+// Processes returns the ids, as this machine counts, of the host's processes of
 // that name (the kernel's, at most 15 bytes), without those in its containers.
 func (h *Host) Processes(name string) []int {
 	return h.ProcessesThat(func(comm string) bool { return comm == name })
 }
 
-// ProcessesThat are the host's own processes with such a name.
+// ProcessesThat returns the host's own processes with such a name.
 func (h *Host) ProcessesThat(is func(name string) bool) []int {
 	return slices.DeleteFunc(h.processes(is), func(pid int) bool {
 		return h.pid != 0 && pidNamespace(pid) != pidNamespace(h.pid)
 	})
 }
 
-// ProcessesInside are the host's processes of that name with those in its
+// ProcessesInside returns the host's processes of that name with those in its
 // containers.
 func (h *Host) ProcessesInside(name string) []int {
 	return h.processes(func(comm string) bool { return comm == name })

@@ -178,10 +178,10 @@ func sweep() {
 	}
 }
 
-// Dir is the lab's own directory on this machine, for logs and the like.
+// Dir returns the lab's own directory on this machine, for logs and the like.
 func (l *Lab) Dir() string { return l.dir }
 
-// Hosts are the lab's three hosts.
+// Hosts returns the lab's three hosts.
 func (l *Lab) Hosts() []*Host { return []*Host{l.Laptop, l.Bastion, l.GPU} }
 
 func (l *Lab) errorf(format string, args ...any) error {

@@ -345,7 +345,7 @@ func TestKilledLabLeavesNothing(t *testing.T) {
 	}
 }
 
-// mentions are the command lines of processes that hold s.
+// mentions returns the command lines of processes that hold s.
 func mentions(s string) []string {
 	var found []string
 	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")

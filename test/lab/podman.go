@@ -115,8 +115,8 @@ func startPodman(ctx context.Context, devices string) (*ContainerEngine, error) 
 	})
 }
 
-// podmanService is the command that runs a service of Podman's below dir by init.
-// Those directories are made there.
+// podmanService returns the command that runs a service of Podman's below dir by
+// init. Those directories are made there.
 func podmanService(dir, init string, names ...string) (*exec.Cmd, error) {
 	for _, name := range names {
 		if err := os.Mkdir(filepath.Join(dir, name), 0o755); err != nil {

@@ -29,7 +29,7 @@ func newRootfs(w *tar.Writer) (*rootfs, error) {
 	return &rootfs{tar: w, seen: map[string]bool{}, libs: libs}, err
 }
 
-// linkerCache is what the dynamic linker of this machine would find.
+// linkerCache returns what the dynamic linker of this machine would find.
 func linkerCache() (map[string]string, error) {
 	out, err := exec.Command("/sbin/ldconfig", "-p").Output()
 	if err != nil {
@@ -47,8 +47,8 @@ func linkerCache() (map[string]string, error) {
 	return libs, nil
 }
 
-// onMergedUsr is p as it is named where /bin, /sbin and /lib are links into
-// /usr.
+// onMergedUsr returns p as it is named where /bin, /sbin and /lib are links
+// into /usr.
 func onMergedUsr(p string) string {
 	for _, d := range []string{"/bin/", "/sbin/", "/lib/", "/lib64/"} {
 		if strings.HasPrefix(p, d) {
@@ -274,7 +274,7 @@ func (r *rootfs) basePrograms() error {
 	return r.symlink("/usr/lib/git-core/git", "/usr/bin/git")
 }
 
-// coreutils are the programs of that package.
+// coreutils returns the programs of that package.
 func coreutils() []string {
 	list, err := os.ReadFile("/var/lib/dpkg/info/coreutils.list")
 	if err != nil {
@@ -351,8 +351,8 @@ func writeBusybox(w *tar.Writer) error {
 	return r.directory("/tmp", 0o1777, 0)
 }
 
-// onBase is an archive of what is added to Base, whose links must not become
-// directories.
+// onBase returns an archive of what is added to Base, whose links must not
+// become directories.
 func onBase(w *tar.Writer) (*rootfs, error) {
 	r, err := newRootfs(w)
 	if err != nil {

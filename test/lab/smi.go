@@ -83,5 +83,5 @@ func (s *FakeSMI) Renumber(minors map[int]int) error {
 	return s.Compute(nil)
 }
 
-// LabGPU is the UUID of the stand-in GPU of that number.
+// LabGPU returns the UUID of the stand-in GPU of that number.
 func LabGPU(number int) string { return fmt.Sprintf("GPU-fake-%d", number) }

@@ -64,7 +64,7 @@ func keygen(file, passphrase, comment string) error {
 	return nil
 }
 
-// sshConfig is what a user of such a place writes.
+// sshConfig returns what a user of such a place writes.
 func (l *Lab) sshConfig() string {
 	return fmt.Sprintf(`Host bastion
   HostName %s
@@ -103,7 +103,7 @@ func (l *Lab) AskpassEnv() []string {
 	return []string{"SSH_ASKPASS=" + l.Laptop.Inside(askpassFile), "SSH_ASKPASS_REQUIRE=force", "DISPLAY=:lab"}
 }
 
-// Prompts are the questions that were asked so far.
+// Prompts returns the questions that were asked so far.
 func (l *Lab) Prompts() []string {
 	text, _ := l.Laptop.ReadFile(promptsFile)
 	return strings.FieldsFunc(text, func(r rune) bool { return r == '\n' })
@@ -241,7 +241,7 @@ func (h *Host) isListener(pid int) bool {
 	return strings.TrimSpace(string(comm)) != "sshd"
 }
 
-// user is whom the laptop logs in as on the other hosts.
+// user returns whom the laptop logs in as on the other hosts.
 func (l *Lab) user() string {
 	if l.Mode == Namespaces {
 		return "root"

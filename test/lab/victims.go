@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// Sessions are the processes of every connection to the host's sshd.
+// Sessions returns the processes of every connection to the host's sshd.
 func (h *Host) Sessions() []int {
 	var pids []int
 	for _, pid := range h.Processes("sshd") {
@@ -21,7 +21,7 @@ func (h *Host) Sessions() []int {
 	return pids
 }
 
-// Nodes are the keyway nodes that run on the host.
+// Nodes returns the keyway nodes that run on the host.
 func (h *Host) Nodes() []int {
 	var pids []int
 	for _, pid := range h.ProcessesThat(isKeyway) {
@@ -32,7 +32,7 @@ func (h *Host) Nodes() []int {
 	return pids
 }
 
-// Links are the host's keyway links.
+// Links returns the host's keyway links.
 func (h *Host) Links() []int {
 	var pids []int
 	for _, pid := range h.ProcessesThat(isKeyway) {
@@ -43,8 +43,8 @@ func (h *Host) Links() []int {
 	return pids
 }
 
-// Ways are the ssh processes by which the host's link reaches places. Those of
-// a user are not among them.
+// Ways returns the ssh processes by which the host's link reaches places. Those
+// of a user are not among them.
 func (h *Host) Ways() []int {
 	var pids []int
 	for _, pid := range h.Processes("ssh") {

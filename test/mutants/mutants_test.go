@@ -40,7 +40,7 @@ func TestTable(t *testing.T) {
 	}
 }
 
-// sources is the text of a package's test files for this system.
+// sources returns the text of a package's test files for this system.
 func sources(t *testing.T, pkg string) string {
 	t.Helper()
 	out, err := exec.Command("go", "list", "-f", `{{$d := .Dir}}{{range .TestGoFiles}}{{$d}}/{{.}}{{"\n"}}{{end}}{{range .XTestGoFiles}}{{$d}}/{{.}}{{"\n"}}{{end}}`, "./"+pkg).Output()

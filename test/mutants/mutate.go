@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// change is the source of m's file with the change made.
+// change returns the source of m's file with the change made.
 func (m mutant) change() (string, error) {
 	source, err := os.ReadFile(m.file)
 	if err != nil {

@@ -86,8 +86,8 @@ func (w *world) write(t *testing.T, path, content string) {
 	}
 }
 
-// muxed is a lab of its own with a workspace that the mux holds ready: the tests
-// lock the agent and change the policy.
+// muxed returns a lab of its own with a workspace that the mux holds ready: the
+// tests lock the agent and change the policy.
 func muxed(t *testing.T) *world {
 	t.Helper()
 	l, err := lab.Start(context.Background(), lab.Options{Bin: bin})
@@ -603,7 +603,7 @@ func TestMuxThatIsGoneIsNotMissed(t *testing.T) {
 	}
 }
 
-// pids are the processes that the mux's survival depends on.
+// pids returns the processes that the mux's survival depends on.
 func (w *world) pids(words string) []string {
 	return strings.Fields(w.do("pgrep", "-f", words).Stdout)
 }

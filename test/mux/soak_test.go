@@ -138,7 +138,7 @@ func (s *soak) work(x soakWork, r *rand.Rand) {
 	}
 }
 
-// counts are those of under.
+// counts returns those of under.
 func (s *soak) counts() []int64 {
 	counts := make([]int64, len(s.under))
 	for i := range counts {

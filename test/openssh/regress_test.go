@@ -238,7 +238,7 @@ func (p *place) run(script string) {
 	}
 }
 
-// logs is the end of what OpenSSH's tests have kept of a failure.
+// logs returns the end of what OpenSSH's tests have kept of a failure.
 func (p *place) logs() string {
 	var b strings.Builder
 	for _, name := range []string{"failed-regress.log", "failed-ssh.log"} {

@@ -122,7 +122,7 @@ func filterMain(args []string) int {
 	return server.ProcessState.ExitCode()
 }
 
-// permits is what sftp-server's options permit.
+// permits returns what sftp-server's options permit.
 func permits(options []string) func(message []byte) bool {
 	readOnly, allowed, denied := false, []string(nil), []string(nil)
 	for i, o := range options {
@@ -165,7 +165,7 @@ func opensToWrite(m []byte) bool {
 	return binary.BigEndian.Uint32(m[9+n:])&^1 != 0
 }
 
-// messages are those that r brings, without their lengths.
+// messages returns those that r brings, without their lengths.
 func messages(r io.Reader) func(yield func([]byte) bool) {
 	return func(yield func([]byte) bool) {
 		for {

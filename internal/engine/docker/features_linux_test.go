@@ -297,7 +297,7 @@ func TestStartedByOtherMeans(t *testing.T) {
 	})
 }
 
-// servers are the serving processes in the workspace, as this machine sees them.
+// servers returns the serving processes in the workspace, as this machine sees them.
 func (w world) servers(t *testing.T, name keyway.Name) []int {
 	t.Helper()
 	found, err := w.daemon.client.ContainerTop(enginetest.Context(t), w.container(name), client.ContainerTopOptions{Arguments: []string{"-eo", "pid,args"}})

@@ -18,7 +18,7 @@ import (
 	"keyway/test/lab"
 )
 
-// gpuPlace is a place with the stand-in GPUs of a lab, and leases of its own.
+// gpuPlace returns a place with the stand-in GPUs of a lab, and leases of its own.
 func gpuPlace(t *testing.T, gpus int) (*gpu.Pool, *lab.FakeSMI) {
 	t.Helper()
 	smi, err := lab.NewFakeSMI(t.TempDir(), gpus)
@@ -28,12 +28,12 @@ func gpuPlace(t *testing.T, gpus int) (*gpu.Pool, *lab.FakeSMI) {
 	return gpu.At(filepath.Join(t.TempDir(), "leases"), smi.Program, time.Minute), smi
 }
 
-// blindPlace is a place without nvidia-smi.
+// blindPlace returns a place without nvidia-smi.
 func blindPlace(t *testing.T) *gpu.Pool {
 	return gpu.At(filepath.Join(t.TempDir(), "leases"), "/no/such/nvidia-smi", time.Minute)
 }
 
-// seeDevices are the UUIDs of the GPUs whose device files are in a workspace.
+// seeDevices returns the UUIDs of the GPUs whose device files are in a workspace.
 func seeDevices(t testing.TB, s enginetest.Subject, w keyway.Workspace) []string {
 	var ids []string
 	for _, name := range strings.Fields(s.Run(t, w, "ls /dev")) {

@@ -13,7 +13,7 @@ import (
 	"keyway/test/lab"
 )
 
-// otherDaemon is a second daemon on this machine.
+// otherDaemon returns a second daemon on this machine.
 func otherDaemon(t *testing.T) daemon {
 	t.Helper()
 	second, err := lab.StartGPUDocker(enginetest.Context(t), 0)

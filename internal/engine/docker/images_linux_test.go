@@ -35,7 +35,7 @@ func (w world) derive(t *testing.T) string {
 	return name
 }
 
-// keeper is an engine as places copy images with it.
+// keeper returns an engine as places copy images with it.
 func keeper(t *testing.T, w world) *docker.Engine {
 	t.Helper()
 	e, ok := w.Engine.(*docker.Engine)
@@ -45,7 +45,7 @@ func keeper(t *testing.T, w world) *docker.Engine {
 	return e
 }
 
-// export is the archive of an image.
+// export returns the archive of an image.
 func export(t *testing.T, e *docker.Engine, image string, without int) []byte {
 	t.Helper()
 	r, err := e.ExportImage(enginetest.Context(t), image, without)

@@ -88,7 +88,8 @@ func (e *Engine) Stop(ctx context.Context, name keyway.Name, grace time.Duration
 	return e.client.Explain(ctx, err)
 }
 
-// sayGrace tells the guest the grace for programs. If that fails, they have the default one.
+// sayGrace tells the guest the grace period for programs. If that fails, they get the default
+// one.
 func (e *Engine) sayGrace(ctx context.Context, m made, grace time.Duration) error {
 	if m.mode == modeBind {
 		return keyway.WriteFile(m.home.GraceFile(), keyway.GraceText(grace), 0o644)

@@ -118,8 +118,8 @@ func (r *registry) layered(t *testing.T, arch string, layers ...string) []byte {
 	})
 }
 
-// randomEntry is the beginning of a tar. A layer that a daemon has already is
-// not pulled at all, and every image of these tests holds the same tool.
+// randomEntry returns the beginning of a tar. A layer that a daemon has already
+// is not pulled at all, and every image of these tests holds the same tool.
 func randomEntry(t *testing.T) []byte {
 	t.Helper()
 	content := make([]byte, 256<<10)
@@ -217,7 +217,7 @@ func (r *registry) publish(name string, manifest []byte) (digest string) {
 
 func (r *registry) ref(name string) string { return r.host + "/" + name + ":1" }
 
-// pulls is a world whose image comes from a registry.
+// pulls returns a world whose image comes from a registry.
 func pulls(t *testing.T) (world, *registry) {
 	r := startRegistry(t)
 	w := onDaemon(t, localDocker).world(t)

@@ -15,7 +15,8 @@ import (
 	"keyway/internal/engine/enginetest"
 )
 
-// counted is the daemon behind a proxy, which counts requests by the last word of their path.
+// counted returns the daemon behind a proxy, which counts requests by the last word of their
+// path.
 func (d daemon) counted(t *testing.T) (daemon, func() map[string]int) {
 	t.Helper()
 	socket := filepath.Join(t.TempDir(), "s")

@@ -54,7 +54,8 @@ func (s *stock) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 const restID = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 
-// engineOf is an engine of owner 7 with a Home named train, whose Record is rec, or the text.
+// engineOf returns an engine of owner 7 with a Home named train, whose Record is rec, or the
+// text.
 func engineOf(t *testing.T, s *stock, rec engine.Record, text string) *Engine {
 	t.Helper()
 	e := &Engine{client: clientOf(t, s), homes: engine.HomesIn(t.TempDir()), owner: "7"}

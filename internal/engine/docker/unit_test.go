@@ -128,7 +128,7 @@ func TestDiscardedLimits(t *testing.T) {
 
 func withNext(err error) string { return err.Error() + "\n" + keyway.AsError(err).Help() }
 
-// nobody is a client of a Docker daemon that does not run.
+// nobody returns a client of a Docker daemon that does not run.
 func nobody(t *testing.T) *daemon.Client {
 	t.Helper()
 	c, err := daemon.New(daemon.Options{Host: "unix://" + filepath.Join(t.TempDir(), "docker.sock")})

@@ -172,9 +172,9 @@ func volumeArchive(fresh []mount.Mount, secrets []keyway.Secret, uid, gid int, k
 	return out.Bytes(), errors.Join(err, w.Close())
 }
 
-// defaultShm is the size of /dev/shm if a template does not set it: half of the memory that the
-// workspace may use, as on a machine without containers. Only used pages take memory. With the
-// daemons' 64 MiB, data loaders die of bus errors.
+// defaultShm returns the size of /dev/shm if a template does not set it: half of the memory
+// that the workspace may use, as on a machine without containers. Only used pages take memory.
+// With the daemons' 64 MiB, data loaders die of bus errors.
 func defaultShm(total, limit int64) int64 {
 	if limit > 0 && limit < total {
 		total = limit

@@ -42,7 +42,7 @@ type AdoptLab struct {
 	First func(t testing.TB, container string) string
 }
 
-// Adopt is the contract of an engine that adopts, or those parts of it.
+// Adopt tests the contract of an engine that adopts, or the named parts of it.
 func Adopt(t *testing.T, s Subject, lab AdoptLab, parts ...string) {
 	for _, test := range []struct {
 		name string
@@ -96,7 +96,7 @@ func (s Subject) tryAdopt(ctx context.Context, t testing.TB, a keyway.Adoption) 
 	return w, err
 }
 
-// do is a step that must work.
+// do fails the test if a step that must work has failed.
 func do(t testing.TB, what string, err error) {
 	t.Helper()
 	if err != nil {
@@ -136,7 +136,7 @@ func adoptEnter(t *testing.T, s Subject, lab AdoptLab) {
 	WantKind(t, err, keyway.NameTaken)
 }
 
-// foreign is what Containers tells of a container.
+// foreign returns what Containers reports about a container.
 func (s Subject) foreign(t testing.TB, name string) (found keyway.Container) {
 	t.Helper()
 	list, err := s.Engine.(adopter).Containers(Context(t))
@@ -238,8 +238,8 @@ func adoptRestarted(t *testing.T, s Subject, lab AdoptLab) {
 	s.adopt(t, "again", "web") // what the first one has left in the container is no hindrance
 }
 
-// adoptMadeAnew has somebody make another container under the name of the adopted one:
-// nothing is put into it, and nothing is believed because of the name.
+// adoptMadeAnew has somebody make another container under the name of the adopted one. Nothing
+// may be put into it, and the name must prove nothing.
 func adoptMadeAnew(t *testing.T, s Subject, lab AdoptLab) {
 	lab.Make(t, Foreign{Name: "web"})
 	w := s.adopt(t, "anew", "web")
@@ -410,7 +410,7 @@ func adoptCancel(t *testing.T, s Subject, lab AdoptLab) {
 	lab.wantUntouched(t, "web", before)
 }
 
-// adoptHostile has programs of the container write where the guest keeps what it goes by.
+// adoptHostile has programs of the container write to the files that the guest relies on.
 func adoptHostile(t *testing.T, s Subject, lab AdoptLab) {
 	lab.Make(t, Foreign{Name: "web"})
 	before := lab.First(t, "web")

@@ -104,7 +104,7 @@ var key = sync.OnceValues(func() (ssh.Signer, error) {
 	return ssh.NewSignerFromKey(private)
 })
 
-// AuthorizedKey is the public half of the key that Client enters with.
+// AuthorizedKey returns the public half of the key with which Client enters.
 func AuthorizedKey(t testing.TB) string {
 	t.Helper()
 	signer, err := key()
@@ -114,7 +114,7 @@ func AuthorizedKey(t testing.TB) string {
 	return strings.TrimSpace(string(ssh.MarshalAuthorizedKey(signer.PublicKey())))
 }
 
-// Spec is a plain workspace of that name.
+// Spec returns a plain workspace with a name.
 func (s Subject) Spec(t testing.TB, name keyway.Name) keyway.Spec {
 	spec := keyway.Spec{Name: name, Image: s.Image, Access: keyway.Access{AuthorizedKeys: []string{AuthorizedKey(t)}}}
 	if s.Also != nil {
@@ -127,7 +127,7 @@ func (s Subject) Spec(t testing.TB, name keyway.Name) keyway.Spec {
 // the race detector on a busy machine.
 const patience = 3 * time.Minute
 
-// Context is for one step of a test.
+// Context returns a context for one step of a test.
 func Context(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	t.Cleanup(cancel)
@@ -154,7 +154,7 @@ func (s Subject) Create(t testing.TB, spec keyway.Spec) keyway.Workspace {
 	return w
 }
 
-// Full is an error with its next step, as people see it.
+// Full returns an error with its next step, as users see it.
 func Full(err error) string {
 	e := keyway.AsError(err)
 	return fmt.Sprintf("[%s] %v (next: %s)", e.Kind, err, e.Help())
@@ -237,7 +237,7 @@ func (s Subject) Try(t testing.TB, w keyway.Workspace, args string) (string, err
 	return strings.TrimSuffix(string(out), "\n"), err
 }
 
-// State is what List says of the workspace.
+// State returns what List says of the workspace.
 func (s Subject) State(t testing.TB, name keyway.Name) (keyway.Workspace, bool) {
 	t.Helper()
 	list, err := s.Engine.List(Context(t))

@@ -18,7 +18,7 @@ type surveyor interface {
 	Environments(ctx context.Context, names []keyway.Name) ([]keyway.Environment, error)
 }
 
-// environments is the contract of an engine with api.AbilityEnvironments.
+// environments tests the contract of an engine with api.AbilityEnvironments.
 func environments(t *testing.T, s Subject) {
 	e, ok := s.Engine.(surveyor)
 	if !ok {
@@ -70,7 +70,7 @@ func environments(t *testing.T, s Subject) {
 	}
 }
 
-// changedFile has a workspace change its image, where it has one of its own.
+// changedFile has a workspace change its image, if it has an image of its own.
 func (s Subject) changedFile(t *testing.T, e surveyor, w keyway.Workspace) {
 	if s.Image == "" {
 		return
@@ -87,7 +87,7 @@ func (s Subject) changedFile(t *testing.T, e surveyor, w keyway.Workspace) {
 	}
 }
 
-// asError is an error only if there is one.
+// asError returns e as an error, in which a nil e is nil.
 func asError(e *keyway.Error) error {
 	if e == nil {
 		return nil

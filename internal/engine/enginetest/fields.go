@@ -40,7 +40,7 @@ type field struct {
 	told string
 }
 
-// Fields is the rule, tried for every field that a Spec has.
+// Fields tests the contract for every field of a Spec.
 func Fields(t *testing.T, s Subject) {
 	cases := fieldCases()
 	if missing := unhandled(reflect.TypeFor[keyway.Spec](), cases); len(missing) > 0 {
@@ -101,8 +101,8 @@ func (f field) awaitEffect(t *testing.T, s Subject, w keyway.Workspace) error {
 	}
 }
 
-// leaves are the fields of a struct that hold no struct of ours, by their path.
-// Those of the elements of a list are fields of the list.
+// leaves returns the paths of a struct's fields that are not structs of keyway's own. Fields of a
+// list's elements count as fields of the list.
 func leaves(typ reflect.Type, prefix string) []string {
 	var all []string
 	for i := range typ.NumField() {
@@ -120,7 +120,7 @@ func leaves(typ reflect.Type, prefix string) []string {
 	return all
 }
 
-// unhandled are the leaves that no case sets.
+// unhandled returns the leaves that no case sets.
 func unhandled(typ reflect.Type, cases []field) []string {
 	return slices.DeleteFunc(leaves(typ, ""), func(leaf string) bool {
 		return slices.ContainsFunc(cases, func(f field) bool { return slices.Contains(f.leaves, leaf) })
@@ -143,7 +143,7 @@ func asks(v reflect.Value, path []string) bool {
 	return asks(v.FieldByName(path[0]), path[1:])
 }
 
-// want is an error unless what the tool prints is that.
+// want returns an error unless the tool prints that.
 func want(t *testing.T, s Subject, w keyway.Workspace, command, text string) error {
 	if got, err := s.Try(t, w, command); err != nil || got != text {
 		return fmt.Errorf("%s: %q, %v; want %q", command, got, err, text)
@@ -151,7 +151,7 @@ func want(t *testing.T, s Subject, w keyway.Workspace, command, text string) err
 	return nil
 }
 
-// wantLine is an error unless the file inside has the line, spaces not counted.
+// wantLine returns an error unless the file inside has the line, apart from spaces.
 func wantLine(t *testing.T, s Subject, w keyway.Workspace, file, line string) error {
 	text, err := s.Try(t, w, "cat "+file)
 	for l := range strings.Lines(text) {
@@ -162,8 +162,8 @@ func wantLine(t *testing.T, s Subject, w keyway.Workspace, file, line string) er
 	return fmt.Errorf("%s has no line %q, %v:\n%s", file, line, err, text)
 }
 
-// wantLimit is an error unless one file of the cgroup, or some beside each other, hold
-// the text: that of version 2, or those of version 1.
+// wantLimit returns an error unless one file of the cgroup, or some beside each other,
+// hold the text: that of version 2, or those of version 1.
 func wantLimit(t *testing.T, s Subject, w keyway.Workspace, text string, files ...string) error {
 	var said []error
 	for _, file := range files {
@@ -177,7 +177,7 @@ func wantLimit(t *testing.T, s Subject, w keyway.Workspace, text string, files .
 	return errors.Join(said...)
 }
 
-// wantCapability is an error unless a program can have the capability of that number.
+// wantCapability returns an error unless a program can have the capability of that number.
 func wantCapability(t *testing.T, s Subject, w keyway.Workspace, number int) error {
 	text, err := s.Try(t, w, "cat /proc/self/status")
 	if err != nil {
@@ -210,7 +210,7 @@ var secondKey = func() ssh.Signer {
 	return signer
 }()
 
-// homeInside is where the workspace of a case finds its Home.
+// homeInside returns where the workspace of a case finds its Home.
 func (s Subject) homeInside(name keyway.Name) string {
 	if s.Home != nil {
 		return s.Home(name)
@@ -218,7 +218,7 @@ func (s Subject) homeInside(name keyway.Name) string {
 	return string(keyway.GuestHome)
 }
 
-// fieldCases has a case for every field of a Spec.
+// fieldCases returns a case for every field of a Spec.
 func fieldCases() []field {
 	return slices.Concat(identityFields(), resourceFields(), fileFields(), processFields(), sharingFields(), templateFields())
 }
@@ -346,7 +346,7 @@ func resourceFields() []field {
 	}
 }
 
-// own is the limit that the tests have themselves.
+// own returns the limit that applies to the tests themselves.
 func own(name string, resource int) keyway.Ulimit {
 	var r unix.Rlimit
 	if err := unix.Getrlimit(resource, &r); err != nil || r.Max > math.MaxInt64 {
@@ -399,7 +399,7 @@ func fileFields() []field {
 	}
 }
 
-// wantReadOnly is an error unless nothing can be written to path, for that reason.
+// wantReadOnly returns an error unless writing to path fails, and for that reason.
 func wantReadOnly(t *testing.T, s Subject, w keyway.Workspace, path string) error {
 	if _, err := s.Try(t, w, "write "+path+" text"); err == nil || !strings.Contains(err.Error(), "read-only file system") {
 		return fmt.Errorf("writing %s: %w", path, err)

@@ -17,7 +17,7 @@ import (
 	"keyway/internal/keyway"
 )
 
-// templateFields are the fields that templates have brought.
+// templateFields returns the fields that templates have added.
 func templateFields() []field {
 	return slices.Concat(originFields(), memoryAndVolumes(), ownerFields(), []field{
 		{
@@ -46,7 +46,7 @@ func templateFields() []field {
 	})
 }
 
-// originFields are what List tells of; that is their effect.
+// originFields returns the fields that List reports, which is their only effect.
 func originFields() []field {
 	told := func(leaf string, set func(*keyway.Origin), is func(keyway.Origin) bool) field {
 		return field{
@@ -69,8 +69,8 @@ func originFields() []field {
 	}
 }
 
-// wantMounted is an error unless a file system of that type is there, with the option,
-// and can be written to.
+// wantMounted returns an error unless a file system of that type is there, with the
+// option, and can be written to.
 func wantMounted(t *testing.T, s Subject, w keyway.Workspace, target, fsType, option string) error {
 	mounts, err := s.Try(t, w, "cat /proc/mounts")
 	for line := range strings.Lines(mounts) {
@@ -122,7 +122,7 @@ func memoryAndVolumes() []field {
 	}
 }
 
-// other has the workspace run as neither root nor the test, where an engine can.
+// other has the workspace run as a user other than root and the test's, if the engine can.
 func (s Subject) other(spec *keyway.Spec) {
 	if s.Walled {
 		spec.User = "12345:54321"

@@ -26,7 +26,7 @@ type GPULab struct {
 	Compute func(t testing.TB, pids map[int]int)
 }
 
-// GPUs is the contract of an engine that lends GPUs.
+// GPUs tests the contract of an engine that lends GPUs.
 func GPUs(t *testing.T, s Subject, lab GPULab) {
 	if !slices.Contains(s.Abilities, api.AbilityGPUs) {
 		t.Fatalf("the engine's test says that it lends no GPUs: %q", s.Abilities)
@@ -50,7 +50,7 @@ func GPUs(t *testing.T, s Subject, lab GPULab) {
 	}
 }
 
-// gpuSpec is a plain workspace that asks for GPUs as --gpus has it.
+// gpuSpec returns a plain workspace that requests GPUs in the form of --gpus.
 func (s Subject) gpuSpec(t testing.TB, name keyway.Name, gpus string) keyway.Spec {
 	t.Helper()
 	spec := s.Spec(t, name)

@@ -14,8 +14,8 @@ import (
 	"keyway/internal/sleep"
 )
 
-// impostor has a program of the image, which runs as the workspace's own user,
-// say from its first moment on that another key is the guest's.
+// impostor has a program of the image, which runs as the workspace's own user, claim from its
+// first moment that another key is the guest's.
 func impostor(t *testing.T, s Subject) {
 	public, _, err := ed25519.GenerateKey(nil)
 	if err != nil {
@@ -64,8 +64,8 @@ func impostor(t *testing.T, s Subject) {
 // robberUID is a user whom no workspace runs as and who owns no Home.
 const robberUID = "61236"
 
-// robber has a second user in the workspace try to take, replace or use what is
-// the guest's.
+// robber has a second user in the workspace try to take, replace or use what belongs to the
+// guest.
 func robber(t *testing.T, s Subject) {
 	if !s.Walled {
 		return // another user of the machine is not in the workspace

@@ -202,8 +202,8 @@ func state(ctx context.Context, home keyway.Home) (keyway.State, string) {
 	return keyway.Running, ""
 }
 
-// stoppedFile is the path of a file that marks a deliberate stop: nothing else records how the
-// processes of a host workspace ended.
+// stoppedFile returns the path of a file that marks a deliberate stop: nothing else records
+// how the processes of a host workspace ended.
 func stoppedFile(home keyway.Home) string { return filepath.Join(string(home), "stopped") }
 
 // Stop implements engine.Engine.

@@ -36,7 +36,7 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
-// subject is an engine with a root of its own.
+// subject returns an engine with a root of its own.
 func subject(t *testing.T, opts ...host.Option) (enginetest.Subject, string) {
 	root := t.TempDir()
 	return enginetest.Subject{
@@ -61,7 +61,7 @@ func files(t testing.TB, root string) []string {
 	return list
 }
 
-// processes are those that know of root, by their command lines or environment.
+// processes returns those that know of root, by their command lines or environment.
 func processes(root string) []string {
 	var list []string
 	dirs, _ := filepath.Glob("/proc/[0-9]*")

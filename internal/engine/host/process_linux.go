@@ -206,7 +206,7 @@ func end(home keyway.Home, grace time.Duration) error {
 	return killAll(home)
 }
 
-// sayGrace tells init the grace for programs; without it, they have the default.
+// sayGrace tells init the grace period for programs. Without it, they get the default one.
 func sayGrace(home keyway.Home, grace time.Duration) error {
 	return keyway.WriteFile(home.GraceFile(), keyway.GraceText(grace), 0o600)
 }

@@ -70,7 +70,7 @@ func New(c net.Conn, shaken bool) (*Feed, error) {
 // More reports whether another whole message can be read without waiting.
 func (f *Feed) More() bool { return f.more > 0 }
 
-// Frame is the size in bytes of the frame that is being read; 0: that is not known yet.
+// Frame returns the size in bytes of the frame that is being read; 0: that is not known yet.
 func (f *Feed) Frame() int64 { return f.frame }
 
 // Taken says that all messages that were read are written down.

@@ -17,7 +17,7 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// pair is a connection over a unix socket or the loopback.
+// pair returns a connection over a unix socket or the loopback.
 func pair(t *testing.T, network string) (server, client net.Conn) {
 	t.Helper()
 	address := "127.0.0.1:0"
@@ -42,7 +42,7 @@ func pair(t *testing.T, network string) (server, client net.Conn) {
 	return server, client
 }
 
-// frameOf is a frame that a server sends.
+// frameOf returns a frame that a server sends.
 func frameOf(first byte, payload []byte) []byte {
 	b := []byte{first}
 	switch n := len(payload); {
@@ -56,8 +56,8 @@ func frameOf(first byte, payload []byte) []byte {
 	return append(b, payload...)
 }
 
-// left is what another reader of the connection would get of what was sent, given that
-// nothing follows.
+// left returns what another reader of the connection would get of what was sent, given
+// that nothing follows.
 func left(t *testing.T, server, client net.Conn) []byte {
 	t.Helper()
 	_ = server.Close()
@@ -233,7 +233,7 @@ func FuzzFeed(fuzz *testing.F) {
 	})
 }
 
-// accept is the answer to a handshake's key.
+// accept returns the answer to a handshake's key.
 func accept(request []byte) string {
 	_, rest, _ := bytes.Cut(request, []byte("Sec-WebSocket-Key: "))
 	key, _, _ := bytes.Cut(rest, []byte("\r\n"))

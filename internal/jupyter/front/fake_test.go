@@ -228,7 +228,7 @@ func (f *fake) ask() wire.Message {
 	}
 }
 
-// before is a front before a fake, served over the loopback.
+// before returns a front before a fake, served over the loopback.
 func (f *fake) before(dir string) (*Front, string) {
 	f.t.Helper()
 	front, err := New(Options{

@@ -64,8 +64,8 @@ const (
 	byCookie
 )
 
-// proof is the way in which a request proves that it knows the token. The comparisons take
-// constant time.
+// proof returns the way in which a request proves that it knows the token. The comparisons
+// take constant time.
 func (f *Front) proof(r *http.Request) proof {
 	if scheme, token, ok := strings.Cut(r.Header.Get("Authorization"), " "); ok && (strings.EqualFold(scheme, "token") || strings.EqualFold(scheme, "bearer")) {
 		if same(strings.TrimSpace(token), f.token) {

@@ -68,7 +68,7 @@ func (n *newsroom) add(all []kernel.News) error {
 	return keyway.WriteFile(n.path, data, 0o600)
 }
 
-// after are those since the one with the number; more is closed when there are others.
+// after returns those since the one with the number; more is closed when there are others.
 func (n *newsroom) after(number int64) (some News, more <-chan struct{}) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

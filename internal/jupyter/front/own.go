@@ -70,7 +70,7 @@ func (f *Front) status(r *http.Request) []KernelStatus {
 	return all
 }
 
-// notebooks are the paths of a kernel's notebooks, for people. The caller holds mu.
+// notebooks returns the paths of a kernel's notebooks, for people. The caller holds mu.
 func (f *Front) notebooks(id string) string { return strings.Join(f.paths[id], ", ") }
 
 // bury ends the records of kernels that the Jupyter server does not have any more. It

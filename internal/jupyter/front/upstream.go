@@ -61,7 +61,7 @@ func (u Upstream) transport() *http.Transport {
 	}
 }
 
-// path is a path of the API below the base, with the name in it escaped.
+// path returns a path of the API below the base, with the name in it escaped.
 func (u Upstream) path(api string) string {
 	return u.Base + strings.TrimPrefix((&url.URL{Path: api}).EscapedPath(), "/")
 }
@@ -170,8 +170,8 @@ func (f *Front) sessions(ctx context.Context) ([]session, error) {
 	return all, nil
 }
 
-// noted is the file beside a kernel's journal that has the paths of its notebooks, for the
-// case that the kernel ends while this program does not run.
+// noted returns the file beside a kernel's journal that has the paths of its notebooks,
+// for the case that the kernel ends while this program does not run.
 func (f *Front) noted(id string) string { return filepath.Join(f.Dir, id, "notebook") }
 
 // pathEnd is between the paths there.
@@ -194,7 +194,7 @@ type model struct {
 	State string `json:"execution_state"`
 }
 
-// theirKernels are the kernels that the Jupyter server has.
+// theirKernels returns the kernels that the Jupyter server has.
 func (f *Front) theirKernels(ctx context.Context) (all []model, err error) {
 	err = f.do(ctx, http.MethodGet, f.upstream.path("api/kernels"), "", &all)
 	return all, err

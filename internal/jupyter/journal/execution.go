@@ -73,13 +73,13 @@ type segment struct {
 // Finished reports whether nothing more comes.
 func (e *Execution) Finished() bool { return e.Idle || e.Ended }
 
-// Header is the request's header, which is the parent header of what came of it.
+// Header returns the request's header, which is the parent header of what came of it.
 func (e *Execution) Header() []byte { return e.header }
 
-// Kernel is the session that the kernel's messages carry.
+// Kernel returns the session that the kernel's messages carry.
 func (e *Execution) Kernel() string { return e.kernel }
 
-// Sum is the hash that Code has for a source.
+// Sum returns the hash that Code has for a source.
 func Sum(source string) [sha256.Size]byte { return sha256.Sum256([]byte(source)) }
 
 func (e *Execution) path(segment int) string {
@@ -183,7 +183,7 @@ func (e *Execution) WasSent() error { e.Sent = true; return e.addNow(record{sent
 // WasTold notes that somebody knows of the end.
 func (e *Execution) WasTold() error { e.Told = true; return e.addNow(record{told, nil}) }
 
-// Took is the time that the kernel has worked on it; 0 if it is not known.
+// Took returns the time that the kernel has worked on it; 0 if it is not known.
 func (e *Execution) Took() time.Duration {
 	if e.From.IsZero() || e.To.IsZero() {
 		return 0
@@ -474,7 +474,7 @@ func (e *Execution) load(index int) error {
 	return nil
 }
 
-// Size is the size of the execution's files in bytes.
+// Size returns the size of the execution's files in bytes.
 func (e *Execution) Size() (n int64) {
 	for _, s := range e.segments {
 		n += s.size

@@ -69,8 +69,8 @@ func compact(records []outline) (stays []bool, cleared bool) {
 	return stays, last >= 0
 }
 
-// lastCleared is the last clear_output that has taken effect, at once or with the next
-// output; -1: none has.
+// lastCleared returns the last clear_output that has taken effect, at once or with the
+// next output; -1: none has.
 func lastCleared(records []outline) int {
 	last, waiting := -1, -1
 	for i, r := range records {
@@ -126,8 +126,8 @@ func fold(s string) string {
 	return b.String()
 }
 
-// overwrite is what is left to see of texts that were each written from the line's
-// beginning.
+// overwrite returns what is left to see of texts that were each written from the
+// line's beginning.
 func overwrite(texts []string) string {
 	seen := texts[len(texts)-1]
 	width := columns(seen)
@@ -166,7 +166,7 @@ func columns(s string) int {
 
 var displayKey = []byte(`"display_id"`)
 
-// displayID is the display_id of what a message shows or updates; empty: it has none.
+// displayID returns the display_id of what a message shows or updates; empty: it has none.
 func displayID(m wire.Message) string {
 	switch m.Head.Type {
 	case "display_data", "execute_result", "update_display_data":

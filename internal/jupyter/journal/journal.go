@@ -104,15 +104,15 @@ func parseName(name string) (number, segment int, ok bool) {
 	return number, segment, found && len(a) == 8 && len(b) == 6 && err1 == nil && err2 == nil && number >= 0 && segment >= 0
 }
 
-// Executions are those that are kept, in the order in which they were asked for. The
-// slice belongs to the journal.
+// Executions returns those that are kept, in the order in which they were asked for.
+// The slice belongs to the journal.
 func (j *Journal) Executions() []*Execution { return j.execs }
 
 // Find returns the execution of a request, or nil.
 func (j *Journal) Find(id string) *Execution { return j.byID[id] }
 
-// Updates are the executions that have shown the display that a message is of, except the
-// message's own: any cell may change what another shows.
+// Updates returns the executions that have shown the display that a message is of, except
+// the message's own: any cell may change what another shows.
 func (j *Journal) Updates(m wire.Message) (all []*Execution) {
 	id := displayID(m)
 	if id == "" {
@@ -137,7 +137,7 @@ func (j *Journal) ForgetDisplays() {
 	}
 }
 
-// Size is the size of all files in bytes.
+// Size returns the size of all files in bytes.
 func (j *Journal) Size() int64 { return j.total }
 
 // Flush hands what was queued to the operating system, and notes with it what it comes
@@ -180,7 +180,7 @@ func (j *Journal) flush() error {
 // retryTime is the time before a disk that could not be written is tried again.
 const retryTime = time.Second
 
-// Marks are what was written last to each execution.
+// Marks returns what was written last to each execution.
 func (j *Journal) Marks() (all []Mark) {
 	for _, e := range j.execs {
 		if e.Mark.Bytes > 0 && !slices.Contains(all, e.Mark) {

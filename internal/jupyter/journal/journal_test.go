@@ -65,7 +65,7 @@ func appendAll(t *testing.T, e *Execution, ms ...wire.Message) {
 	}
 }
 
-// shown is the text of an execution, with other messages by their kind.
+// shown returns the text of an execution, with other messages by their kind.
 func shown(t *testing.T, e *Execution) string {
 	t.Helper()
 	s, err := e.Snapshot()
@@ -444,7 +444,7 @@ func TestFold(t *testing.T) {
 	}
 }
 
-// seen is the plain reading of carriage returns, for comparison.
+// seen returns the plain reading of carriage returns, for comparison.
 func seen(s string) string {
 	var lines []string
 	for line := range strings.SplitSeq(s, "\n") {

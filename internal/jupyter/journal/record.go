@@ -192,7 +192,7 @@ func (r record) gap() int64 {
 // messages that it had sent and that were not written down are lost.
 const restartText = "\n[keyway-jupyter has connected to the kernel again here: what it said in that moment may be missing]\n"
 
-// gapText is shown where output is left out.
+// gapText returns shown where output is left out.
 func gapText(bytes int64) string {
 	return fmt.Sprintf("\n[keyway left out %d bytes of output here]\n", bytes)
 }

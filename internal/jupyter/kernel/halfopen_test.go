@@ -75,7 +75,7 @@ func shows(t *testing.T, conn *websocket.Conn, until string) string {
 	return all.String()
 }
 
-// connected are the clients, and the bytes that wait for them in memory.
+// connected returns the clients, and the bytes that wait for them in memory.
 func connected(k *Kernel) (clients, waiting int) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

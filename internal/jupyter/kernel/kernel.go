@@ -231,8 +231,8 @@ func release(batch []wire.Message) {
 	}
 }
 
-// had are the executions whose messages an earlier program has written down. Who
-// connects gets these from the disk. The caller holds mu.
+// had returns the executions whose messages an earlier program has written down.
+// Who connects gets these from the disk. The caller holds mu.
 func (k *Kernel) had(batch []wire.Message, mark journal.Mark, again bool) map[string]bool {
 	if !again {
 		return nil

@@ -48,8 +48,8 @@ func (r *replaying) forge(kind string, content any) wire.Message {
 	return wire.New(r.kernel, r.header, "iopub", kind, content)
 }
 
-// closing are the messages after the outputs. An execution that a restart has ended is
-// told as aborted.
+// closing returns the messages after the outputs. An execution that a restart has
+// ended is told as aborted.
 func (r *replaying) closing() (all []wire.Message) {
 	s := r.snapshot
 	if r.owner && s.Prompt != nil {

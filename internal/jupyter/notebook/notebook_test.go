@@ -145,7 +145,7 @@ func parse(t *testing.T, model string) (p parsed) {
 	return p
 }
 
-// shown is what each code cell shows.
+// shown returns what each code cell shows.
 func shown(t *testing.T, model string) (all []string) {
 	t.Helper()
 	for _, c := range parse(t, model).Content.Cells {

@@ -254,8 +254,8 @@ func (p *printer) object(all members, keep func(string, []byte) bool) {
 	p.print("}")
 }
 
-// whole is a value without halves of characters, which JSON can write and a file
-// cannot hold.
+// whole returns a value without halves of characters, which JSON can write and a
+// file cannot hold.
 func whole(raw []byte) []byte {
 	if !bytes.Contains(raw, []byte(`\ud`)) && !bytes.Contains(raw, []byte(`\uD`)) {
 		return raw
@@ -287,7 +287,7 @@ func isText(raw []byte) bool {
 
 func isString(raw []byte) bool { return len(raw) > 1 && raw[0] == '"' }
 
-// quoted is a string, or lines of text as one, and empty for what is neither.
+// quoted returns a string, or lines of text as one, and empty for what is neither.
 func quoted(raw []byte) []byte {
 	if isString(raw) {
 		return whole(raw)
@@ -306,7 +306,7 @@ func quoted(raw []byte) []byte {
 	return append(all, '"')
 }
 
-// count is the number of a prompt.
+// count returns the number of a prompt.
 func count(raw []byte) string {
 	var n *int64
 	if json.Unmarshal(raw, &n) != nil || n == nil || *n < 0 {
@@ -315,7 +315,7 @@ func count(raw []byte) string {
 	return string(encode(*n))
 }
 
-// streamName is the name of a stream: a notebook knows two.
+// streamName returns the name of a stream: a notebook knows two.
 func streamName(raw []byte) string {
 	if string(raw) == `"stderr"` {
 		return "stderr"

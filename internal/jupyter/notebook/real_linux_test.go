@@ -91,7 +91,7 @@ func TestRealMessages(t *testing.T) {
 	}
 }
 
-// bookOf is a file with a notebook of one cell, which has the outputs.
+// bookOf returns a file with a notebook of one cell, which has the outputs.
 func bookOf(t *testing.T, name, outputs string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name+".ipynb")

@@ -75,7 +75,7 @@ func (t text) object(i, depth int, f func(key, value []byte)) int {
 	})
 }
 
-// plainKey is a key without its quotes and escapes.
+// plainKey returns a key without its quotes and escapes.
 func plainKey(quoted []byte) []byte {
 	if bytes.IndexByte(quoted, '\\') < 0 {
 		return quoted[1 : len(quoted)-1]
@@ -193,7 +193,7 @@ func (t text) digits(i int) int {
 // simple are the characters that one letter after a backslash stands for.
 var simple = [256]byte{'"': '"', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t'}
 
-// unquote is the string that a value is. It reports whether the value is one.
+// unquote returns the string that a value is. It reports whether the value is one.
 func unquote(value []byte) (string, bool) {
 	if len(value) < 2 || value[0] != '"' {
 		return "", false

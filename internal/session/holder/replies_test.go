@@ -12,7 +12,7 @@ import (
 	"keyway/internal/session/wire"
 )
 
-// asking is what a terminal has been asked that was shown output.
+// asking returns what a terminal has been asked that was shown output.
 func asking(output string, at time.Time) (a asked) {
 	s := newScreen(wire.Window{Rows: 24, Cols: 80}, 0)
 	a.note(s, at)

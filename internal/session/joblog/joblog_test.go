@@ -72,7 +72,7 @@ func TestLogKeepsStreamsApartAndKnowsTimes(t *testing.T) {
 	}
 }
 
-// sizeOf is what a session's log takes on disk, in bytes.
+// sizeOf returns what a session's log takes on disk, in bytes.
 func sizeOf(t *testing.T, dir string) (size uint64) {
 	t.Helper()
 	for _, suffix := range []string{logSuffix, indexSuffix} {

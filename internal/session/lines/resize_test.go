@@ -22,7 +22,7 @@ type step struct {
 	output     string
 }
 
-// tmuxAfter is what tmux has of an output in the end.
+// tmuxAfter returns what tmux has of an output in the end.
 func tmuxAfter(t *testing.T, socket, name string, steps []step) []string {
 	t.Helper()
 	dir := t.TempDir()
@@ -78,7 +78,7 @@ func trimmedLines(text string) []string {
 	return lines
 }
 
-// oursAfter is what logs prints of it.
+// oursAfter returns what logs prints of it.
 func oursAfter(t *testing.T, steps []step, random *rand.Rand) []string {
 	t.Helper()
 	var got bytes.Buffer
@@ -107,7 +107,7 @@ func oursAfter(t *testing.T, steps []step, random *rand.Rand) []string {
 // backs are the ways in which programs go back to draw a bar again.
 var backs = []string{"\r", "\r\x1b[K", "\r\x1b[2K", "\x1b[2K\r", "\x1b[G\x1b[K", "\x1b[1G\x1b[0J", "\r\x1b[J"}
 
-// randomBar is a bar that is drawn anew in windows of several sizes, and lines beside it.
+// randomBar returns a bar that is drawn anew in windows of several sizes, and lines beside it.
 func randomBar(random *rand.Rand) (back string, steps []step) {
 	back = backs[random.IntN(len(backs))]
 	n := 0

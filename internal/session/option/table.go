@@ -39,21 +39,21 @@ const (
 `
 )
 
-// Run is the table of keyway run.
+// Run returns the table of keyway run.
 func Run() Table {
 	return Table{[]Option{{Name: "detach", Letter: 'd'}, {Name: "as", Value: true}, {Name: "on-exit", Value: true},
 		{Name: "tty", Letter: 't'}, {Name: "no-tty", Letter: 'T'}, {Name: "clipboard"}}, RunHelp}
 }
 
-// Attach is the table of keyway attach.
+// Attach returns the table of keyway attach.
 func Attach() Table { return Table{[]Option{{Name: "view"}, {Name: "clipboard"}}, AttachHelp} }
 
-// Logs is the table of keyway logs.
+// Logs returns the table of keyway logs.
 func Logs() Table {
 	return Table{[]Option{{Name: "follow", Letter: 'f'}, {Name: "tail", Letter: 'n', Value: true}, {Name: "since", Value: true}, {Name: "raw"}}, LogsHelp}
 }
 
-// Send is the table of keyway send.
+// Send returns the table of keyway send.
 func Send() Table { return Table{[]Option{{Name: "text"}, {Name: "signal", Value: true}}, SendHelp} }
 
 // Described returns the help of an option: the name of its value, empty if it takes none, and

@@ -80,7 +80,7 @@ func tailOf(dir string, back uint64) uint64 {
 	return r.LineStart(back)
 }
 
-// LostError is the error for a session without an exit record.
+// LostError returns the error for a session without an exit record.
 func (c *Process) LostError(i session.Info) error {
 	return keyway.Errorf(keyway.NotRunning, "%s runs no more and left no exit code: %s", c.Show(i.Name), i.Reason).
 		Hint("its output until then: keyway logs %s", c.Show(i.Name))

@@ -133,7 +133,7 @@ var keyboards = map[string]func(r rune) string{
 	"records":         func(r rune) string { return fmt.Sprintf("\x1b[68;32;%d;1;0;1_\x1b[68;32;%d;0;0;1_", r, r) },
 }
 
-// kittySends is a key with an English keyboard: ~ is ` with Shift.
+// kittySends returns a key with an English keyboard: ~ is ` with Shift.
 func kittySends(r rune, format string) string {
 	if r == '~' {
 		return fmt.Sprintf(format, '`', ";2")
@@ -253,7 +253,7 @@ func FuzzStrokes(f *testing.F) {
 	})
 }
 
-// pasted is text as people paste it, rich in what would leave.
+// pasted returns text as people paste it, rich in what would leave.
 func pasted(random *rand.Rand, lines int) []byte {
 	some := []string{"~dave/run.sh", "~d", "~~d", "~", "cd ~d", "~d && rm -rf x", "", "~\t~d", "echo é~d", "\x1b[A~d", "~d~d", "make"}
 	var b bytes.Buffer

@@ -51,7 +51,7 @@ func TestAnswersToCtrlC(t *testing.T) {
 	}
 }
 
-// left is what is said to who leaves.
+// left returns what is said to who leaves.
 func left(t *testing.T, out outcome) string {
 	t.Helper()
 	r, w, err := os.Pipe()

@@ -168,8 +168,8 @@ func (t told) stop() { signal.Stop(t.c) }
 // the viewer exits with a code: ssh takes death by a signal for a broken connection.
 const answerTime = 100 * time.Millisecond
 
-// reach is connect, unless a signal comes first. A goroutine that still connects is then left
-// behind, because this process is about to end.
+// reach is connect, unless a signal comes first. Then it leaves a goroutine behind that still
+// connects, because this process is about to end.
 func reach(dir string, h wire.Hello, signals told) (conn *wire.Connection, told os.Signal, err error) {
 	type result struct {
 		conn *wire.Connection

@@ -14,7 +14,7 @@ import (
 	"testing/iotest"
 )
 
-// samples is one message of each type, and their extremes.
+// samples returns one message of each type, and their extremes.
 func samples() []Message {
 	return []Message{
 		Hello{}, Hello{Version: Version, Flags: 0xff, From: 1<<64 - 1, Rows: MaxWindow, Cols: MaxWindow},

@@ -494,7 +494,7 @@ func (y *tally) Picture([]byte) error { return nil }
 
 func (y *tally) Gap(n uint64) error { y.gaps += n; return nil }
 
-// framed is messages as they are sent.
+// framed returns messages as they are sent.
 func framed(all ...wire.Message) []byte {
 	var sent bytes.Buffer
 	_ = wire.NewPeer(&sent).Write(all...)

@@ -38,9 +38,9 @@ func commands() []command {
 	return []command{runCommand(), attachCommand(), logsCommand(), waitCommand(), lsCommand(), sendCommand(), killCommand(), rmCommand(), portsCommand()}
 }
 
-// CLI is the command `keyway ARGS…` inside the workspace with that home. It returns the exit
-// code of the process. It must be the last thing that the process does: if the reader of its
-// output is stuck, a goroutine is left behind.
+// CLI is the command `keyway ARGS…` inside the workspace with that home. It returns the exit code
+// of the process. It must be the last thing that the process does: if the reader of its output is
+// stuck, a goroutine is left behind.
 func CLI(home keyway.Home, args []string) int {
 	c := &cli{view.Process{Registry: session.Open(home), In: os.Stdin, Out: os.Stdout, Err: os.Stderr}, home}
 	code, err := c.dispatch(args)

@@ -10,7 +10,7 @@ import (
 	"keyway/internal/session"
 )
 
-// describe is a session's state in a few words.
+// describe returns a session's state in a few words.
 func describe(i session.Info) string {
 	if i.Exit == nil {
 		if i.Reason != "" {

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// tinyDisk is a file system of that many KiB.
+// tinyDisk returns a file system of that many KiB.
 func tinyDisk(t *testing.T, kib int) string {
 	t.Helper()
 	dir := t.TempDir()

@@ -15,7 +15,7 @@ import (
 	"keyway/internal/session"
 )
 
-// trainingJob is the command of a training run, and the file that it saves to.
+// trainingJob returns the command of a training run, and the file that it saves to.
 func (l *lab) trainingJob() (command, saved string) {
 	program, err := filepath.Abs("testdata/train.py")
 	if err != nil {

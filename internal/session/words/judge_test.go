@@ -30,7 +30,7 @@ func drawer(t testing.TB, name string) []string {
 	return []string{"env", "PYTHONDONTWRITEBYTECODE=1", "/usr/bin/python3", path, name}
 }
 
-// tmuxShows is what tmux has in its history and on its screen after an output.
+// tmuxShows returns what tmux has in its history and on its screen after an output.
 func tmuxShows(t *testing.T, w wire.Window, output string) []string {
 	t.Helper()
 	dir := t.TempDir()
@@ -68,8 +68,8 @@ func tmuxShows(t *testing.T, w wire.Window, output string) []string {
 
 var sgr = regexp.MustCompile("\x1b\\[[0-9:;]*m|\x1b\\]8;[^\x1b]*\x1b\\\\")
 
-// asSeen is the lines of a text as they look: without styles, blanks at the end, and
-// tabs.
+// asSeen returns the lines of a text as they look: without styles, blanks at the
+// end, and tabs.
 func asSeen(text string) []string {
 	lines := strings.Split(strings.TrimRight(sgr.ReplaceAllString(text, ""), "\n"), "\n")
 	for i, line := range lines {

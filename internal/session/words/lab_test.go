@@ -90,7 +90,7 @@ func within(t testing.TB, what string, f func()) {
 	}
 }
 
-// cmd is the command keyway ARGS….
+// cmd returns the command keyway ARGS….
 func (l *lab) cmd(args ...string) *exec.Cmd {
 	program, err := os.Executable()
 	if err != nil {
@@ -147,7 +147,7 @@ func (l *lab) ok(args ...string) string {
 	return r.out
 }
 
-// session is what the registry knows of name.
+// session returns what the registry knows of name.
 func (l *lab) session(name keyway.Name) session.Info {
 	l.t.Helper()
 	i, err := l.Load(name)
@@ -303,5 +303,5 @@ func (e *expecter) expect(t testing.TB, s string) string {
 	}
 }
 
-// lastPart is the end of a long text.
+// lastPart returns the end of a long text.
 func lastPart(s string) string { return s[max(0, len(s)-1000):] }

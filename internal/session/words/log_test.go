@@ -148,7 +148,7 @@ func TestOutOfMemory(t *testing.T) {
 	}
 }
 
-// memoryGroup is a control group whose processes may have that many bytes.
+// memoryGroup returns a control group whose processes may have that many bytes.
 func memoryGroup(t *testing.T, limit int) string {
 	t.Helper()
 	root, file := "/sys/fs/cgroup", "memory.max"

@@ -17,8 +17,8 @@ import (
 	"keyway/internal/session/holder"
 )
 
-// nextVersion is a program that is not the one the holders run, though it does the
-// same.
+// nextVersion returns a program that is not the one the holders run, though it
+// does the same.
 func nextVersion(t *testing.T) string {
 	t.Helper()
 	program, err := os.Executable()
@@ -227,8 +227,8 @@ func TestARenewedHolderKeepsTheEndOfInput(t *testing.T) {
 	p.wait()
 }
 
-// goneWhenAsked is a program that understands what is handed over, and is gone before
-// it can be executed.
+// goneWhenAsked returns a program that understands what is handed over, and is gone
+// before it can be executed.
 func goneWhenAsked(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "gone")

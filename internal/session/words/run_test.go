@@ -163,7 +163,7 @@ func TestDetachedRun(t *testing.T) {
 	}
 }
 
-// fifo is something a job can wait for.
+// fifo returns something a job can wait for.
 func (l *lab) fifo() string {
 	path := filepath.Join(l.t.TempDir(), "fifo")
 	if err := unix.Mkfifo(path, 0o600); err != nil {

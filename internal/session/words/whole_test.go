@@ -70,7 +70,7 @@ func TestOutputArrivesInEveryKindOfFile(t *testing.T) {
 	}
 }
 
-// chunks are pieces of p.
+// chunks returns pieces of p.
 func chunks(p []byte, size int) func(func([]byte) bool) {
 	return func(yield func([]byte) bool) {
 		for len(p) > 0 {

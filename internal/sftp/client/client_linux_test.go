@@ -17,7 +17,7 @@ import (
 	"keyway/internal/sftp/client"
 )
 
-// connect is a client of our own server, for the machine's files.
+// connect returns a client of our own server, for the machine's files.
 func connect(t *testing.T, limit int64) *client.Client {
 	t.Helper()
 	here, there := net.Pipe()

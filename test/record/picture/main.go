@@ -114,7 +114,7 @@ func (m *movie) look(shown *screen.Screen) {
 	}
 }
 
-// until is when a span ends: with the next of its row, or with the picture.
+// until returns when a span ends: with the next of its row, or with the picture.
 func (m *movie) until(row []span, i int) time.Duration {
 	if i+1 < len(row) {
 		return cmp.Or(row[i+1].from, time.Nanosecond)

@@ -47,7 +47,7 @@ func (m *movie) svg() []byte {
 	return b.Bytes()
 }
 
-// at is a time as a fraction of the length.
+// at returns a time as a fraction of the length.
 func (m *movie) at(t time.Duration) string {
 	return strconv.FormatFloat(min(1, t.Seconds()/m.length.Seconds()), 'f', 4, 64)
 }
@@ -87,7 +87,7 @@ func (m *movie) motion() string {
 var classes = map[string]string{"1": "b", "2": "d", "31": "r", "32": "g", "33": "y", "34": "l", "35": "m", "36": "c",
 	"91": "r", "92": "g", "93": "y", "94": "l", "95": "m", "96": "c"}
 
-// styled is a row's text with its styles as elements.
+// styled returns a row's text with its styles as elements.
 func styled(row string) string {
 	var b strings.Builder
 	class := ""

@@ -32,8 +32,8 @@ func (g *Guests) in(rec engine.Record) inside.Container {
 	return inside.Container{Client: g.Client, ID: rec.Container, User: rec.Spec.User}
 }
 
-// Serve has the guest serve in the container that rec names; name is the container's name for
-// people. An error explains why it does not. The caller holds the workspace's lock.
+// Serve has the guest serve in the container that rec names; name is the container's name in
+// messages. The error says why it does not serve. The caller must hold the workspace's lock.
 func (g *Guests) Serve(ctx context.Context, rec engine.Record, name string) (keyway.GuestInfo, error) {
 	info, err := g.put(ctx, rec)
 	if err != nil {
@@ -135,7 +135,7 @@ func (g *Guests) Inspect(ctx context.Context, container string) (client.Containe
 	return found, err
 }
 
-// hangs is the error for a container that its daemon cannot reach.
+// hangs returns the error for a container that its daemon cannot reach.
 func (g *Guests) hangs(container string) error {
 	return keyway.Errorf(keyway.GuestFailed, "%s does not get through to the container %s: it has not answered in time", g.Client.Known().Title(), container).
 		Hint("see whether it is frozen, or its disk hangs, at the place: %[1]s exec %[2]s PROGRAM; if so, restart it: %[1]s restart %[2]s", g.Client.Name(), container)
@@ -189,7 +189,7 @@ func (w *words) ended(context.Context) error {
 	}
 }
 
-// DoesNotRun says in what state a container is that does not run.
+// DoesNotRun returns the state of a container that does not run, in words.
 func DoesNotRun(st *container.State) string {
 	if st.Paused {
 		return "is paused"

@@ -18,7 +18,7 @@ import (
 
 const anID = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 
-// running is a container as a daemon describes it, with what differs.
+// running returns a container as a daemon describes it, with what differs.
 func running(change func(*container.InspectResponse)) container.InspectResponse {
 	c := container.InspectResponse{
 		ID: anID, Name: "/web", Path: "/bin/sh", State: &container.State{Running: true},

@@ -46,8 +46,8 @@ func Mounted(c container.InspectResponse) []string {
 	return all
 }
 
-// Homes are the directories that may be the home of a container's user. The guest takes the
-// first that the user may write to: $HOME, what the image's passwd says, which a daemon
+// Homes returns the directories that may be the home of a container's user. The guest takes
+// the first that the user may write to: $HOME, what the image's passwd says, which a daemon
 // does not tell, the working directory, and else one among its own files.
 func Homes(c container.InspectResponse) []string {
 	if c.Config == nil {

@@ -83,7 +83,7 @@ func (c *Client) hear(answer *http.Response) {
 	}
 }
 
-// Name is docker or podman.
+// Name returns docker or podman.
 func (c *Client) Name() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()

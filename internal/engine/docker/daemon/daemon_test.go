@@ -190,7 +190,7 @@ func TestRegistryAuth(t *testing.T) {
 	}
 }
 
-// frame is one as a daemon sends it.
+// frame returns one as a daemon sends it.
 func frame(stream byte, data string) []byte {
 	b := make([]byte, 8, 8+len(data))
 	b[0] = stream

@@ -7,7 +7,8 @@ import (
 	"github.com/moby/moby/api/types/container"
 )
 
-// ExitReason says briefly how a container ended, which has or has not a command of its own.
+// ExitReason returns in a few words how a container ended. command reports whether it had a
+// command of its own.
 func ExitReason(st *container.State, command bool) string {
 	switch {
 	case st.Status == container.StateCreated && st.Error == "":

@@ -50,7 +50,7 @@ func SaysNoSpace(said string) bool {
 	return strings.Contains(said, "no space left on device") || strings.Contains(said, "quota exceeded")
 }
 
-// NoSpace is the error for a daemon without space.
+// NoSpace returns the error for a daemon without space.
 func NoSpace(d Identity, said string) *keyway.Error {
 	return keyway.Errorf(keyway.NoSpace, "%s has no space left: %s", d.Title(), said).
 		Hint("see what takes it: %s system df\nand give some back: %s system prune", d.Name(), d.Name())

@@ -15,7 +15,7 @@ import (
 
 const twoLayers = `[{"Config":"c.json","RepoTags":["evil:1","other:2"],"Layers":["a/layer.tar","b/layer.tar"]}]`
 
-// manifestOf is the manifest of an archive that was made here.
+// manifestOf returns the manifest of an archive that was made here.
 func manifestOf(t testing.TB, archive []byte) imagetar.Manifest {
 	t.Helper()
 	m, err := imagetar.Walk(bytes.NewReader(archive), imagetar.Skip)

@@ -181,8 +181,8 @@ var unreached = []struct{ said, means string }{
 	{"deadline exceeded", "it does not answer"},
 }
 
-// whyUnreached says why a registry was not reached. Daemons report the whole chain of their calls:
-// Get "https://…": dial tcp: lookup ….
+// whyUnreached returns why a registry was not reached. Daemons report the whole chain of their
+// calls: Get "https://…": dial tcp: lookup ….
 func whyUnreached(said string) string {
 	for _, u := range unreached {
 		if strings.Contains(strings.ToLower(said), u.said) {

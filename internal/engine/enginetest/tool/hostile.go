@@ -145,7 +145,7 @@ func peek(home string) error {
 	})
 }
 
-// guests are the guest's processes: the first one and the server.
+// guests returns the guest's processes: the first process and the server.
 func guests() []string {
 	var pids []string
 	dirs, _ := filepath.Glob("/proc/[0-9]*")

@@ -117,7 +117,7 @@ func list(dir string) error {
 	return err
 }
 
-// hang says that it does and then heeds no signal that can be ignored.
+// hang reports that it hangs, and then ignores every signal that it can.
 func hang() error {
 	signal.Ignore(syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	if err := say("hanging"); err != nil {

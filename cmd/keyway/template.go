@@ -207,7 +207,7 @@ func (o templateOptions) add(s *keyway.Spec) error {
 		if err != nil {
 			return err
 		}
-		s.Devices = append(s.Devices, d)
+		s.Devices = append(slices.DeleteFunc(s.Devices, func(other keyway.Device) bool { return other.Target == d.Target }), d)
 	}
 	for _, text := range o.secrets {
 		secret, err := readSecret(text)

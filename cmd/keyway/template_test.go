@@ -70,8 +70,14 @@ func TestOptionsComeBeforeTheTemplate(t *testing.T) {
 			s.Devices = []keyway.Device{{Source: "/dev/fuse", Target: "/dev/fuse", Access: "rwm"}}
 		}},
 		"secret": {func(o *upOptions) { o.template.secrets = []string{"hf=" + secret} }, func(s *keyway.Spec) { s.Secrets = []keyway.Secret{{Name: "hf", Value: []byte("s3cret")}} }},
-		"label":  {func(o *upOptions) { o.template.labels = []string{"team=vision"} }, func(s *keyway.Spec) { s.Labels = map[string]string{"team": "vision"} }},
-		"home":   {func(o *upOptions) { o.template.home = "other" }, func(s *keyway.Spec) { s.HomeVolume = "other" }},
+		"its /dev/shm": {func(o *upOptions) { o.mounts = []string{"/dev/shm:/dev/shm/"} }, func(s *keyway.Spec) {
+			s.ShmSize, s.Mounts = 0, append(s.Mounts, keyway.Mount{Source: "/dev/shm", Target: "/dev/shm"})
+		}},
+		"memory there": {func(o *upOptions) { o.template.tmpfs = []string{"/dev/shm:size=8m"} }, func(s *keyway.Spec) {
+			s.ShmSize, s.Mounts = 0, append(s.Mounts, keyway.Mount{Kind: keyway.MountTmpfs, Target: "/dev/shm", Size: 8 << 20})
+		}},
+		"label": {func(o *upOptions) { o.template.labels = []string{"team=vision"} }, func(s *keyway.Spec) { s.Labels = map[string]string{"team": "vision"} }},
+		"home":  {func(o *upOptions) { o.template.home = "other" }, func(s *keyway.Spec) { s.HomeVolume = "other" }},
 	} {
 		o, want := base, from()
 		want.Name = "my-template"
@@ -93,6 +99,30 @@ func TestOptionsComeBeforeTheTemplate(t *testing.T) {
 		if _, _, err := o.spec(from()); !keyway.Is(err, keyway.Usage) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// TestTwoOptionsThatExcludeEachOther: neither is dropped, and no value that may be secret is shown.
+func TestTwoOptionsThatExcludeEachOther(t *testing.T) {
+	for says, o := range map[string]upOptions{
+		"-v /a:/x and -v b:/x/:ro exclude each other":                                                    {mounts: []string{"/a:/x", "/c:/y", "b:/x/:ro"}},
+		"-v /a:/x and --tmpfs /x:size=1m exclude each other":                                             {mounts: []string{"/a:/x"}, template: templateOptions{tmpfs: []string{"/x:size=1m"}}},
+		"-v /a:/run/secrets/t and --secret t=f exclude each other":                                       {mounts: []string{"/a:/run/secrets/t"}, template: templateOptions{secrets: []string{"t=f"}}},
+		"--secret t=f and --secret t=g exclude each other":                                               {template: templateOptions{secrets: []string{"t=f", "t=g"}}},
+		"--device /dev/a and --device /dev/b:/dev/a:r exclude each other":                                {template: templateOptions{devices: []string{"/dev/a", "/dev/b:/dev/a:r"}}},
+		"-e TOKEN=… and -e TOKEN=… exclude each other":                                                   {env: []string{"TOKEN=hush", "A=1", "TOKEN=hush2"}},
+		"-e A=… and -e A exclude each other":                                                             {env: []string{"A=1", "A"}},
+		"--label a=1 and --label a exclude each other":                                                   {template: templateOptions{labels: []string{"a=1", "a"}}},
+		"--security-opt no-new-privileges and --security-opt no-new-privileges=false exclude each other": {privileges: privilegeOptions{security: []string{"no-new-privileges", "no-new-privileges=false"}}},
+	} {
+		o.place = "local"
+		if _, _, err := o.spec(keyway.Spec{Image: "i"}); !keyway.Is(err, keyway.Usage) || err.Error() != says || keyway.AsError(err).Help() == "" {
+			t.Errorf("%v, want %s", err, says)
+		}
+	}
+	o := upOptions{place: "local", mounts: []string{"/a:/x", "/b:/x/y"}, env: []string{"A=1", "B=1"}, template: templateOptions{tmpfs: []string{"/x/y/z"}, labels: []string{"A=1"}}}
+	if _, _, err := o.spec(keyway.Spec{Image: "i"}); err != nil {
+		t.Error(err)
 	}
 }
 

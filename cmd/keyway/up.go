@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -117,7 +118,7 @@ func (o upOptions) resolve(ctx context.Context, news io.Writer) (asked, keyway.S
 	if err == nil {
 		from.tell(news)
 		if from.Spec.ShmSize != 0 && s.ShmSize == 0 {
-			plain.Fprintf(news, "  not taken over: shm_size (--ipc %s brings the place's own /dev/shm)\n", s.IPC)
+			plain.Fprintf(news, "  not taken over: shm_size (an option brings another %s)\n", keyway.ShmDir)
 		}
 	}
 	return from, s, place, err
@@ -344,7 +345,10 @@ func (o upOptions) spec(s keyway.Spec) (keyway.Spec, keyway.Place, error) {
 	if s.GPUs.Wait = o.wait; o.wait && s.GPUs.None() {
 		return s, "", keyway.Errorf(keyway.Usage, "--wait is for GPUs, and none are asked for").Advise(keyway.WaitWithGPUs)
 	}
-	if o.privileges.ipc == keyway.IPCHost {
+	if err := o.twice(); err != nil {
+		return s, "", err
+	}
+	if o.bringsShm() {
 		s.ShmSize = 0 // the template's; one that was requested besides is refused
 	}
 	for _, add := range []func(*keyway.Spec) error{o.privileges.add, o.limits.add, o.template.add, o.addMounts, o.addEnv} {
@@ -353,6 +357,13 @@ func (o upOptions) spec(s keyway.Spec) (keyway.Spec, keyway.Place, error) {
 		}
 	}
 	return s, place, keyway.CheckTexts(s)
+}
+
+// bringsShm reports whether an option replaces the shared memory of the workspace.
+func (o upOptions) bringsShm() bool {
+	var given keyway.Spec
+	return o.privileges.ipc == keyway.IPCHost || o.addMounts(&given) == nil && given.Mounted(keyway.ShmDir) ||
+		slices.ContainsFunc(o.template.tmpfs, func(text string) bool { m, _ := parseTmpfs(text); return m.Target == keyway.ShmDir })
 }
 
 func (o upOptions) addMounts(s *keyway.Spec) error {

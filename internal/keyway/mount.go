@@ -2,6 +2,7 @@ package keyway
 
 import (
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -87,6 +88,11 @@ func ParseMount(s string) (Mount, error) {
 		Advise(MountForms)
 }
 
+// Mounted reports whether something is mounted at that path.
+func (f Files) Mounted(target string) bool {
+	return slices.ContainsFunc(f.Mounts, func(m Mount) bool { return path.Clean(m.Target) == target })
+}
+
 // Volumes are the names of those volumes that outlive the workspace.
 func (f Files) Volumes() []string {
 	var names []string
@@ -139,8 +145,11 @@ func ParseDevice(s string) (Device, error) {
 	return d, validateDevices([]Device{d})
 }
 
-// SecretsDir is the directory of the secrets in a workspace.
-const SecretsDir = "/run/secrets"
+// Directories of a workspace.
+const (
+	SecretsDir = "/run/secrets" // of the secrets
+	ShmDir     = "/dev/shm"     // of the shared memory
+)
 
 // Secret is a small file that only the workspace's user reads.
 type Secret struct {

@@ -3,6 +3,7 @@ package keyway
 import (
 	"fmt"
 	"maps"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -128,7 +129,7 @@ func (s Spec) Validate() error {
 	if s.IPC == IPCHost && s.ShmSize != 0 {
 		return Errorf(Usage, "the IPC namespace %s brings the place's own /dev/shm, and a size is asked for, which is that of another", IPCHost).Hint("keep one of the two")
 	}
-	for _, validate := range []func() error{s.Access.validate, s.Resources.validate, s.Files.validate, s.Process.validate, s.Origin.validate} {
+	for _, validate := range []func() error{s.Access.validate, s.Resources.validate, s.Files.validate, s.Process.validate, s.Origin.validate, s.validateTargets} {
 		if err := validate(); err != nil {
 			return err
 		}
@@ -182,16 +183,55 @@ func (r Resources) validate() error {
 	return validateDevices(r.Devices)
 }
 
+// validateTargets refuses two things at one target, one of which would hide the other.
+func (s Spec) validateTargets() error {
+	at := map[string]string{} // what is there, for people
+	if len(s.Secrets) > 0 {
+		at[SecretsDir] = "the secrets"
+	}
+	for _, secret := range s.Secrets {
+		at[path.Join(SecretsDir, secret.Name)] = "a secret"
+	}
+	if s.ShmSize != 0 {
+		at[ShmDir] = "shared memory of a size"
+	}
+	if s.HomeVolume != "" {
+		at[s.HomeTarget()] = "the volume for the home directory"
+	}
+	for _, m := range s.Mounts {
+		target := path.Clean(m.Target)
+		if other, taken := at[target]; taken {
+			return Errorf(Usage, "two things are asked for at %s: %s and a mount", target, other).Hint("keep one of the two, or mount the other elsewhere")
+		}
+		at[target] = "another mount"
+	}
+	devices := map[string]bool{}
+	for _, d := range s.Devices {
+		if target := path.Clean(d.Target); devices[target] {
+			return Errorf(Usage, "two devices are asked for at %s", target).Hint("keep one of the two")
+		} else {
+			devices[target] = true
+		}
+	}
+	return nil
+}
+
+// defaultHome is where the volume for the home directory is, unless the environment has HOME.
+const defaultHome = "/home/keyway"
+
+// HomeTarget is where the volume for the home directory is.
+func (s Spec) HomeTarget() string {
+	if home := s.Env["HOME"]; path.IsAbs(home) && path.Clean(home) != "/" {
+		return path.Clean(home)
+	}
+	return defaultHome
+}
+
 func (f Files) validate() error {
 	if len(f.Mounts) > maxMounts {
 		return Errorf(Usage, "at most %d mounts are possible", maxMounts).Hint("mount a directory above them")
 	}
-	seen := map[string]bool{}
 	for _, m := range f.Mounts {
-		if seen[m.Target] {
-			return Errorf(Usage, "two mounts at %s", m.Target)
-		}
-		seen[m.Target] = true
 		if err := m.validate(); err != nil {
 			return err
 		}

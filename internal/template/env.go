@@ -184,11 +184,9 @@ func (c converter) secrets(s *keyway.Spec) error {
 		if err != nil {
 			return c.errorf("secrets", "%s: %v", ref.Source, err).Hint("a secret is a file of this laptop (file: PATH), or a variable (environment: NAME)")
 		}
-		name := ref.Target
-		if name == "" {
-			name = ref.Source
-		}
-		s.Secrets = append(s.Secrets, keyway.Secret{Name: strings.TrimPrefix(name, keyway.SecretsDir+"/"), Value: value})
+		name := strings.TrimPrefix(cmp.Or(ref.Target, ref.Source), keyway.SecretsDir+"/")
+		extended := func(other keyway.Secret) bool { return other.Name == name }
+		s.Secrets = append(slices.DeleteFunc(s.Secrets, extended), keyway.Secret{Name: name, Value: value})
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -19,6 +20,7 @@ import (
 
 	"keyway/internal/keyway"
 	"keyway/internal/lazyregexp"
+	"keyway/internal/template/twins"
 	"keyway/internal/template/variables"
 )
 
@@ -131,6 +133,9 @@ func (d *document) load(name string, names []string, lookup func(string) (string
 	if err != nil {
 		return loaded{}, d.explain(err)
 	}
+	if err := d.twins(model["services"], names); err != nil {
+		return loaded{}, err
+	}
 	service, err := extended(model["services"], names)
 	if err != nil {
 		return loaded{}, d.explain(err)
@@ -159,6 +164,41 @@ func (d *document) load(name string, names []string, lookup func(string) (string
 		return loaded{}, d.misformed(err, names)
 	}
 	return loaded{ServiceConfig: all.Services[name], volumes: all.Volumes, secrets: all.Secrets, used: slices.Sorted(maps.Keys(used))}, nil
+}
+
+// twins refuses what the services of names ask for twice: within one, or by two fields. One
+// that extends another may say again what that says.
+func (d *document) twins(services any, names []string) error {
+	all, _ := services.(map[string]any)
+	type said struct {
+		twins.Item
+		service string
+	}
+	first := map[string]said{}
+	where := func(s said) *yaml.Node {
+		path := []string{"services", s.service, s.Field}
+		if s.Index >= 0 {
+			path = append(path, strconv.Itoa(s.Index))
+		}
+		return at(d.root, path)
+	}
+	for _, name := range names {
+		service, _ := all[name].(map[string]any)
+		for _, item := range twins.Items(service) {
+			s := said{item, name}
+			before, twice := first[item.Claim]
+			if twice && (before.service == name || before.Field != item.Field) {
+				if before.service != name { // the one that is extended comes first
+					before, s = s, before
+				}
+				return d.errorf(where(s), "%s: %s is taken already, in line %d (%s)", s.Field, s.Claim, where(before).Line, before.Field).Hint("keep one of the two")
+			}
+			if !twice {
+				first[item.Claim] = s
+			}
+		}
+	}
+	return nil
 }
 
 // shortVolumes refuses options in SOURCE:TARGET:OPTIONS that keyway's mounts do not have.

@@ -266,7 +266,8 @@ func (c converter) tmpfs(s *keyway.Spec) error {
 				return c.errorf("tmpfs", "the option %.40q is not possible", option).Hint("possible is: size=SIZE")
 			}
 		}
-		s.Mounts = append(s.Mounts, m)
+		extended := func(other keyway.Mount) bool { return other.Kind == m.Kind && other.Target == m.Target }
+		s.Mounts = append(slices.DeleteFunc(s.Mounts, extended), m)
 	}
 	return nil
 }

@@ -215,6 +215,52 @@ func TestProblemsHaveALine(t *testing.T) {
 	}
 }
 
+// TestTwiceIsAnError: where two values exclude one another, none is dropped. The error names
+// both lines.
+func TestTwiceIsAnError(t *testing.T) {
+	const files = "volumes: {cache: {}}\nsecrets: {a: {environment: HERE}, b: {environment: HERE}}\n"
+	for name, c := range map[string]struct{ text, second, says string }{
+		"mounts":               {"volumes:\n- /a:/x\n- /b:/x:ro", "5", "volumes: the target /x is taken already, in line 4 (volumes)"},
+		"mounts of two forms":  {"volumes:\n- /a:/x\n- {type: bind, source: /b, target: /x/}", "5", "line 4"},
+		"mount and volume":     {"volumes:\n- /a:/x\n- cache:/x", "5", "line 4"},
+		"mount and tmpfs":      {"tmpfs: /x\nvolumes:\n- /a:/x", "3", "tmpfs: the target /x is taken already, in line 5 (volumes)"},
+		"volume and tmpfs":     {"volumes: [/x]\ntmpfs:\n- /y\n- /x:size=1m", "6", "line 3"},
+		"two tmpfs":            {"tmpfs:\n- /x:size=1m\n- /x:size=2m", "5", "line 4"},
+		"by a variable":        {"volumes:\n- /a:/h\n- /b:/${HERE}", "5", "line 4"},
+		"variables":            {"environment:\n- A=1\n- B=1\n- A=2", "6", "environment: the variable A is taken already, in line 4"},
+		"labels":               {"labels:\n- a=1\n- a=2", "5", "the label a"},
+		"devices":              {"devices:\n- /dev/a\n- /dev/b:/dev/a", "5", "the device /dev/a"},
+		"GPUs":                 {"devices:\n- nvidia.com/gpu=0\n- nvidia.com/gpu=0", "5", "the device nvidia.com/gpu=0"},
+		"ports":                {"ports:\n- 80:80\n- 80:80", "5", "the port 80:80"},
+		"expose":               {"expose:\n- 80\n- '80'", "5", "the exposed port 80"},
+		"secrets":              {"secrets:\n- a\n- {source: b, target: a}", "5", "the target /run/secrets/a"},
+		"secret and mount":     {"secrets:\n- a\nvolumes:\n- /a:/run/secrets/a", "4", "line 6 (volumes)"},
+		"secrets and mount":    {"secrets: [a]\nvolumes:\n- /a:/run/secrets", "3", "the target /run/secrets is taken already, in line 5 (volumes)"},
+		"secrets and tmpfs":    {"secrets: [a]\ntmpfs: [/run/secrets]", "3", "line 4 (tmpfs)"},
+		"shm and mount":        {"shm_size: 1g\nvolumes:\n- /dev/shm:/dev/shm", "3", "shm_size: the target /dev/shm is taken already, in line 5 (volumes)"},
+		"privileges":           {"security_opt:\n- no-new-privileges:true\n- no-new-privileges:false", "5", "the option no-new-privileges"},
+		"capabilities":         {"cap_add:\n- SYS_PTRACE\n- CAP_SYS_PTRACE", "5", "the capability SYS_PTRACE"},
+		"files of variables":   {"env_file:\n- a.env\n- b.env\n- ./a.env", "6", "the file a.env"},
+		"fields of two":        {"extends: base\ntmpfs: /base", "4", ""},
+		"a mount of another's": {"extends: base\nvolumes: [/b:/base]", "", ""},
+		"all of another's":     {"extends: base\nenvironment: [A=2]\nlabels: [a=2]\nsecrets: [{source: b, target: a}]\ntmpfs: /t:size=2m\nports: ['80:80']\ncap_add: [SYS_PTRACE]", "", ""},
+		"one below another":    {"volumes: [/b:/x/y, /a:/x]\ntmpfs: /x/y/z", "", ""},
+		"one port, two ways":   {"ports: ['1:80', '2:80', 80]\nexpose: [80]", "", ""},
+	} {
+		base := "  base:\n    volumes: [/a:/base]\n    environment: [A=1]\n    labels: [a=1]\n    secrets: [a]\n    tmpfs: /t\n    ports: ['80:80']\n    cap_add: [SYS_PTRACE]\n"
+		_, err := resolveText(t, service(c.text)+base+files, map[string]string{"HERE": "h"})
+		if c.second == "" {
+			if err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			continue
+		}
+		if said := keyway.AsError(err); !keyway.Is(err, keyway.BadConfig) || !strings.Contains(said.Message, ".yaml:"+c.second+": ") || !strings.Contains(said.Message, c.says) || said.Next != "keep one of the two" {
+			t.Errorf("%s: %v", name, said)
+		}
+	}
+}
+
 // TestASetupIsItsShells: what has a $ in a script is not filled in from the laptop.
 func TestASetupIsItsShells(t *testing.T) {
 	const script = "echo $HOME ${NOT_HERE} $$ $(id -u)"

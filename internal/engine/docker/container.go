@@ -167,7 +167,7 @@ func environment(s keyway.Spec, gpus gpuOrder) []string {
 		env = append(env, gpu.VisibleDevices+"="+gpus.visible())
 	}
 	if _, set := s.Env["HOME"]; s.HomeVolume != "" && !set {
-		env = append(env, "HOME="+homeDir(s))
+		env = append(env, "HOME="+s.HomeTarget())
 	}
 	env = append(env, keyway.EnvHome+"="+string(keyway.GuestHome), keyway.EnvName+"="+string(s.Name))
 	slices.Sort(env)

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"os"
 	"path"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -22,19 +21,8 @@ import (
 	"keyway/internal/keyway"
 )
 
-// volumeHome is the mount point of a home volume, unless the environment sets HOME.
-const volumeHome = "/home/keyway"
-
 // volume returns the daemon's name for an owner's volume. Each owner has his own volume of a name.
 func (e *Engine) volume(name string) string { return "keyway-" + e.owner + "-" + name }
-
-// homeDir returns the mount point of a workspace's home volume.
-func homeDir(s keyway.Spec) string {
-	if home := s.Env["HOME"]; path.IsAbs(home) && path.Clean(home) != "/" {
-		return path.Clean(home)
-	}
-	return volumeHome
-}
 
 // volumeMounts returns the mounts of the volumes that a Spec requests, and one for its secrets,
 // which is removed with the container and is in no image made from it.
@@ -54,7 +42,7 @@ func (e *Engine) volumeMounts(s keyway.Spec) []mount.Mount {
 		}
 	}
 	if s.HomeVolume != "" {
-		add(s.HomeVolume, homeDir(s), false)
+		add(s.HomeVolume, s.HomeTarget(), false)
 	}
 	if len(s.Secrets) > 0 {
 		add("", keyway.SecretsDir, false)
@@ -78,8 +66,7 @@ func tmpfs(s keyway.Spec) map[string]string {
 		}
 		found[m.Target] = options
 	}
-	taken := func(m keyway.Mount) bool { return path.Clean(m.Target) == "/tmp" }
-	if s.ReadOnly && !slices.ContainsFunc(s.Mounts, taken) {
+	if s.ReadOnly && !s.Mounted("/tmp") {
 		// Nearly every program needs a directory for temporary files, and some execute them.
 		found["/tmp"] = "rw,exec,nosuid,nodev,mode=1777"
 	}
@@ -184,7 +171,7 @@ func defaultShm(total, limit int64) int64 {
 
 // settled completes s with facts of the place: its owner's uid, and the size of its memory.
 func settled(d daemon.Identity, said system.Info, s keyway.Spec) keyway.Spec {
-	if s.Template != "" && s.ShmSize == 0 && s.IPC != keyway.IPCHost {
+	if s.Template != "" && s.ShmSize == 0 && s.IPC != keyway.IPCHost && !s.Mounted(keyway.ShmDir) {
 		s.ShmSize = defaultShm(said.MemTotal, s.Memory)
 	}
 	if s.Caller {

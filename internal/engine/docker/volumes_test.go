@@ -38,6 +38,14 @@ func TestDefaultShm(t *testing.T) {
 	}
 }
 
+// TestAMountedShmHasNoSize: the size of another /dev/shm is not asked of the daemon.
+func TestAMountedShmHasNoSize(t *testing.T) {
+	s := keyway.Spec{Origin: keyway.Origin{Template: "t"}, Files: keyway.Files{Mounts: []keyway.Mount{{Source: "/dev/shm", Target: "/dev/shm/"}}}}
+	if got := settled(daemon.Identity{}, system.Info{MemTotal: 64 << 30}, s).ShmSize; got != 0 {
+		t.Errorf("%d bytes", got)
+	}
+}
+
 // TestSecretsStayInTheContainer: they are in its volume, for its user alone, and in no
 // label.
 func TestSecretsStayInTheContainer(t *testing.T) {

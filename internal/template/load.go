@@ -144,7 +144,7 @@ func (d *document) load(name string, names []string, lookup func(string) (string
 		return loaded{}, d.errorf(at(d.root, []string{"services", d.having(names, "gpus"), "gpus"}), "gpus cannot be %.40q", g).
 			Hint("write: gpus: all, or a number of them: gpus: [{count: 2}]")
 	}
-	for _, find := range []func(map[string]any, []string) error{d.shortVolumes, d.shellWords, d.halfUlimits} {
+	for _, find := range []func(map[string]any, []string) error{d.shortVolumes, d.shellWords, d.halfUlimits, d.portRanges} {
 		if err := find(service, names); err != nil {
 			return loaded{}, err
 		}
@@ -231,6 +231,21 @@ func (d *document) halfUlimits(service map[string]any, names []string) error {
 		if two, ok := all[name].(map[string]any); ok && (two["soft"] == nil || two["hard"] == nil) {
 			return d.errorf(at(d.root, []string{"services", d.having(names, "ulimits"), "ulimits"}), "ulimits: %.40s needs a soft limit and a hard one", name).
 				Hint("for example: %.40s: {soft: 65536, hard: 1048576}, or one number for both", name)
+		}
+	}
+	return nil
+}
+
+// portRanges refuses a range of more ports than are offered, which compose-go would write out.
+func (d *document) portRanges(service map[string]any, names []string) error {
+	list, _ := service["ports"].([]any)
+	for _, each := range list {
+		text, _ := each.(string)
+		text, _, _ = strings.Cut(text[strings.LastIndexByte(text, ':')+1:], "/")
+		first, last, _ := strings.Cut(text, "-")
+		from, err := strconv.Atoi(first)
+		if to, bad := strconv.Atoi(last); err == nil && bad == nil && to-from >= maxPorts {
+			return d.errorf(at(d.root, []string{"services", d.having(names, "ports"), "ports"}), "ports: more than %d ports", maxPorts).Hint(fewerPorts)
 		}
 	}
 	return nil

@@ -28,6 +28,8 @@ type Asked struct {
 // maxPorts bounds the ports that a template offers.
 const maxPorts = 64
 
+const fewerPorts = "name those that people open; any other can be opened as well"
+
 // converter converts what compose-go has read to a Spec.
 type converter struct {
 	*document
@@ -291,7 +293,7 @@ func (c converter) ports(s *keyway.Spec) error {
 			s.Ports = append(s.Ports, int(port))
 		}
 		if len(s.Ports) > maxPorts {
-			return c.errorf(name, "more than %d ports", maxPorts).Hint("name those that people open; any other can be opened as well")
+			return c.errorf(name, "more than %d ports", maxPorts).Hint(fewerPorts)
 		}
 		return nil
 	}

@@ -187,15 +187,15 @@ func TestErrorsNameTheHopAndTheCause(t *testing.T) {
 		says  string // the first line
 		next  string
 	}{
-		{at("mistyped"), "files", nil, 10, "there is no host badjump, through which the way to mistyped leads: ", "→ set its name right in the ProxyJump line of ~/.ssh/config"},
+		{at("mistyped"), "files", nil, 10, "there is no host badjump, through which the route to mistyped leads: ", "→ set its name right in the ProxyJump line of ~/.ssh/config"},
 		{at("no-such-host"), "files", nil, 10, "there is no host no-such-host: ", "→ add it to ~/.ssh/config (Host no-such-host)"},
-		{at("mistyped"), "dns", nil, 10, "there is no host badjump, through which the way to mistyped leads: your ~/.ssh/config does not have it, and its name cannot be looked up now (no network, or the VPN is off?)", "→ set its name right"},
+		{at("mistyped"), "dns", nil, 10, "there is no host badjump, through which the route to mistyped leads: your ~/.ssh/config does not have it, and its name cannot be looked up now (no network, or the VPN is off?)", "→ set its name right"},
 		{at("named"), "dns", nil, 11, "the name named cannot be looked up now: no network, or the VPN is off?", "→ when the network is there: ssh -v named true"},
 		{at("nobody"), "files", nil, 11, "nobody cannot be reached: Connection refused", "→ try by hand: ssh -v nobody true"},
 		{at("noway"), "files", nil, 11, "closed lets nobody through to noway: it forbids forwarding", "→ ask the administrator of closed for AllowTcpForwarding yes in its sshd_config"},
 		{at("silent"), "files", nil, 11, "bastion answers, but does not reach silent; bastion says: “Connection refused”", "→ is silent up, and is its name the one that bastion knows?"},
 		{at("stranger"), "files", nil, 14, "stranger does not accept your key (it takes: publickey)", "→ try by hand: ssh -v stranger true"},
-		{at("behind"), "files", nil, 14, "stranger, on the way to behind, does not accept your key (it takes: publickey)", "→ try by hand: ssh -v stranger true"},
+		{at("behind"), "files", nil, 14, "stranger, on the route to behind, does not accept your key (it takes: publickey)", "→ try by hand: ssh -v stranger true"},
 		{at("talks"), "files", nil, 11, "talks let you in, but runs no command; talks says: “use the web portal”", "→ try by hand: ssh talks true"},
 		{at("changed"), "files", nil, 12, "the host key of changed is not the one it had: it shows SHA256:", "→ ssh-keygen -R changed -f "},
 		{at("unknown"), "files", nil, 13, "unknown is not known yet, and its key was not accepted", "→ compare its fingerprint with what its administrator publishes, once: ssh unknown true"},

@@ -64,8 +64,8 @@ func TestErrorsNameTheSilentHost(t *testing.T) {
 		"behind": "ProxyJump silent",
 	})
 	defer f.run("files", nil, "link", "stop")
-	f.fails(11, "silent does not answer: it is down, or a firewall on the way drops what is sent to it", "try by hand: ssh -v silent true", "adopt", "--on", "silent")
-	f.fails(11, "silent, on the way to behind, does not answer: ", "HostName and Port right: ssh -G silent", "adopt", "--on", "behind")
+	f.fails(11, "silent does not answer: it is down, or a firewall on the route drops what is sent to it", "try by hand: ssh -v silent true", "adopt", "--on", "silent")
+	f.fails(11, "silent, on the route to behind, does not answer: ", "HostName and Port right: ssh -G silent", "adopt", "--on", "behind")
 }
 
 // A command about a job reports why the place of its workspace cannot be reached, once, and

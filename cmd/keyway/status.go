@@ -115,7 +115,7 @@ func printStatus(w io.Writer, s link.Status, reports []laptop.Report) {
 		}
 		fmt.Fprintln(w)
 		if len(r.Hops) > 0 {
-			plain.Fprintf(w, "  way:      this machine → %s\n", strings.Join(r.Hops, " → "))
+			plain.Fprintf(w, "  route:    this machine → %s\n", strings.Join(r.Hops, " → "))
 		}
 		if r.Note != "" {
 			plain.Fprintf(w, "  note:     %s\n", r.Note)
@@ -143,7 +143,7 @@ func printStatus(w io.Writer, s link.Status, reports []laptop.Report) {
 func streamText(st link.StreamStatus, now time.Time) string {
 	text := plain.Sprintf("%s for %s, %s up, %s down", st.Workspace, age(now.Sub(st.Since)), size(st.Up), size(st.Down))
 	if st.State == "" {
-		return text + "; ends with this way (the guest is older than resumable streams)"
+		return text + "; ends with this connection (the guest is older than resumable streams)"
 	}
 	text += fmt.Sprintf(", %s unacknowledged, %s, %s", size(st.Unacked), laptop.Count(st.Stalls, "stall"), laptop.Count(st.Resumes, "resume"))
 	if st.State != "up" {

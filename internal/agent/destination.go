@@ -158,7 +158,7 @@ func allows(list []destination, from, to ssh.PublicKey, user *string, now time.T
 }
 
 // permitted reports whether a key with these destinations may be used over a
-// connection: every step on its way must be one of them. user is nil where only
+// connection: every step on its route must be one of them. user is nil where only
 // the sight of the key is in question; then a connection that forwards needs a
 // destination to go on to.
 func permitted(list []destination, binds []bind, user *string, now time.Time) bool {

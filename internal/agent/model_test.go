@@ -33,21 +33,21 @@ import (
 //   - if the last bind is for a login, and the data is a login for another session or
 //     names another host, or is neither a login nor an SSHSIG;
 //   - with a restricted key, unless it is for a login at the host that was bound last,
-//     each host on the way is one of the key's steps from the host before it, the first
+//     each host on the route is one of the key's steps from the host before it, the first
 //     one from here, and, where there is more than one, the data names the host.
 //
 // Otherwise it is given only if
 //   - the asker is on this machine: the connection came through the agent's socket, and
 //     no bind says that its session forwards the agent; or
-//   - the key is restricted, and every host on the way is believed; or
+//   - the key is restricted, and every host on the route is believed; or
 //   - it is for a login at the host that was bound last, that host is a public git host
-//     or a workspace, every host on the way is a workspace, the first one is at the same
+//     or a workspace, every host on the route is a workspace, the first one is at the same
 //     place as that workspace, and is believed.
 //
 // It is refused to any other remote asker if the data is neither a login nor an SSHSIG.
 // In every other case the user is asked.
 //
-// A host on the way is believed if the agent has signed a login in the session that was
+// A host on the route is believed if the agent has signed a login in the session that was
 // bound. The first one, through the agent's socket, is believed without: the user's own
 // ssh has bound it. Through the socket for forwarding, that login must have been asked
 // for on this machine; and if the first bind there does not forward, or there is none,

@@ -115,7 +115,7 @@ type Question struct {
 	// Kind is empty for a secret to type, "confirm" for yes or no, "none" for a
 	// notice that needs no answer (SSH_ASKPASS_PROMPT of ssh(1)).
 	Kind string `json:"kind,omitempty"`
-	// Host is on whose behalf is asked, and Said what hosts on the way have said so
+	// Host is on whose behalf is asked, and Said what hosts on the route have said so
 	// far: a one-time code may need a page that one of them names.
 	Host string  `json:"host,omitempty"`
 	Said []Words `json:"said,omitempty"`
@@ -124,7 +124,7 @@ type Question struct {
 	NoKey bool `json:"noKey,omitempty"`
 }
 
-// Words are the text of a host on the way, unchanged: a claim of that host's.
+// Words are the text of a host on the route, unchanged: a claim of that host's.
 type Words struct {
 	Host string `json:"host"`
 	Text string `json:"text"`

@@ -312,7 +312,7 @@ func (here *Laptop) checkJumps(ctx context.Context) (findings []Finding) {
 			continue
 		}
 		seen = append(seen, string(e.Place))
-		way, err := sshconfig.Way(ctx, e.Place)
+		way, err := sshconfig.Hops(ctx, e.Place)
 		if err != nil {
 			continue
 		}

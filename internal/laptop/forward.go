@@ -17,7 +17,7 @@ func (here *Laptop) Forward(ctx context.Context, e sshconfig.Entry, want link.Fo
 		return err
 	}
 	for {
-		// The way first: where its ssh asks something, a person is here to answer.
+		// The uplink comes first: if its ssh asks something, the user is here to answer.
 		l, _, err := here.Connect(ctx, e.Place)
 		if err == nil {
 			err = l.Forward(ctx, e.Place, e.Name, want, each)

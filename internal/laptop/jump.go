@@ -24,18 +24,18 @@ const (
 // host's TCP keeps a second small segment until the first is acknowledged.
 var firstPrompt = [2]int{10, 1}
 
-// SlowJump reports that the first host of a way is a jump host whose sshd holds small
-// packets back, in words; empty if it is not so or cannot be seen.
-func SlowJump(ctx context.Context, way []sshconfig.Host) string {
-	if len(way) < 2 || way[0].ProxyCommand != "" || len(way[0].ProxyJump) > 0 {
+// SlowJump returns a sentence if the first hop is a jump host whose sshd holds small packets
+// back. It returns "" if it is not, or if its version cannot be seen.
+func SlowJump(ctx context.Context, hops []sshconfig.Host) string {
+	if len(hops) < 2 || hops[0].ProxyCommand != "" || len(hops[0].ProxyJump) > 0 {
 		return "" // it cannot be reached but by ssh
 	}
-	version, ok := serverVersion(ctx, net.JoinHostPort(way[0].HostName, way[0].Port))
+	version, ok := serverVersion(ctx, net.JoinHostPort(hops[0].HostName, hops[0].Port))
 	if !ok || version[0] > firstPrompt[0] || version[0] == firstPrompt[0] && version[1] >= firstPrompt[1] {
 		return ""
 	}
 	return fmt.Sprintf("%s runs OpenSSH %d.%d, which keeps small packets back while one is under way; OpenSSH %d.%d does not",
-		way[0].Name, version[0], version[1], firstPrompt[0], firstPrompt[1])
+		hops[0].Name, version[0], version[1], firstPrompt[0], firstPrompt[1])
 }
 
 // serverVersion returns the version of the sshd that listens there, if it is OpenSSH's.

@@ -21,7 +21,7 @@ import (
 type UI interface {
 	// Progress reports what is being done.
 	Progress(keyway.Progress)
-	// Said reports what a host on the way has said.
+	// Said reports what a host on the route has said.
 	Said(api.Words)
 	// Ask asks a question of ssh's.
 	Ask(context.Context, api.Question) (api.Answer, error)

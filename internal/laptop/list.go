@@ -85,26 +85,26 @@ func (here *Laptop) Machines(ctx context.Context, named []string, all bool) ([]M
 	return machines, nil
 }
 
-// sameMachines puts together the places that ssh reaches in the same way, under
+// sameMachines puts together the places that ssh reaches by the same route, under
 // the names gpu1 and ada@gpu1, say.
 func sameMachines(ctx context.Context, places []keyway.Place) [][]keyway.Place {
-	ways := make([]string, len(places))
+	routes := make([]string, len(places))
 	var resolved sync.WaitGroup
 	for i, p := range places {
-		ways[i] = string(p)
+		routes[i] = string(p)
 		if p == keyway.Local || len(places) == 1 {
 			continue
 		}
 		resolved.Go(func() {
 			if h, err := sshconfig.Resolve(ctx, p); err == nil {
-				ways[i] = fmt.Sprintf("%s@%s:%s %q %q", h.User, h.HostName, h.Port, h.ProxyJump, h.ProxyCommand)
+				routes[i] = fmt.Sprintf("%s@%s:%s %q %q", h.User, h.HostName, h.Port, h.ProxyJump, h.ProxyCommand)
 			}
 		})
 	}
 	resolved.Wait()
 	var machines [][]keyway.Place
 	for i, p := range places {
-		if first := slices.Index(ways, ways[i]); first < i {
+		if first := slices.Index(routes, routes[i]); first < i {
 			at := slices.IndexFunc(machines, func(m []keyway.Place) bool { return m[0] == places[first] })
 			machines[at] = append(machines[at], p)
 			continue

@@ -12,12 +12,12 @@ import (
 	"keyway/internal/policy"
 )
 
-// maxReachHosts bounds how many known hosts are looked at, each as the first of a way
-// with each as its end.
+// maxReachHosts bounds the known hosts that are examined, each as the first of a route with
+// each as its last.
 const maxReachHosts = 400
 
-// Forwarded says for every host that a forwarding can begin at where the policy lets
-// a key log in from there. Hosts of the same reach are on one line.
+// Forwarded returns, for every host at which a forwarding can begin, where the policy lets a
+// key log in from there. Hosts with the same reach share a line.
 func Forwarded(p *policy.Policy, hosts []policy.Host, k policy.Key, now time.Time) []string {
 	other := policy.Host{Fingerprint: "none that is known"}
 	reaches := map[string][]string{} // reach → first hops

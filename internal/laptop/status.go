@@ -17,7 +17,7 @@ type Report struct {
 	link.PlaceStatus
 	Hops  []string      `json:"hops,omitempty"`
 	RTT   time.Duration `json:"rttNanoseconds,omitempty"`
-	Note  string        `json:"note,omitempty"` // what makes the way slower than need be
+	Note  string        `json:"note,omitempty"` // what makes the route slower than need be
 	Node  *api.Info     `json:"node,omitempty"`
 	Error *keyway.Error `json:"error,omitempty"`
 }
@@ -25,17 +25,17 @@ type Report struct {
 // pings is the number of round trips that are measured; the shortest is reported.
 const pings = 3
 
-// Examine reaches one place and measures the way.
+// Examine reaches one place and measures the route to it.
 func (here *Laptop) Examine(ctx context.Context, l *link.Client, place keyway.Place) (r Report) {
 	r = Report{PlaceStatus: link.PlaceStatus{Place: place, State: "down"}}
 	ctx, cancel := context.WithTimeout(ctx, placeTimeout)
 	defer cancel()
 	if place != keyway.Local {
-		if way, err := sshconfig.Way(ctx, place); err == nil {
-			for _, h := range way {
+		if hops, err := sshconfig.Hops(ctx, place); err == nil {
+			for _, h := range hops {
 				r.Hops = append(r.Hops, hopText(h))
 			}
-			note := besideSlowJump(ctx, way)
+			note := besideSlowJump(ctx, hops)
 			defer func() { r.Note = note() }()
 		}
 	}
@@ -58,10 +58,10 @@ const jumpGrace = 200 * time.Millisecond
 
 // besideSlowJump begins to ask SlowJump, whose answer the function that it returns waits
 // for: until the jump host has had its time, and a moment.
-func besideSlowJump(ctx context.Context, way []sshconfig.Host) (answer func() string) {
+func besideSlowJump(ctx context.Context, hops []sshconfig.Host) (answer func() string) {
 	ctx, cancel := context.WithCancel(ctx)
 	note := make(chan string, 1)
-	go func() { note <- SlowJump(ctx, way) }() // joined by answer
+	go func() { note <- SlowJump(ctx, hops) }() // joined by answer
 	return func() string {
 		late := time.AfterFunc(jumpGrace, cancel)
 		defer late.Stop()
@@ -89,8 +89,8 @@ func roundTrip(ctx context.Context, node *api.Client) (best time.Duration, err e
 	return best, nil
 }
 
-// IsUp reports whether there is a way to place already: Tab makes none, for which a
-// person might be asked something.
+// IsUp reports whether the link is connected to place. Completion makes no connection, since
+// ssh might ask the user something.
 func (here *Laptop) IsUp(ctx context.Context, place keyway.Place) bool {
 	l, err := link.Running(ctx, here.runtime, nil) // Tab says nothing
 	if err != nil {

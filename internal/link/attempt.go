@@ -163,7 +163,7 @@ func (a *attempt) needsAnswer(u *uplink, err error) error {
 	case q == nil:
 		return err
 	case strings.HasPrefix(q.Prompt, KeyQuestion) && u.agentIsEmpty():
-		return keyway.Errorf(keyway.NoKey, "the agent is locked or holds no key, and the way to %s needs one", u.place).Advise(keyway.UnlockNow)
+		return keyway.Errorf(keyway.NoKey, "the agent is locked or holds no key, and the route to %s needs one", u.place).Advise(keyway.UnlockNow)
 	}
 	return keyway.Errorf(keyway.NeedsAnswer, "the ssh to %s asks for %s, and nobody is there to answer: “%s”", u.place, cmp.Or(q.Host, string(u.place)), brief(q.Prompt)).
 		Advise(keyway.StatusNow, string(u.place))

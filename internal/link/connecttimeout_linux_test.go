@@ -58,7 +58,7 @@ func (i *inn) drip(name string, uses ...string) {
 	i.host(name, append(uses, "HostName 127.0.0.1", "Port "+port)...)
 }
 
-// Each host on the way has a time to answer in and to prove who it is, also as a jump host.
+// Each host on the route has a time to answer in and to prove who it is, also as a jump host.
 // That of a host behind another does not count the login to the one before.
 func TestASilentFirstHostIsGivenUp(t *testing.T) {
 	i := newInn(t)
@@ -75,7 +75,7 @@ func TestASilentFirstHostIsGivenUp(t *testing.T) {
 	var all sync.WaitGroup
 	for _, c := range []struct{ place, unlimited, says string }{
 		{"silent", "silent", "silent does not answer"},
-		{"behind", "silent", "silent, on the way to behind, does not answer"},
+		{"behind", "silent", "silent, on the route to behind, does not answer"},
 		{"drips", "", "drips has begun to answer, and goes no further, for 5s now"},
 		{"quiet", "", "bastion answers, but quiet behind it is silent"},
 		{"drops", "", "drops has begun to answer, and goes no further, for 5s now"},

@@ -102,7 +102,7 @@ func (c complaint) where() string {
 	if c.next == "" {
 		return c.hop
 	}
-	return c.hop + ", on the way to " + c.place + ","
+	return c.hop + ", on the route to " + c.place + ","
 }
 
 func (c complaint) try() string { return "ssh -v " + plain.Shell(c.hop) + " true" }
@@ -120,7 +120,7 @@ func (c complaint) inWords() error {
 	case unconnected:
 		return keyway.Errorf(keyway.Unreachable, "%s cannot be reached: %s", c.where(), st.detail).Hint("try by hand: %s", c.try())
 	case silent:
-		return keyway.Errorf(keyway.Unreachable, "%s does not answer: it is down, or a firewall on the way drops what is sent to it", c.where()).
+		return keyway.Errorf(keyway.Unreachable, "%s does not answer: it is down, or a firewall on the route drops what is sent to it", c.where()).
 			Hint("is it up, are you in the network that it is in (the VPN?), and are HostName and Port right: ssh -G %s\ntry by hand: %s", plain.Shell(c.hop), c.try())
 	case dropped, unidentified:
 		if st.fault == unidentified && c.command { // the host has sent nothing that ssh repeats
@@ -163,7 +163,7 @@ func (c complaint) noSuchHost() error {
 		return keyway.Errorf(keyway.UnknownPlace, "there is no host %s: %s", c.hop, c.state.detail).
 			Advise(keyway.AddHost, c.hop)
 	}
-	return keyway.Errorf(keyway.UnknownPlace, "there is no host %s, through which the way to %s leads: %s", c.hop, c.place, c.state.detail).
+	return keyway.Errorf(keyway.UnknownPlace, "there is no host %s, through which the route to %s leads: %s", c.hop, c.place, c.state.detail).
 		Hint("set its name right in the ProxyJump line of ~/.ssh/config; this shows it: ssh -G %s", plain.Shell(c.next))
 }
 

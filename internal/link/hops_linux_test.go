@@ -166,7 +166,7 @@ func (i *inn) fails(place keyway.Place) *keyway.Error {
 	return keyway.AsError(err)
 }
 
-// Each host on the way says OpenSSH's own sentences where it can. The reported error is the
+// Each host on the route says OpenSSH's own sentences where it can. The reported error is the
 // real one, at the right host, and a host's words are shown with its name.
 func TestFaultsBehindLyingBanners(t *testing.T) {
 	i := newInn(t)
@@ -195,11 +195,11 @@ func TestFaultsBehindLyingBanners(t *testing.T) {
 		says  string
 	}{
 		{"stranger", keyway.Denied, "stranger does not accept your key"},
-		{"behindstranger", keyway.Denied, "stranger, on the way to behindstranger, does not accept your key"},
-		{"deep", keyway.Denied, "stranger, on the way to deep, does not accept your key"},
+		{"behindstranger", keyway.Denied, "stranger, on the route to behindstranger, does not accept your key"},
+		{"deep", keyway.Denied, "stranger, on the route to deep, does not accept your key"},
 		{"nothingthere", keyway.Unreachable, "bastion answers, but does not reach nothingthere"},
 		{"bycommand", keyway.Unreachable, "bastion answers, but does not reach bycommand"},
-		{"mistyped", keyway.UnknownPlace, "there is no host badjump.invalid, through which the way to mistyped leads"},
+		{"mistyped", keyway.UnknownPlace, "there is no host badjump.invalid, through which the route to mistyped leads"},
 		{"noway", keyway.Unreachable, "closed lets nobody through to noway"},
 		{"talks", keyway.Unreachable, "talks says: “use the web portal"},
 		{"changed", keyway.HostKeyChanged, "the host key of changed is not the one"},

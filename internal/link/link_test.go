@@ -17,7 +17,7 @@ func TestDisconnectIsPrintedBySSH(t *testing.T) {
 	quoting := complaint{place: "gpu1", hop: "bastion", next: "gpu1", state: sshState{fault: dismissed, said: "it’s late – come back “tomorrow”…"}}
 	for err, want := range map[error]string{
 		keyway.Errorf(keyway.NotRunning, "the workspace train does not run").Hint("start it: keyway start train"): "the workspace train does not run. Next: start it: keyway start train",
-		quoting.inWords(): `bastion, on the way to gpu1, ended the connection; bastion says: "it's late - come back "tomorrow"...". Next: try by hand: ssh -v bastion true if it counts keys`,
+		quoting.inWords(): `bastion, on the route to gpu1, ended the connection; bastion says: "it's late - come back "tomorrow"...". Next: try by hand: ssh -v bastion true if it counts keys`,
 		keyway.Errorf(keyway.NeedsAnswer, "the ssh to gpu1 asks for größe: “%s”", "→"):          `the ssh to gpu1 asks for gr??e: "->"`,
 		&keyway.Error{Kind: keyway.Other, Host: "gpu1", Message: "Zugriff verweigert – “nein”"}: `gpu1 says: Zugriff verweigert - "nein"`,
 	} {

@@ -224,7 +224,7 @@ func (s starter) dial(ctx context.Context, place keyway.Place, env []string, fre
 	}
 	t, err := newSSHRun(s.runtime, s.program, place, optionsTo, s.heard)
 	if err != nil {
-		return nil, keyway.Errorf(keyway.BadConfig, "there is no room for the way to %s in %s: %w", place, s.runtime, err)
+		return nil, keyway.Errorf(keyway.BadConfig, "there is no room for the ssh run to %s in %s: %w", place, s.runtime, err)
 	}
 	marker := newMarker()
 	args := slices.Concat([]string{"-E", t.last.log}, optionsTo(string(place)), s.options, []string{"--", string(place),

@@ -37,7 +37,7 @@ func login(remote bool, to Host, change ...func(*Facts)) Facts {
 
 func from(h Host) func(*Facts) { return func(f *Facts) { f.From = h } }
 
-// forged puts a host on the way that the agent did not log in to.
+// forged puts a host on the route that the agent did not log in to.
 func forged(f *Facts) { f.Claimed, f.Unverified, f.Route = []Host{db1}, []Host{db1}, "a session" }
 
 func TestBuiltIn(t *testing.T) {
@@ -66,7 +66,7 @@ func TestBuiltIn(t *testing.T) {
 		{"remote git signature", login(true, Host{}, func(f *Facts) { f.Purpose = Signature; f.Namespace = "git" }), Ask, Allow},
 		{"remote data", login(true, Host{}, func(f *Facts) { f.Purpose = Data }), Deny, Allow},
 		{"the key's own destination", login(true, db1, func(f *Facts) { f.Constraint = Permits }), Allow, Allow},
-		{"the key's own destination, on a way that was forged", login(true, db1, forged, func(f *Facts) { f.Constraint = Permits }), Ask, Allow},
+		{"the key's own destination, on a route that was forged", login(true, db1, forged, func(f *Facts) { f.Constraint = Permits }), Ask, Allow},
 		{"beyond the key's own destinations", login(true, train, func(f *Facts) { f.Constraint = Refuses }), Deny, Deny},
 		{"beyond them, locally", login(false, train, func(f *Facts) { f.Constraint = Refuses }), Deny, Deny},
 		{"constraint nobody looked at", login(false, train, func(f *Facts) { f.Constraint = "" }), Deny, Deny},
@@ -170,7 +170,7 @@ func TestGrants(t *testing.T) {
 		"another hop":   func(f *Facts) { f.From = Host{Fingerprint: "SHA256:else"} },
 		"another host":  func(f *Facts) { f.To = Host{Fingerprint: "SHA256:else"} },
 		"without proof": func(f *Facts) { f.Proven = false },
-		"another way":   forged,
+		"another route": forged,
 		"for git":       func(f *Facts) { f.Purpose, f.Namespace = Signature, "git" },
 	} {
 		g := login(true, db1)
@@ -320,7 +320,7 @@ func TestRulesAboutAskersElsewhere(t *testing.T) {
 	}
 }
 
-// Of several hosts on the way each is claimed or not.
+// Of several hosts on the route each is claimed or not.
 func TestWordsTellClaimedHosts(t *testing.T) {
 	f := login(true, github, func(f *Facts) { f.Claimed, f.Unverified = []Host{train, db1}, []Host{db1} })
 	if got, want := f.Who(), "gpu1, on behalf of train, on behalf of db1.lab (as it claims)"; got != want {

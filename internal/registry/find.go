@@ -107,12 +107,12 @@ func Find(ctx context.Context, image, arch string) (keyway.Pull, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	way, login, err := open(ctx, ref, greeting)
+	access, login, err := open(ctx, ref, greeting)
 	if err != nil {
 		return p, explain(ref, err, nil)
 	}
-	p.Login, p.Repository = login, way.repository
-	options := []remote.Option{remote.WithContext(ctx), remote.WithTransport(way), remote.WithPlatform(v1.Platform{OS: "linux", Architecture: arch})}
+	p.Login, p.Repository = login, access.repository
+	options := []remote.Option{remote.WithContext(ctx), remote.WithTransport(access), remote.WithPlatform(v1.Platform{OS: "linux", Architecture: arch})}
 	found, err := remote.Get(ref, options...)
 	if err != nil {
 		return p, explain(ref, err, func() []string { return nearest(ref, options) })
@@ -127,15 +127,15 @@ func Find(ctx context.Context, image, arch string) (keyway.Pull, error) {
 	return p, p.Validate()
 }
 
-// way holds what a client needs to reach one repository.
-type way struct {
+// access holds what a client needs to reach one repository.
+type access struct {
 	*transport.Wrapper
 	repository string
 }
 
 // open shakes hands with the registry once, which may take that long, and tells what
 // others need to pull, too.
-func open(ctx context.Context, ref name.Reference, most time.Duration) (w way, l keyway.Login, err error) {
+func open(ctx context.Context, ref name.Reference, most time.Duration) (w access, l keyway.Login, err error) {
 	repo := ref.Context()
 	soon, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
@@ -191,7 +191,7 @@ func (s sealed) RoundTrip(r *http.Request) (*http.Response, error) {
 	return s.RoundTripper.RoundTrip(r)
 }
 
-func (w way) over(rt http.RoundTripper, err error) way {
+func (w access) over(rt http.RoundTripper, err error) access {
 	if wrapped, ok := rt.(*transport.Wrapper); ok && err == nil {
 		w.Wrapper = wrapped
 	}

@@ -38,11 +38,11 @@ func Look(ctx context.Context, image, arch string) (keyway.ImageFacts, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	way, _, err := open(ctx, ref, patience)
+	access, _, err := open(ctx, ref, patience)
 	if err != nil {
 		return keyway.ImageFacts{}, explain(ref, err, nil)
 	}
-	options := []remote.Option{remote.WithContext(ctx), remote.WithTransport(way), remote.WithPlatform(v1.Platform{OS: "linux", Architecture: arch})}
+	options := []remote.Option{remote.WithContext(ctx), remote.WithTransport(access), remote.WithPlatform(v1.Platform{OS: "linux", Architecture: arch})}
 	found, err := remote.Get(ref, options...)
 	if err != nil {
 		return keyway.ImageFacts{}, explain(ref, err, func() []string { return nearest(ref, options) })

@@ -59,30 +59,30 @@ func fileNames(value string) []string {
 	return names
 }
 
-// Route is what the user's configuration says of the way to a place.
+// Route is what the user's configuration says of the route to a place.
 type Route struct {
-	// FirstHop is the address of the machine that the way begins at, as host and port; empty
+	// FirstHop is the address of the machine at which the route begins, as host and port; empty
 	// if ssh cannot be asked, or reaches it by a command of the user's.
 	FirstHop string
 	// Unlimited is the name that ssh is given for that machine, if the configuration has no
 	// ConnectTimeout for it; else empty.
 	Unlimited string
-	Longest   time.Duration // the longest ConnectTimeout on the way; 0: none
-	// Agents are the sockets of the agents that ssh uses on the way; an empty one is that of
+	Longest   time.Duration // the longest ConnectTimeout on the route; 0: none
+	// Agents are the sockets of the agents that ssh uses on the route; an empty one is that of
 	// SSH_AUTH_SOCK. nil: not known.
 	Agents []string
-	// Commands are the hosts on the way that ssh reaches by a command of the user's.
+	// Commands are the hosts on the route that ssh reaches by a command of the user's.
 	Commands []string
 	// Endless is the error of jump hosts that lead in a circle, which ssh would follow without
 	// an end; Late that of a configuration that ssh has not read in time.
 	Endless, Late error
 }
 
-// RouteTo returns the way to place.
+// RouteTo describes the route to place.
 func RouteTo(ctx context.Context, place keyway.Place) Route { return resolver{}.routeTo(ctx, place) }
 
 func (r resolver) routeTo(ctx context.Context, place keyway.Place) Route {
-	way, err := r.way(ctx, string(place))
+	hops, err := r.hops(ctx, string(place))
 	switch {
 	case errors.Is(err, errCircle):
 		return Route{Endless: err}
@@ -92,7 +92,7 @@ func (r resolver) routeTo(ctx context.Context, place keyway.Place) Route {
 		return Route{}
 	}
 	route := Route{Agents: []string{}}
-	for _, h := range way {
+	for _, h := range hops {
 		if h.ProxyCommand != "" {
 			route.Commands = append(route.Commands, jumpHost(h.Name))
 		}
@@ -103,15 +103,15 @@ func (r resolver) routeTo(ctx context.Context, place keyway.Place) Route {
 			route.Agents = append(route.Agents, socket)
 		}
 	}
-	if way[0].ProxyCommand != "" {
+	if hops[0].ProxyCommand != "" {
 		return route
 	}
-	if way[0].ConnectTimeout == "none" {
+	if hops[0].ConnectTimeout == "none" {
 		route.Unlimited = string(place)
-		if len(way) > 1 {
-			route.Unlimited = jumpHost(way[0].Name)
+		if len(hops) > 1 {
+			route.Unlimited = jumpHost(hops[0].Name)
 		}
 	}
-	route.FirstHop = net.JoinHostPort(way[0].HostName, way[0].Port)
+	route.FirstHop = net.JoinHostPort(hops[0].HostName, hops[0].Port)
 	return route
 }

@@ -13,7 +13,7 @@ import (
 
 // Only a first host that nothing else limits is to be limited by the link: not one with a
 // ConnectTimeout of the user's, not what a command of the user's reaches, and none behind
-// another. The agents are those of all hosts on the way.
+// another. The agents are those of all hosts on the route.
 func TestRouteTo(t *testing.T) {
 	t.Setenv("VAULT", "/run/vault")
 	conf := filepath.Join(t.TempDir(), "config")
@@ -35,12 +35,12 @@ func TestRouteTo(t *testing.T) {
 		"gpu5":    {FirstHop: "10.0.0.1:22", Unlimited: "bastion", Longest: 0, Agents: []string{"", "/run/vault/agent"}},
 	} {
 		if got := (resolver{options: []string{"-F", conf}}).routeTo(t.Context(), keyway.Place(place)); !reflect.DeepEqual(got, want) {
-			t.Errorf("the way to %s is %+v, want %+v", place, got, want)
+			t.Errorf("the route to %s is %+v, want %+v", place, got, want)
 		}
 	}
 	for _, place := range []keyway.Place{"round", "self"} {
 		if got := (resolver{options: []string{"-F", conf}}).routeTo(t.Context(), place); got.Endless == nil || !strings.Contains(got.Endless.Error(), "circle") {
-			t.Errorf("the way to %s is %+v", place, got)
+			t.Errorf("the route to %s is %+v", place, got)
 		}
 	}
 }

@@ -47,10 +47,10 @@ func Resolve(ctx context.Context, host keyway.Place) (Host, error) {
 	return resolver{}.resolve(ctx, string(host))
 }
 
-// Way returns the hosts that a connection to place comes by, the place last. A
-// jump host may itself be reached through others.
-func Way(ctx context.Context, place keyway.Place) ([]Host, error) {
-	return resolver{}.way(ctx, string(place))
+// Hops returns the hosts of the route to place, the place last. A jump host may itself be
+// reached through others.
+func Hops(ctx context.Context, place keyway.Place) ([]Host, error) {
+	return resolver{}.hops(ctx, string(place))
 }
 
 // resolver asks ssh, with more options in tests.
@@ -107,26 +107,26 @@ func (r resolver) ask(ctx context.Context, host string) (resolved, said string, 
 	return out.String(), errs.String(), nil
 }
 
-// way follows the first jump host of each host: ssh reaches the others through
+// hops follows the first jump host of each host: ssh reaches the others through
 // the one before, whatever their own entries say.
-func (r resolver) way(ctx context.Context, place string) ([]Host, error) {
+func (r resolver) hops(ctx context.Context, place string) ([]Host, error) {
 	last, err := r.resolve(ctx, place)
 	if err != nil {
 		return nil, err
 	}
-	way := []Host{last}
-	for first := last; len(first.ProxyJump) > 0; first = way[0] {
-		if len(way)+len(first.ProxyJump) > maxHops {
-			return nil, keyway.Errorf(keyway.BadConfig, "the way to %s has over %d hops: the jump hosts of %s %w?", place, maxHops, first.Name, errCircle).
+	route := []Host{last}
+	for first := last; len(first.ProxyJump) > 0; first = route[0] {
+		if len(route)+len(first.ProxyJump) > maxHops {
+			return nil, keyway.Errorf(keyway.BadConfig, "the route to %s has over %d hops: the jump hosts of %s %w?", place, maxHops, first.Name, errCircle).
 				Hint("look at the ProxyJump lines of ~/.ssh/config: ssh -G %s", first.Name)
 		}
-		hops, err := r.jumps(ctx, first.ProxyJump)
+		jumps, err := r.jumps(ctx, first.ProxyJump)
 		if err != nil {
 			return nil, err
 		}
-		way = append(hops, way...)
+		route = append(jumps, route...)
 	}
-	return way, nil
+	return route, nil
 }
 
 func (r resolver) jumps(ctx context.Context, names []string) ([]Host, error) {

@@ -203,22 +203,22 @@ Host b
 		t.Fatal(err)
 	}
 	r := resolver{options: []string{"-F", file}}
-	way, err := r.way(t.Context(), "gpu1")
+	hops, err := r.hops(t.Context(), "gpu1")
 	if err != nil {
 		t.Fatal(err)
 	}
 	var got []string
-	for _, h := range way {
+	for _, h := range hops {
 		got = append(got, h.Name+"="+h.HostName+":"+h.Port)
 	}
 	want := "outer=outer.example.com:22 inner=inner.example.com:2022 alice@[fe80::1]:2200=fe80::1:2200 gpu1=10.0.0.7:22"
 	if strings.Join(got, " ") != want {
 		t.Errorf("got %v", got)
 	}
-	if way[2].User != "alice" || way[3].User != "me" {
-		t.Errorf("users %q, %q", way[2].User, way[3].User)
+	if hops[2].User != "alice" || hops[3].User != "me" {
+		t.Errorf("users %q, %q", hops[2].User, hops[3].User)
 	}
-	_, err = r.way(t.Context(), "a")
+	_, err = r.hops(t.Context(), "a")
 	wantKind(t, err, keyway.BadConfig)
 	_, err = r.resolve(t.Context(), "-oProxyCommand=touch x")
 	wantKind(t, err, keyway.Usage)

@@ -329,7 +329,7 @@ func (h *hosts) add(e Entry) error {
 }
 
 // checkNotPlace refuses the name of a place: the workspace's Host entry would
-// hide the place's own, and the way to the place would lead into itself.
+// hide the place's own, and the route to the place would lead into itself.
 func (h *hosts) checkNotPlace(n keyway.Name) error {
 	for _, p := range h.Places {
 		if strings.EqualFold(hostOf(p), string(n)) {

@@ -75,11 +75,11 @@ func (k *killer) stop() {
 
 func (w *world) sessions() (string, []int) { return "the bastion's connections", w.Bastion.Sessions() }
 func (w *world) nodes() (string, []int)    { return "the node", w.GPU.Nodes() }
-func (w *world) ways() (string, []int)     { return "the link's ssh", w.Laptop.Ways() }
+func (w *world) sshRuns() (string, []int)  { return "the link's ssh", w.Laptop.SSHRuns() }
 
 // any returns one of them at random, or two at the same time.
 func (w *world) any(r *rand.Rand) (string, []int) {
-	all := []func() (string, []int){w.sessions, w.nodes, w.ways}
+	all := []func() (string, []int){w.sessions, w.nodes, w.sshRuns}
 	i := r.IntN(len(all) + 1)
 	if i < len(all) {
 		return all[i]()
@@ -109,7 +109,7 @@ func TestKill(t *testing.T) {
 	}{
 		"bastion": {lab.Options{Docker: true, Images: []lab.Image{lab.Base}}, big, func(w *world) func() (string, []int) { return w.sessions }},
 		"node":    {lab.Options{}, quarter, func(w *world) func() (string, []int) { return w.nodes }},
-		"ssh":     {lab.Options{}, quarter, func(w *world) func() (string, []int) { return w.ways }},
+		"ssh":     {lab.Options{}, quarter, func(w *world) func() (string, []int) { return w.sshRuns }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -43,9 +43,9 @@ func (h *Host) Links() []int {
 	return pids
 }
 
-// Ways returns the ssh processes by which the host's link reaches places. Those
+// SSHRuns returns the ssh processes by which the host's link reaches places. Those
 // of a user are not among them.
-func (h *Host) Ways() []int {
+func (h *Host) SSHRuns() []int {
 	var pids []int
 	for _, pid := range h.Processes("ssh") {
 		if hasWords(parent(pid), "link", "serve") {

@@ -13,7 +13,7 @@ import (
 func TestRegistriesThatAreNotReached(t *testing.T) {
 	for said, want := range map[string]string{
 		`Get "https://registry.example/v2/": dial tcp: lookup registry.example on 10.0.0.53:53: no such host`:                                          "its name is not known there",
-		`Get "https://registry.example/v2/": dial tcp: lookup registry.example on 10.0.0.53:53: dial udp: connect: network is unreachable`:             "there is no way to the network",
+		`Get "https://registry.example/v2/": dial tcp: lookup registry.example on 10.0.0.53:53: dial udp: connect: network is unreachable`:             "there is no route to the network",
 		`Get "https://registry.example/v2/": dial tcp 192.0.2.1:443: connect: connection refused`:                                                      "nothing listens there",
 		`Get "https://registry.example/v2/": dial tcp 192.0.2.1:443: i/o timeout`:                                                                      "it does not answer",
 		`Get "https://registry.example/v2/": net/http: request canceled while waiting for connection (Client.Timeout exceeded while awaiting headers)`: "it does not answer",

@@ -2,6 +2,7 @@ package laptop
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -315,6 +316,15 @@ func (here *Laptop) checkJumps(ctx context.Context) (findings []Finding) {
 		way, err := sshconfig.Hops(ctx, e.Place)
 		if err != nil {
 			continue
+		}
+		for _, h := range way {
+			ssh, script := link.SSHApart(h.ProxyCommand)
+			if ssh == "" {
+				continue
+			}
+			findings = append(findings, found("jump host", Warning, "%s starts %s by that path for %s: this ssh has your settings for your own connections, such as ControlMaster, and keyway may not learn why it ends",
+				cmp.Or(script, "the ProxyCommand"), ssh, h.Name).
+				then("write ssh there without a path, or ProxyJump in place of the ProxyCommand"))
 		}
 		note := SlowJump(ctx, way)
 		if note != "" && !slices.Contains(seen, note) {

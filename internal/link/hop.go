@@ -2,8 +2,15 @@ package link
 
 import (
 	"encoding/json"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
+
+	"keyway/internal/lazyregexp"
+	"keyway/internal/sshargs"
 )
 
 // The user's ssh starts another ssh for each jump host (ProxyJump; many a ProxyCommand). Options on
@@ -12,12 +19,18 @@ import (
 // on PATH. The name leads to this program, which executes the real ssh with the same options (see
 // Hop). Only ssh reads the user's configuration, as always: its Includes and tokens resolve as they
 // do for the user.
+//
+// A ProxyCommand may name an ssh by its path. ssh runs ProxyCommands by the shell that SHELL names.
+// Where there are any, this is a name of this program, too, which puts the link's ssh in place of
+// that path, and becomes the user's shell.
 const (
-	hopDirEnv  = "KEYWAY_HOP_DIR" // the ssh run's directory
-	hopSSHEnv  = "KEYWAY_HOP_SSH" // the real ssh
-	hopNameEnv = "KEYWAY_HOP"     // the host that an ssh leads to
-	hopProgram = "ssh"            // name in the directory
-	hopSocket  = "words.sock"     // where an ssh for a jump host announces itself
+	hopDirEnv   = "KEYWAY_HOP_DIR"   // the ssh run's directory
+	hopSSHEnv   = "KEYWAY_HOP_SSH"   // the real ssh
+	hopShellEnv = "KEYWAY_HOP_SHELL" // the real shell; unset if the run needs none
+	hopNameEnv  = "KEYWAY_HOP"       // the host that an ssh leads to
+	hopProgram  = "ssh"              // name in the directory
+	hopShell    = "shell"            // likewise; no program that people call
+	hopSocket   = "words.sock"       // where an ssh for a jump host announces itself
 )
 
 // hopOptions, with the ownOptions, keep every ssh of the link, including those to jump hosts,
@@ -43,6 +56,7 @@ var newerHopOptions = []string{"-o", "LogVerbose=compat.c:compat_banner()*,sshco
 // is a hopWelcome. Its standard error follows.
 type hopHello struct {
 	Host string `json:"host"`
+	SSH  string `json:"ssh"` // the program, whose version decides about the options
 }
 
 type hopWelcome struct {
@@ -61,40 +75,94 @@ func encodeLine(v any) []byte {
 	return append(text, '\n')
 }
 
-// sshFlags are the options of ssh that have an argument (ssh(1), OpenSSH 10).
-const sshFlags = "BbcDEeFIiJLlmOoPpQRSWw"
+// hopLess are the options with which an ssh makes no connection of its own: it prints its
+// configuration or version, or controls a shared connection.
+const hopLess = "GOQV"
 
-// destination returns the host among the arguments of an ssh; empty if there is none.
-func destination(args []string) string {
-	for i := 0; i < len(args); i++ {
-		arg := args[i]
-		switch {
-		case arg == "--":
-			return first(args[i+1:])
-		case !strings.HasPrefix(arg, "-") || arg == "-":
-			return arg
-		}
-		// Letters may be combined; the first one with an argument takes the rest, or the next word.
-		if at := strings.IndexAny(arg[1:], sshFlags); at == len(arg)-2 && at >= 0 {
-			i++
-		}
+// undoing are the options of a command line that prevail over the hopOptions, the ownOptions or -E,
+// whatever stands before them. Many a ProxyCommand has -q: why its ssh ended would not be known.
+const undoing = "AEfMqSXYy"
+
+// hopLine returns the arguments of an ssh to a jump host with these options, and the host. ok is
+// false if that ssh makes no connection, or reports a fault in its arguments.
+func hopLine(args []string) (host string, with func(options ...string) []string, ok bool) {
+	l, err := sshargs.Parse(args)
+	if err != nil || l.Host == "" || l.Has(hopLess) {
+		return "", nil, false
+	}
+	return l.Host, func(options ...string) []string {
+		return append(options, l.Without(undoing).Args()...)
+	}, true
+}
+
+// reSSHByPath finds the ssh that a ProxyCommand starts by its path: as the command itself, or as
+// the first one of a shell's. ssh itself puts exec before it.
+var reSSHByPath = lazyregexp.New(`^\s*` + before + `(?:(?:\S*/)?(?:ba|da|k|z)?sh\s+-c\s+["']\s*` + before + `)?["']?(/[^\s"'\\$;&|()<>` + "`" + `]*/ssh)(?:["']?\s)`)
+
+// before may stand before a command: variables, and programs that become it.
+const before = `(?:(?:exec|env|nice|nohup|setsid|\w+=[^\s"'\\$;&|()<>` + "`" + `]*)\s+)*`
+
+// byPath returns the position in command of a path of an ssh; ok is false if there is none, or
+// if the link's own is there already.
+func byPath(command, hop string) (from, to int, ok bool) {
+	at := reSSHByPath.FindStringSubmatchIndex(command)
+	if at == nil || command[at[2]:at[3]] == hop {
+		return 0, 0, false
+	}
+	return at[2], at[3], true
+}
+
+// maxScript bounds the bytes that are read of a script in a ProxyCommand.
+const maxScript = 64 << 10
+
+// reAnySSHPath finds the paths of programs called ssh among words.
+var reAnySSHPath = lazyregexp.New(`(?m)^[^#\n]*?(?:^|[\s"'=])(/[^\s"'\\$;&|()<>` + "`" + `]*/ssh)(?:$|["'\s])`)
+
+// SSHApart returns the path of an ssh that a ProxyCommand of the user's seems to start without the
+// link's knowledge, and the script that does so, if it is one. This ssh has the user's settings for
+// his own connections to the same host. Both are empty if there is none.
+func SSHApart(command string) (ssh, script string) {
+	if _, to, ok := byPath(command, ""); ok {
+		command = command[to:]
+	}
+	words := strings.Fields(command)
+	if len(words) == 0 || filepath.Base(words[0]) == hopProgram { // what follows is for another machine
+		return "", ""
+	}
+	if m := reAnySSHPath.FindStringSubmatch(command); m != nil {
+		return onThisMachine(m[1]), ""
+	}
+	name := words[0]
+	if rest, ok := strings.CutPrefix(name, "~/"); ok {
+		home, _ := os.UserHomeDir()
+		name = filepath.Join(home, rest)
+	}
+	path, err := exec.LookPath(name)
+	if err != nil {
+		return "", ""
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return "", ""
+	}
+	defer f.Close()
+	text, _ := io.ReadAll(io.LimitReader(f, maxScript))
+	m := reAnySSHPath.FindSubmatch(text)
+	if m == nil || !strings.HasPrefix(string(text), "#!") {
+		return "", ""
+	}
+	if ssh = onThisMachine(string(m[1])); ssh == "" {
+		return "", ""
+	}
+	return ssh, path
+}
+
+// onThisMachine returns path if there is a program, else "": it may be another machine's.
+func onThisMachine(path string) string {
+	if found, err := exec.LookPath(path); err == nil {
+		return found
 	}
 	return ""
-}
-
-// talkative is the arguments of an ssh without -q, which no option prevails over: many a
-// ProxyCommand has it, and why its ssh ended would not be known.
-func talkative(args []string) []string {
-	to := slices.Index(args, destination(args))
-	options := slices.DeleteFunc(slices.Clone(args[:to]), func(arg string) bool { return arg == "-q" })
-	return append(options, args[to:]...)
-}
-
-func first(words []string) string {
-	if len(words) == 0 {
-		return ""
-	}
-	return words[0]
 }
 
 // withEnv returns env with variables set, which replace those of the same name.

@@ -3,6 +3,7 @@ package link
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -27,6 +28,7 @@ type inn struct {
 	t      *testing.T
 	dir    string
 	conf   string
+	run    *sshRun // of the last dial
 	mu     sync.Mutex
 	said   []api.Words
 }
@@ -141,7 +143,7 @@ func (i *inn) dialWith(ctx context.Context, place keyway.Place, unlimited string
 	s := starter{
 		program: program, runtime: i.dir, programs: programOf(greeter), silence: time.Minute,
 		unlimited: unlimited, connect: time.Second, behind: cmp.Or(i.behind, time.Minute),
-		options: []string{"-F", i.conf}, begun: begun,
+		options: []string{"-F", i.conf}, begun: begun, commands: []string{"-"}, // there may be one for each host
 		known: func(context.Context, string) []string { return []string{filepath.Join(i.dir, "known")} },
 		heard: func(w api.Words) {
 			i.mu.Lock()
@@ -266,5 +268,58 @@ func TestTheLinksConnectionsAreApart(t *testing.T) {
 	p.stop()
 	if e := i.fails("tells"); !strings.Contains(e.Message, "agent=. display=. tty=.") {
 		t.Errorf("%q", e.Message)
+	}
+}
+
+// However a ProxyCommand comes to its ssh, the link hears that ssh, and it shares nothing with the
+// user's other connections.
+func TestAnSSHOfAProxyCommandIsTheLinks(t *testing.T) {
+	i := newInn(t)
+	i.sshd("bastion", "")
+	ssh, err := exec.LookPath("ssh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := filepath.Join(i.dir, "other-ssh", "ssh")
+	if err := errors.Join(os.Mkdir(filepath.Dir(other), 0o700), os.Symlink(ssh, other)); err != nil {
+		t.Fatal(err)
+	}
+	script := i.file("wrapper", "#!/bin/sh\nexec ssh -F "+i.conf+" -W $1:$2 bastion\n")
+	if err := os.Chmod(script, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	through := " -F " + i.conf + " -W %h:%p bastion"
+	commands := map[string]string{
+		"name":    "ssh" + through,
+		"cluster": "ssh -qF " + i.conf + " -AW %h:%p bastion",
+		"behind":  "ssh -F " + i.conf + " bastion -qW %h:%p",
+		"master":  "ssh -M -S " + i.dir + "/master-own -E " + i.dir + "/log-own" + through,
+		"path":    ssh + " -q" + through,
+		"other":   other + through,
+		"env":     "env LC_ALL=C " + ssh + through,
+		"shell":   `sh -c "exec ` + ssh + through + `"`,
+		"script":  script + " %h %p",
+	}
+	for name, command := range commands {
+		i.sshd(name, "", "ProxyCommand "+command)
+	}
+	i.everywhere("ControlMaster auto", "ControlPath "+i.dir+"/master-%n", "ControlPersist yes", "LogLevel QUIET")
+	shells := []string{"/bin/bash", "", "/bin/sh"}
+	for name := range commands {
+		t.Setenv("SHELL", shells[0])
+		shells = append(shells[1:], shells[0])
+		p, err := i.dialWith(t.Context(), keyway.Place(name), "", func(d *sshRun) { i.run = d })
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		route := i.run.route()
+		if len(route) != 2 || route[0].name != "bastion" || !route[0].state().authenticated {
+			t.Errorf("%s: the ssh to the bastion is not the link's: %d hops", name, len(route))
+		}
+		p.stop()
+	}
+	if left, _ := filepath.Glob(filepath.Join(i.dir, "master-*")); len(left) > 0 {
+		t.Errorf("shared connections: %v", left)
 	}
 }

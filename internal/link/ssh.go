@@ -2,6 +2,7 @@ package link
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -215,21 +216,25 @@ func (s starter) dial(ctx context.Context, place keyway.Place, env []string, fre
 		return nil, keyway.Errorf(keyway.Other, "there is no ssh: %w", err).
 			Hint("install the OpenSSH client (Debian: apt-get install openssh-client)")
 	}
-	every := optionsOf(ctx, ssh)
-	optionsTo := func(host string) []string {
-		if s.unlimited == "" || host != s.unlimited {
-			return every
+	optionsTo := func(host, ssh string) []string {
+		options := optionsOf(ctx, ssh)
+		if s.unlimited != "" && host == s.unlimited {
+			options = append(options, "-o", "ConnectTimeout="+strconv.Itoa(int(s.connect.Seconds())))
 		}
-		return slices.Concat(every, []string{"-o", "ConnectTimeout=" + strconv.Itoa(int(s.connect.Seconds()))})
+		return options
+	}
+	shell := ""
+	if len(s.commands) > 0 {
+		shell = cmp.Or(lookupEnv(env, "SHELL"), "/bin/sh") // as ssh
 	}
 	t, err := newSSHRun(s.runtime, s.program, place, optionsTo, s.heard)
 	if err != nil {
 		return nil, keyway.Errorf(keyway.BadConfig, "there is no room for the ssh run to %s in %s: %w", place, s.runtime, err)
 	}
 	marker := newMarker()
-	args := slices.Concat([]string{"-E", t.last.log}, optionsTo(string(place)), s.options, []string{"--", string(place),
+	args := slices.Concat([]string{"-E", t.last.log}, optionsTo(string(place), ssh), s.options, []string{"--", string(place),
 		marked(s.bootstrap(fresh), marker)})
-	cmd := &exec.Cmd{Path: ssh, Args: append([]string{t.name()}, args...), Env: withEnv(env, t.env(ssh, path)...)}
+	cmd := &exec.Cmd{Path: ssh, Args: append([]string{t.name()}, args...), Env: withEnv(env, t.env(ssh, path, shell)...)}
 	if s.begun != nil {
 		s.begun(t)
 	}

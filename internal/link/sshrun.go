@@ -3,6 +3,7 @@ package link
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -26,7 +27,7 @@ type sshRun struct {
 	dir      string
 	place    keyway.Place
 	last     *hop // the place
-	options  func(host string) []string
+	options  func(host, ssh string) []string
 	listener net.Listener
 	heard    func(api.Words) // called with new messages of a host, one call at a time
 
@@ -56,8 +57,8 @@ const (
 )
 
 // newSSHRun prepares a run below dir. program is keyway's executable, options returns the
-// options for the ssh to a jump host. The caller calls close.
-func newSSHRun(dir, program string, place keyway.Place, options func(host string) []string, heard func(api.Words)) (*sshRun, error) {
+// options for an ssh to a jump host. The caller calls close.
+func newSSHRun(dir, program string, place keyway.Place, options func(host, ssh string) []string, heard func(api.Words)) (*sshRun, error) {
 	dir, err := os.MkdirTemp(dir, dialPrefix)
 	if err != nil {
 		return nil, err
@@ -67,7 +68,7 @@ func newSSHRun(dir, program string, place keyway.Place, options func(host string
 	if !hopsAreApart {
 		return d, nil
 	}
-	err = os.Symlink(program, filepath.Join(dir, hopProgram))
+	err = errors.Join(os.Symlink(program, filepath.Join(dir, hopProgram)), os.Symlink(program, filepath.Join(dir, hopShell)))
 	if err == nil {
 		d.listener, err = unixsock.Listen(filepath.Join(dir, hopSocket), 0o600)
 	}
@@ -87,19 +88,23 @@ func cleanRuns(dir string) {
 	}
 }
 
-// name returns the name by which to start ssh, and env the variables that it needs.
+// name returns the name by which to start ssh, and env the variables that it needs. shell is the
+// user's, if commands of the user's lead to the place, else empty.
 func (d *sshRun) name() string {
 	path := filepath.Join(d.dir, hopProgram)
 	// ssh puts it into a command line without quoting.
 	if !hopsAreApart || plain.Shell(path) != path || strings.Contains(path, "%") {
-		return "ssh"
+		return hopProgram
 	}
 	return path
 }
 
-func (d *sshRun) env(ssh, path string) []string {
+func (d *sshRun) env(ssh, path, shell string) []string {
 	set := []string{hopNameEnv + "=" + string(d.place)}
 	if hopsAreApart {
+		if shell != "" && d.name() != hopProgram {
+			set = append(set, hopShellEnv+"="+shell, "SHELL="+filepath.Join(d.dir, hopShell))
+		}
 		set = append(set, hopDirEnv+"="+d.dir, hopSSHEnv+"="+ssh, "PATH="+d.dir+string(os.PathListSeparator)+path)
 	}
 	return set
@@ -152,7 +157,7 @@ func (d *sshRun) listen(conn net.Conn) {
 	if h == nil {
 		return
 	}
-	if _, err := conn.Write(encodeLine(hopWelcome{Log: h.log, Options: d.options(hello.Host)})); err != nil {
+	if _, err := conn.Write(encodeLine(hopWelcome{Log: h.log, Options: d.options(hello.Host, hello.SSH)})); err != nil {
 		return
 	}
 	_ = conn.SetDeadline(time.Time{})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -191,23 +192,105 @@ func TestHostKeyChangedNamesBothKeys(t *testing.T) {
 	}
 }
 
-func TestDestination(t *testing.T) {
+// The options that undo what the link demands of every ssh are left out, in each form that ssh
+// reads, and nothing that only looks like one of them.
+func TestHopLine(t *testing.T) {
 	for line, want := range map[string]string{
-		"-W [10.0.0.1]:22 bastion": "bastion", "-J a,b -F /x -W h:22 -l ada -p 2222 bastion": "bastion", "-vvT bastion true -x y": "bastion",
-		"-oPort=22 bastion": "bastion", "-4o Port=22 bastion": "bastion", "-- bastion": "bastion", "-V": "", "": "", "-p": "",
+		"-q -W [10.0.0.1]:22 bastion":           "bastion: X -W [10.0.0.1]:22 -- bastion",
+		"-qW h:22 bastion":                      "bastion: X -W h:22 -- bastion",
+		"-qAWh:22 bastion":                      "bastion: X -W h:22 -- bastion",
+		"bastion -q -W h:22":                    "bastion: X -W h:22 -- bastion",
+		"-l bastion -q bastion":                 "bastion: X -l bastion -- bastion",
+		"-MS /run/mine -E /log -W h:22 bastion": "bastion: X -W h:22 -- bastion",
+		"bastion echo -q":                       "bastion: X -- bastion echo -q",
+		"-l ada -q bastion nc -q 1 h 22":        "bastion: X -l ada -- bastion nc -q 1 h 22",
+		"-- bastion":                            "bastion: X -- bastion",
+		"-V":                                    "", "": "", "-p": "", "-O check bastion": "", "-G bastion": "", "-Q key": "", "-Z bastion": "",
 	} {
-		if got := destination(strings.Fields(line)); got != want {
-			t.Errorf("%s leads to %q", line, got)
+		got := ""
+		if host, with, ok := hopLine(strings.Fields(line)); ok {
+			got = host + ": " + strings.Join(with("X"), " ")
+		}
+		if got != want {
+			t.Errorf("%s becomes %q, want %q", line, got, want)
 		}
 	}
 }
 
-func TestTalkative(t *testing.T) {
-	for line, want := range map[string]string{
-		"-q -W [10.0.0.1]:22 bastion": "-W [10.0.0.1]:22 bastion", "bastion echo -q": "bastion echo -q", "-l ada -q bastion nc -q 1 h 22": "-l ada bastion nc -q 1 h 22",
+// An ssh that a ProxyCommand starts by its path is found where it runs on this machine. What is
+// in doubt stays as it is.
+func TestByPath(t *testing.T) {
+	for command, want := range map[string]string{
+		"exec /usr/bin/ssh -W h:22 bastion":                    "exec HOP -W h:22 bastion",
+		"/usr/bin/ssh -W h:22 bastion":                         "HOP -W h:22 bastion",
+		"exec exec /opt/homebrew/bin/ssh bastion":              "exec exec HOP bastion",
+		`exec "/usr/bin/ssh" bastion`:                          `exec "HOP" bastion`,
+		"exec env LC_ALL=C A=b /usr/bin/ssh bastion":           "exec env LC_ALL=C A=b HOP bastion",
+		"exec nice nohup setsid /usr/bin/ssh bastion":          "exec nice nohup setsid HOP bastion",
+		`exec sh -c "exec /usr/bin/ssh -q bastion"`:            `exec sh -c "exec HOP -q bastion"`,
+		`exec /bin/bash -c '/usr/bin/ssh -q bastion'`:          `exec /bin/bash -c 'HOP -q bastion'`,
+		"exec ssh bastion /usr/bin/ssh -W h:22 next":           "",
+		"exec sudo -u jump /usr/bin/ssh -W h:22 bastion":       "",
+		"exec env -i /usr/bin/ssh bastion":                     "",
+		"exec docker exec box /usr/bin/ssh bastion":            "",
+		`exec ssh bastion sh -c "exec /usr/bin/ssh next"`:      "",
+		"exec nc -x proxy:1080 h 22 # not by /usr/bin/ssh h":   "",
+		"exec /usr/bin/sshpass -f /home/ada/pass ssh bastion":  "",
+		"exec /opt/ssh/run bastion":                            "",
+		"exec HOP -W h:22 bastion":                             "",
+		"exec ssh -o ProxyCommand='/usr/bin/ssh -W %h:%p a' b": "",
+		"exec $HOME/bin/ssh bastion":                           "",
 	} {
-		if got := strings.Join(talkative(strings.Fields(line)), " "); got != want {
-			t.Errorf("%s becomes %s, want %s", line, got, want)
+		const hop = "/run/user/0/keyway/way-1/ssh"
+		command = strings.ReplaceAll(command, "HOP", hop)
+		got := ""
+		if from, to, ok := byPath(command, hop); ok {
+			got = strings.ReplaceAll(command[:from]+hop+command[to:], hop, "HOP")
+		}
+		if got != want {
+			t.Errorf("%s becomes %q, want %q", command, got, want)
+		}
+	}
+}
+
+// What the link cannot reach is seen beforehand.
+func TestSSHApart(t *testing.T) {
+	ssh, err := exec.LookPath("ssh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	t.Setenv("HOME", dir)
+	script := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	hop := script("hop", "#!/bin/sh\n# not /bin/false/ssh x\nLC_ALL=C exec "+ssh+" -W $1:$2 bastion\n")
+	for command, want := range map[string]string{
+		"":                        "",
+		"ssh -W %h:%p bastion":    "",
+		ssh + " -W %h:%p bastion": "", // the link's
+		"nc -x proxy:1080 %h %p":  "",
+		"sudo -u ada " + ssh + " -W %h:%p bastion":     ssh,
+		`env -i ` + ssh + " -W %h:%p bastion":          ssh,
+		"ssh bastion /opt/elsewhere/ssh -W %h:%p next": "",
+		hop + " %h %p": ssh + " by " + hop,
+		"~/hop %h %p":  ssh + " by " + hop,
+		script("byname", "#!/bin/sh\nexec ssh -W $1:$2 bastion\n"):      "",
+		script("comment", "#!/bin/sh\n# "+ssh+" x\nexec nc \"$@\"\n"):   "",
+		script("binary", "\x7fELF "+ssh+" x"):                           "",
+		script("there", "#!/bin/sh\nexec /opt/elsewhere/ssh -W $1 b\n"): "",
+		filepath.Join(dir, "none"):                                      "",
+	} {
+		got, by := SSHApart(command)
+		if by != "" {
+			got += " by " + by
+		}
+		if got != want {
+			t.Errorf("%s: %q, want %q", command, got, want)
 		}
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"keyway/internal/sshargs"
 )
 
 // Options of ssh(1) that mean the same with a mux: without a value, and with one. Any other option,
@@ -73,48 +75,23 @@ func readArgs(args []string) (in invocation, err error) {
 	if len(args) == 0 || path.Base(args[0]) != "ssh" {
 		return in, fmt.Errorf("not called as ssh")
 	}
-	host, words, ended := "", args[1:], false
-	for i := 0; i < len(words); i++ {
-		word := words[i]
+	l, err := sshargs.Parse(args[1:])
+	if err != nil {
+		return in, err
+	}
+	for _, o := range l.Options {
 		switch {
-		case !ended && word == "--":
-			ended = true
-		case !ended && len(word) > 1 && word[0] == '-':
-			used, err := in.readFlags(word[1:], words[i+1:])
-			if err != nil {
+		case strings.IndexByte(plainFlags, o.Letter) >= 0:
+			in.quiet, in.loud = in.quiet || o.Letter == 'q', in.loud || o.Letter == 'v'
+		case strings.IndexByte(valueFlags, o.Letter) < 0:
+			return in, fmt.Errorf("called with -%c", o.Letter)
+		default:
+			if err := in.readValue(o.Letter, o.Value); err != nil {
 				return in, err
 			}
-			i += used
-		case host == "":
-			host = word
-		default: // the command
-			return in, in.readHost(host)
 		}
 	}
-	return in, in.readHost(host)
-}
-
-// readFlags reads the letters of a word. used is the number of following words that belong to them.
-func (in *invocation) readFlags(letters string, next []string) (used int, err error) {
-	for i := 0; i < len(letters); i++ {
-		c := letters[i]
-		if strings.IndexByte(plainFlags, c) >= 0 {
-			in.quiet, in.loud = in.quiet || c == 'q', in.loud || c == 'v'
-			continue
-		}
-		if strings.IndexByte(valueFlags, c) < 0 {
-			return 0, fmt.Errorf("called with -%c", c)
-		}
-		value := letters[i+1:]
-		if value == "" {
-			if len(next) == 0 {
-				return 0, fmt.Errorf("called with -%c alone", c)
-			}
-			value, used = next[0], 1
-		}
-		return used, in.readValue(c, value)
-	}
-	return 0, nil
+	return in, in.readHost(l.Host)
 }
 
 func (in *invocation) readValue(flag byte, value string) error {

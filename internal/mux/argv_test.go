@@ -16,6 +16,7 @@ func TestReadArgs(t *testing.T) {
 		{args: "ssh|train|true"},
 		{args: "/usr/bin/ssh|-q|-tt|train|-x|ls|-N|-f|-v"},
 		{args: "ssh|train|-t|top"},
+		{args: "ssh|train|--|-N"},
 		{args: "ssh|--|train|-N"},
 		{args: "ssh|me@train", user: "me"},
 		{args: "ssh|-l|me|train", user: "me"},

@@ -28,7 +28,7 @@ var link = []mutant{
 	{
 		claim: "a jump host's ssh writes its own words apart from its host's",
 		file:  "internal/link/hop_unix.go",
-		old:   `own = slices.Concat([]string{"-E", w.Log}, w.Options, talkative(own))`, new: `own = slices.Concat(w.Options, own)`,
+		old:   `own = with(append([]string{"-E", w.Log}, w.Options...)...)`, new: `own = with(w.Options...)`,
 		pkg: "internal/link", run: "TestFaultsBehindLyingBanners",
 	},
 	{

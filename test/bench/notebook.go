@@ -18,7 +18,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
@@ -44,8 +43,9 @@ var notebookSection = section{
 	measure: measureNotebook,
 }
 
-// measureNotebook has a cell print for a minute, and a page at the Jupyter server and one
-// at keyway-jupyter before it read that, both at once.
+// measureNotebook has a cell print for a minute with a page at the Jupyter server, and then with one
+// at keyway-jupyter before it. One after the other: the server is one thread of Python, and two pages
+// at once keep it busier than either way does.
 func measureNotebook(ctx context.Context, _ *bench) (string, error) {
 	if err := lab.Install(ctx, "notebook"); err != nil {
 		return "", err
@@ -64,25 +64,30 @@ func measureNotebook(ctx context.Context, _ *bench) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	stock, err := n.stock.print(ctx)
+	if err != nil {
+		return "", err
+	}
 	began := cpuOf(n.serve, n.keep)
-	delays, err := n.print(ctx)
+	ours, err := n.ours.print(ctx)
 	if err != nil {
 		return "", err
 	}
 	cpu := (cpuOf(n.serve, n.keep) - began).Seconds() / (notebookLines / notebookRate)
 	var text strings.Builder
-	fmt.Fprintf(&text, "A cell of ipykernel prints %d lines a second for a minute. One page is connected to the Jupyter server, another to `keyway-jupyter` "+
+	fmt.Fprintf(&text, "A cell of ipykernel prints %d lines a second for a minute, with a page at the Jupyter server, and then with one at `keyway-jupyter` "+
 		"before it, over unix sockets. The delay of a line is from the moment in which the cell prints it.\n\n| | lines | p50 | p99 |\n|---|--:|--:|--:|\n", notebookRate)
-	p99 := map[string]time.Duration{}
-	for _, who := range []string{"the Jupyter server", "`keyway-jupyter`"} {
-		slices.Sort(delays[who])
-		p99[who] = delays[who][len(delays[who])*99/100]
-		fmt.Fprintf(&text, "| %s | %d | %.1f ms | %.1f ms |\n", who, len(delays[who]), milliseconds(median(delays[who])), milliseconds(p99[who]))
+	row := func(who string, delays []time.Duration) (p99 time.Duration) {
+		slices.Sort(delays)
+		p99 = delays[len(delays)*99/100]
+		fmt.Fprintf(&text, "| %s | %d | %.1f ms | %.1f ms |\n", who, len(delays), milliseconds(median(delays)), milliseconds(p99))
+		return p99
 	}
-	added := p99["`keyway-jupyter`"] - p99["the Jupyter server"]
+	alone := row("the Jupyter server", stock)
+	added := row("`keyway-jupyter`", ours) - alone
 	var t targets
 	t.add(fmt.Sprintf("at p99, ≤ %d ms added", targetNotebookAdded.Milliseconds()), fmt.Sprintf("%.1f ms", milliseconds(added)), added <= targetNotebookAdded)
-	t.add("every line arrives", strconv.Itoa(len(delays["`keyway-jupyter`"])), len(delays["`keyway-jupyter`"]) == notebookLines)
+	t.add("every line arrives", strconv.Itoa(len(ours)), len(ours) == notebookLines)
 	t.add(fmt.Sprintf("≤ %.0f %% of a core", targetNotebookCPU*100), fmt.Sprintf("%.1f %%", cpu*100), cpu <= targetNotebookCPU)
 	t.add(fmt.Sprintf("the process with the connections, ≤ %.0f MB resident before it", mb(targetNotebookIdle)), fmt.Sprintf("%.1f MB", mb(idle)), idle <= targetNotebookIdle)
 	return text.String() + "\n" + t.String(), nil
@@ -95,7 +100,6 @@ type notebookBench struct {
 	cmd         *exec.Cmd
 	log         *bytes.Buffer // read when the program has ended
 	ours, stock jupyterAt
-	kernel      string
 	serve, keep int // processes
 }
 
@@ -154,10 +158,7 @@ func startNotebook(ctx context.Context, dir string) (n *notebookBench, err error
 	if err != nil {
 		return nil, err
 	}
-	if n.keep, err = strconv.Atoi(strings.TrimSpace(string(out))); err != nil {
-		return nil, err
-	}
-	n.kernel, err = n.ours.newKernel(ctx)
+	n.keep, err = strconv.Atoi(strings.TrimSpace(string(out)))
 	return n, err
 }
 
@@ -205,53 +206,43 @@ func (at jupyterAt) page(ctx context.Context, kernel, session string) (*websocke
 	return conn, err
 }
 
-// print runs the cell, and returns the delays of the lines on the two ways.
-func (n *notebookBench) print(ctx context.Context) (map[string][]time.Duration, error) {
-	ways := map[string]jupyterAt{"the Jupyter server": n.stock, "`keyway-jupyter`": n.ours}
-	delays := map[string][]time.Duration{}
-	pages := map[string]*websocket.Conn{}
-	for who, at := range ways {
-		conn, err := at.page(ctx, n.kernel, "bench-"+strconv.Itoa(len(pages)))
-		if err != nil {
-			return nil, err
-		}
-		defer conn.Close()
-		_ = conn.SetReadDeadline(time.Now().Add(4 * time.Minute))
-		pages[who] = conn
-	}
-	code := fmt.Sprintf("import time\nbegan = time.perf_counter()\nfor i in range(%d):\n    print('at', time.time_ns(), flush=True)\n"+
-		"    time.sleep(max(0, began + (i + 1) / %d - time.perf_counter()))", notebookLines, notebookRate)
-	m := wire.New("bench-ours", []byte("{}"), "shell", "execute_request", map[string]any{"code": code, "silent": false, "store_history": true})
-	data, _ := m.Encode(wire.V1) // which keyway-jupyter speaks
-	if err := pages["`keyway-jupyter`"].WriteMessage(websocket.BinaryMessage, data); err != nil {
+// print runs the cell in a new kernel, and returns the delays of its lines.
+func (at jupyterAt) print(ctx context.Context) ([]time.Duration, error) {
+	kernel, err := at.newKernel(ctx)
+	if err != nil {
 		return nil, err
 	}
-	var mu sync.Mutex
-	var reading sync.WaitGroup
-	var errs []error
-	for who, conn := range pages {
-		reading.Go(func() {
-			all, err := lineDelays(conn, m.Head.ID)
-			mu.Lock()
-			defer mu.Unlock()
-			delays[who], errs = all, append(errs, err)
-			for _, c := range pages {
-				if err != nil {
-					_ = c.Close()
-				}
-			}
-		})
+	page, err := at.page(ctx, kernel, "bench")
+	if err != nil {
+		return nil, err
 	}
-	reading.Wait()
-	return delays, errors.Join(errs...)
+	defer page.Close()
+	_ = page.SetReadDeadline(time.Now().Add(4 * time.Minute))
+	code := fmt.Sprintf("import time\nbegan = time.perf_counter()\nfor i in range(%d):\n    print('at', time.time_ns(), flush=True)\n"+
+		"    time.sleep(max(0, began + (i + 1) / %d - time.perf_counter()))", notebookLines, notebookRate)
+	m := wire.New("bench", []byte("{}"), "shell", "execute_request", map[string]any{"code": code, "silent": false, "store_history": true})
+	data, binary := m.Encode(protocolOf(page))
+	kind := websocket.TextMessage
+	if binary {
+		kind = websocket.BinaryMessage
+	}
+	if err := page.WriteMessage(kind, data); err != nil {
+		return nil, err
+	}
+	return lineDelays(page, m.Head.ID)
+}
+
+// protocolOf returns the encoding that the other side of a page has chosen.
+func protocolOf(page *websocket.Conn) wire.Protocol {
+	if page.Subprotocol() == wire.Subprotocol {
+		return wire.V1
+	}
+	return wire.JSON
 }
 
 // lineDelays reads until the cell has ended.
 func lineDelays(conn *websocket.Conn, id string) (all []time.Duration, err error) {
-	d := wire.Decoder{Protocol: wire.JSON}
-	if conn.Subprotocol() == wire.Subprotocol {
-		d.Protocol = wire.V1
-	}
+	d := wire.Decoder{Protocol: protocolOf(conn)}
 	rest := ""
 	for {
 		kind, data, err := conn.ReadMessage()

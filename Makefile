@@ -127,15 +127,15 @@ test: goversion ## run every test (installs what it needs: root on Debian)
 
 # The packages that mostly wait for daemons run beside the others, which keep two
 # processors busy. test/e2e takes longest: it starts first, so that it does not end alone.
-WAITING = keyway/internal/engine/docker keyway/internal/session/words
+TESTS_THAT_WAIT = keyway/internal/engine/docker keyway/internal/session/words
 
 .PHONY: tests-that-wait
 tests-that-wait:
-	GO=$(GO) test/lab/suite $(WAITING)
+	GO=$(GO) test/lab/suite $(TESTS_THAT_WAIT)
 
 .PHONY: tests-that-work
 tests-that-work:
-	GO=$(GO) test/lab/suite $$($(GO) list ./test/e2e ./... | grep -vxF $(WAITING:%=-e %))
+	GO=$(GO) test/lab/suite $$($(GO) list ./test/e2e ./... | grep -vxF $(TESTS_THAT_WAIT:%=-e %))
 
 .PHONY: mutants
 mutants: ## break each security claim in turn, and see that a test notices (ONLY=guest: those)

@@ -41,7 +41,7 @@ func (e environment) dotEnv() (environment, error) {
 		return e, nil
 	}
 	path := filepath.Join(e.dir, ".env")
-	set, unset, err := e.readVariables(".env", e.lookup)
+	set, unset, err := e.readVariables(".env", e.lookup, nil)
 	if errors.Is(err, fs.ErrNotExist) {
 		return e, nil
 	}
@@ -64,12 +64,12 @@ func (e environment) dotEnv() (environment, error) {
 
 // readVariables reads a file of NAME=VALUE lines. unset holds an error for each variable whose
 // value could not be filled in.
-func (e environment) readVariables(name string, lookup func(string) (string, bool)) (set map[string]string, unset map[string]error, err error) {
+func (e environment) readVariables(name string, lookup func(string) (string, bool), before map[string]string) (set map[string]string, unset map[string]error, err error) {
 	data, err := e.readFile(name, maxEnvFile)
 	if err != nil {
 		return nil, nil, err
 	}
-	return variables.Parse(string(data), lookup)
+	return variables.Parse(string(data), lookup, before)
 }
 
 // errOutside is the error for a template that requests a file outside its directory.
@@ -136,11 +136,12 @@ func (c converter) environment(s *keyway.Spec) error {
 			return c.errorf("env_file", "the format %.40q is not known", f.Format).Hint("leave format out")
 		}
 		set, unset, err := c.env.readVariables(f.Path, func(name string) (string, bool) {
-			if v, ok := env[name]; ok {
+			if v, ok := c.env.lookup(name); ok {
 				return v, true
 			}
-			return c.env.lookup(name)
-		})
+			v := c.service.Environment[name]
+			return *cmp.Or(v, new(string)), v != nil
+		}, env)
 		if errors.Is(err, fs.ErrNotExist) && !bool(f.Required) {
 			continue
 		}
@@ -150,7 +151,7 @@ func (c converter) environment(s *keyway.Spec) error {
 		if err != nil {
 			return c.errorf("env_file", "%s cannot be read: %v", f.Path, err).Hint("it lies beside %s, on this laptop", c.file)
 		}
-		maps.Copy(env, set)
+		env = set
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.service.Environment)) {
 		value := c.service.Environment[name]
@@ -158,6 +159,7 @@ func (c converter) environment(s *keyway.Spec) error {
 			env[name] = *value
 			continue
 		}
+		delete(env, name) // a variable that the laptop does not have is not there, as with Compose
 		if v, ok := c.env.lookup(name); ok {
 			env[name] = v
 		}

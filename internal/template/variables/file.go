@@ -4,98 +4,172 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
+	"strconv"
 	"strings"
 	"unicode"
-
-	"github.com/compose-spec/compose-go/v2/dotenv"
 
 	"keyway/internal/lazyregexp"
 )
 
-// dollar is a variable that replaces each $ in the text that dotenv reads, so that a [Filler]
-// does the substitution. dotenv itself would replace a variable that is not set by an empty text,
-// and also the rest of a password after a $.
-const (
-	dollar = "keyway_dollar"
-	braced = "${" + dollar + "}"
-)
-
-// noVariable matches $$, and a $ that begins no variable. Such a $ stands for itself in these
-// files.
-var noVariable = lazyregexp.New(`\$(?:\$|([^A-Za-z_{]))`)
-
-// Parse parses NAME=VALUE lines as Compose does. It takes the values of variables from lookup,
-// and then from earlier lines. unset holds an error for each variable whose value refers to one
-// without a value and a default, and for those beyond the bound of a [Filler].
-func Parse(text string, lookup func(string) (string, bool)) (set map[string]string, unset map[string]error, err error) {
-	text = strings.ReplaceAll(strings.TrimPrefix(text, "\ufeff"), "$", braced) + "\n"
-	raw := func(name string) (string, bool) {
-		if name == dollar {
-			return "$", true
-		}
-		v, ok := lookup(name) // of a line that has only a name
-		return strings.ReplaceAll(v, "$", "$$"), ok
-	}
-	if _, err := dotenv.UnmarshalWithLookup(text, raw); err != nil { // with the right line
-		return nil, nil, errors.New(strings.ReplaceAll(err.Error(), braced, "$"))
-	}
-	var filler Filler
+// Parse parses NAME=VALUE lines as Compose does. It takes the values of variables from lookup, then
+// from earlier lines, and then from before, which has the values of earlier files. set contains
+// those, too. unset holds an error for each variable whose value refers to one without a value and
+// a default, and for those beyond the bound of a [Filler].
+func Parse(text string, lookup func(string) (string, bool), before map[string]string) (set map[string]string, unset map[string]error, err error) {
+	r := reader{rest: strings.TrimPrefix(text, "\ufeff") + "\n", line: 1}
 	set, unset = map[string]string{}, map[string]error{}
-	for text != "" {
-		end := statement(text)
-		one, err := dotenv.UnmarshalWithLookup(text[:end], raw)
+	maps.Copy(set, before)
+	var filler Filler
+	for r.next() {
+		name, alone, err := r.name()
 		if err != nil {
 			return nil, nil, err
 		}
-		text = text[end:]
-		for name, value := range one {
-			value = strings.ReplaceAll(value, braced, "$$") // quoted
-			value = noVariable.ReplaceAllString(value, "$$$$${1}")
-			var before error // of a variable that this one refers to
-			value, err := filler.Fill(value, func(name string) (string, bool) {
-				if v, ok := lookup(name); ok {
-					return v, true
-				}
-				before = cmp.Or(before, unset[name])
-				v, ok := set[name]
-				return v, ok
-			})
-			delete(set, name)
-			delete(unset, name)
-			switch isUnset := (UnsetError{}); {
-			case before != nil:
-				unset[name] = before
-			case errors.As(err, &isUnset):
-				unset[name] = fmt.Errorf("%s: %w (a $ that is one is written $$)", name, err)
-			case err != nil:
-				unset[name] = fmt.Errorf("%s: %w", name, err)
-			default:
-				set[name] = value
+		if alone {
+			if v, ok := lookup(name); ok {
+				set[name] = v
+				delete(unset, name)
 			}
+			continue
+		}
+		form, err := r.value()
+		if err != nil {
+			return nil, nil, err
+		}
+		var earlier error // of a variable that the value refers to
+		value, err := filler.Fill(form, func(name string) (string, bool) {
+			if v, ok := lookup(name); ok {
+				return v, true
+			}
+			earlier = cmp.Or(earlier, unset[name])
+			v, ok := set[name]
+			return v, ok
+		})
+		delete(set, name)
+		delete(unset, name)
+		switch isUnset := (UnsetError{}); {
+		case earlier != nil:
+			unset[name] = earlier
+		case errors.As(err, &isUnset):
+			unset[name] = fmt.Errorf("%s: %w (a $ that is one is written $$)", name, err)
+		case err != nil:
+			unset[name] = fmt.Errorf("%s: %w", name, err)
+		default:
+			set[name] = value
 		}
 	}
 	return set, unset, nil
 }
 
-// statement returns the length of the first statement of text: one line, or several that are one
-// value, as dotenv divides them. text must end with a line feed.
-func statement(text string) int {
-	start := strings.TrimLeftFunc(text, unicode.IsSpace)
-	if start == "" {
-		return len(text)
+// reader reads a file of variables in the form of compose-go's dotenv, which FuzzParse compares.
+// dotenv itself fills variables in: it replaces one that is not set, and so the rest of a password
+// after a $, by an empty text.
+type reader struct {
+	rest string // ends with a line feed
+	line int    // number of the line that rest begins in
+}
+
+// skip drops the next n bytes.
+func (r *reader) skip(n int) {
+	r.line += strings.Count(r.rest[:n], "\n")
+	r.rest = r.rest[n:]
+}
+
+// next skips blanks, empty lines and comments. It returns false at the end of the file.
+func (r *reader) next() bool {
+	for {
+		r.skip(len(r.rest) - len(strings.TrimLeftFunc(r.rest, unicode.IsSpace)))
+		if r.rest == "" || r.rest[0] != '#' {
+			return r.rest != ""
+		}
+		r.skip(strings.IndexByte(r.rest, '\n'))
 	}
-	sign := strings.IndexAny(start, "=:\n")
-	value := strings.TrimLeft(start[sign+1:], " \t\v\f\r\u0085\u00a0")
-	if start[0] == '#' || start[sign] == '\n' || value == "" || value[0] != '"' && value[0] != '\'' {
-		return len(text) - len(start) + strings.IndexByte(start, '\n') + 1
+}
+
+// isBlank reports whether a character is a space within a line.
+func isBlank(c rune) bool { return strings.ContainsRune("\t\v\f\r \u0085\u00a0", c) }
+
+// exported matches a word that shells need and that says nothing here.
+var exported = lazyregexp.New(`^export\s+`)
+
+// name reads the name of a variable, up to its value or, if it stands alone, to the end of the line.
+func (r *reader) name() (name string, alone bool, err error) {
+	if exported.MatchString(r.rest) {
+		rest := strings.TrimPrefix(r.rest, "export")
+		r.skip(len(r.rest) - len(strings.TrimLeftFunc(rest, isBlank)))
 	}
-	for i := 1; i < len(value); i++ {
-		switch value[i] {
-		case '\\':
-			i++
-		case value[0]:
-			return len(text) - len(value) + i + 1
+	for i, c := range r.rest {
+		switch {
+		case isBlank(c) || strings.ContainsRune("_.-[]", c) || unicode.IsLetter(c) || unicode.IsNumber(c):
+			continue
+		case c != '=' && c != ':' && c != '\n':
+			line, _, _ := strings.Cut(r.rest, "\n")
+			return "", false, fmt.Errorf("line %d: %q cannot be in the name of a variable: %.80s", r.line, string(c), line)
+		}
+		name = strings.TrimRightFunc(r.rest[:i], unicode.IsSpace)
+		if strings.Contains(name, " ") {
+			return "", false, fmt.Errorf("line %d: a space cannot be in the name of a variable: %.80s", r.line, name)
+		}
+		r.skip(i + 1)
+		r.skip(len(r.rest) - len(strings.TrimLeftFunc(r.rest, isBlank)))
+		return name, c == '\n', nil
+	}
+	return "", false, fmt.Errorf("line %d: no name of a variable", r.line) // only export
+}
+
+// value reads a value and returns it in the form that a [Filler] takes.
+func (r *reader) value() (string, error) {
+	if r.rest == "" || r.rest[0] != '"' && r.rest[0] != '\'' {
+		line, _, _ := strings.Cut(r.rest, "\n")
+		r.skip(min(len(line)+1, len(r.rest)))
+		line, _, _ = strings.Cut(line, " #")
+		return ownDollars(strings.TrimRightFunc(line, unicode.IsSpace)), nil
+	}
+	quote := r.rest[0]
+	var quoted strings.Builder
+	for i := 1; i < len(r.rest); i++ {
+		switch c := r.rest[i]; {
+		case c == quote:
+			r.skip(i + 1)
+			if quote == '\'' {
+				return strings.ReplaceAll(quoted.String(), "$", "$$"), nil
+			}
+			return ownDollars(unescaped(quoted.String())), nil
+		case c == '\\': // which is not the last byte
+			if i++; r.rest[i] != quote {
+				quoted.WriteByte(c)
+			}
+			quoted.WriteByte(r.rest[i])
+		default:
+			quoted.WriteByte(c)
 		}
 	}
-	return len(text)
+	line, _, _ := strings.Cut(r.rest, "\n")
+	return "", fmt.Errorf("line %d: the quote does not end: %.80s", r.line, line)
+}
+
+// noVariable matches $$, and a $ that begins no variable. Such a $ stands for itself in these
+// files.
+var noVariable = lazyregexp.New(`\$(?:\$|([^A-Za-z_{]))`)
+
+// ownDollars doubles each $ that stands for itself.
+func ownDollars(value string) string { return noVariable.ReplaceAllString(value, "$$$$${1}") }
+
+// escape matches what means another character between double quotes.
+var escape = lazyregexp.New(`\\(?:[abcfnrtv$"\\]|0\d{0,3})`)
+
+// unescaped replaces escapes as compose-go does: \0123 is an octal number. What is no escape
+// stays; of \012 compose-go takes the 0 away.
+func unescaped(text string) string {
+	return string(escape.ReplaceAllFunc([]byte(text), func(found []byte) []byte {
+		if string(found) == `\$` {
+			return []byte("$$")
+		}
+		c, _, _, err := strconv.UnquoteChar(strings.Replace(string(found), `\0`, `\`, 1), '"')
+		if err != nil {
+			return found
+		}
+		return []byte(string(c))
+	}))
 }

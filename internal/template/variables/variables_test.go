@@ -88,7 +88,7 @@ func TestTooMuch(t *testing.T) {
 			t.Errorf("%q: %d bytes, %v", text, len(got), err)
 		}
 	}
-	set, unset, err := Parse("A=x\n"+strings.Repeat("A=$A$A\n", 26)+"B=1\nC=${NONE:?$A}\n", func(string) (string, bool) { return "", false })
+	set, unset, err := Parse("A=x\n"+strings.Repeat("A=$A$A\n", 26)+"B=1\nC=${NONE:?$A}\n", func(string) (string, bool) { return "", false }, nil)
 	if err != nil || len(set) > 0 || !errors.Is(unset["A"], ErrTooMuch) || !errors.Is(unset["B"], ErrTooMuch) || len(unset["C"].Error()) > maxMade {
 		t.Errorf("%d values, %.300v, %v", len(set), unset, err)
 	}

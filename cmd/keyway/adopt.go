@@ -12,6 +12,7 @@ import (
 
 	"keyway/internal/api"
 	"keyway/internal/keyway"
+	"keyway/internal/laptop"
 	"keyway/internal/plain"
 	"keyway/internal/table"
 )
@@ -127,7 +128,7 @@ func runAdopt(ctx context.Context, o adoptOptions, place keyway.Place, container
 	if err != nil {
 		return err
 	}
-	if err := a.Pin(ctx, known, place, asked.Spec(), made, o.up.named(), keys); err != nil {
+	if err := a.Pin(ctx, known, laptop.Made{Place: place, Asked: asked.Spec(), Got: made, Named: o.up.named(), Keys: keys}); err != nil {
 		return a.Undo(ctx, there, place, asked.Name, err)
 	}
 	made.Place = place

@@ -186,10 +186,11 @@ func (o bakeOptions) bake(ctx context.Context, a *app, from asked, s keyway.Spec
 			return images.Baked{}, o.up.bring(ctx, a, err, left, place, s.Image, s.Image, opens)
 		}
 	}
+	at := images.EngineAt{Node: there, Place: place, Engine: s.Engine}
 	if o.file != "" {
-		return b.Save(ctx, there, place, s.Engine, o.file, a.UI.Progress)
+		return b.Save(ctx, at, o.file, a.UI.Progress)
 	}
-	return b.At(ctx, there, place, s.Engine, a.UI.Progress)
+	return b.At(ctx, at, a.UI.Progress)
 }
 
 func tellBaked(stdout io.Writer, done images.Baked) error {

@@ -154,9 +154,9 @@ func runImageCopy(ctx context.Context, o imageCopyOptions, args []string, stdout
 	var done images.Copied
 	switch {
 	case from != "":
-		done, err = images.Load(ctx, a, from, c.To, c.ToEngine, c.Image, c.Replace, a.UI.Progress)
+		done, err = images.Load(ctx, a, from, c, a.UI.Progress)
 	case to != "":
-		done, err = images.Save(ctx, a, c.From, c.FromEngine, c.Image, to, a.UI.Progress)
+		done, err = images.Save(ctx, a, c, to, a.UI.Progress)
 	default:
 		done, err = images.Copy(ctx, a, c, a.UI.Progress)
 	}

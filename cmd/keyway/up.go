@@ -165,7 +165,7 @@ func runUp(ctx context.Context, o upOptions, stdout, news io.Writer) error {
 	if err != nil || ctx.Err() != nil {
 		return err
 	}
-	if err := a.Pin(ctx, known, place, s, made, o.named(), keys); err != nil {
+	if err := a.Pin(ctx, known, laptop.Made{Place: place, Asked: s, Got: made, Named: o.named(), Keys: keys}); err != nil {
 		return a.Undo(ctx, there, place, s.Name, err)
 	}
 	made.Place = place

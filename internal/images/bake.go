@@ -40,27 +40,35 @@ type Baked struct {
 	Bytes  int64        `json:"bytes,omitempty"` // that were sent to the place or into the file
 }
 
+// EngineAt is an engine at a place. An empty Engine means the first one that can be used.
+type EngineAt struct {
+	Node   *api.Client
+	Place  keyway.Place
+	Engine string
+}
+
 // At makes the image with the engine of a place that has the base. A Docker that keeps
 // images by itself is sent the guest's layer alone; other engines are sent all of the
 // image, which comes from there.
-func (b Bake) At(ctx context.Context, there *api.Client, place keyway.Place, engine string, report func(keyway.Progress)) (Baked, error) {
-	done := Baked{Image: b.Tag, Base: b.Base, Place: place}
-	base, guest, err := b.baseAt(ctx, there, engine, &done)
+func (b Bake) At(ctx context.Context, at EngineAt, report func(keyway.Progress)) (Baked, error) {
+	done := Baked{Image: b.Tag, Base: b.Base, Place: at.Place}
+	there := at.Node
+	base, guest, err := b.baseAt(ctx, at, &done)
 	if err != nil {
 		return done, err
 	}
-	now, err := there.ImageLayers(ctx, engine, b.Tag)
+	now, err := there.ImageLayers(ctx, at.Engine, b.Tag)
 	if last := len(now.Layers) - 1; err != nil || last < 0 || !slices.Equal(now.Layers[:last], base.Layers) {
-		if err := b.Replace.of(place, b.Tag, now, err); err != nil {
+		if err := b.Replace.of(at.Place, b.Tag, now, err); err != nil {
 			return done, err
 		}
 	}
-	have, err := there.HaveLayers(ctx, engine, base.Layers)
+	have, err := there.HaveLayers(ctx, at.Engine, base.Layers)
 	if err != nil {
 		return done, err
 	}
-	report(keyway.Progress{Message: "reading " + b.Base + " at " + string(place)})
-	write, from, err := b.writer(ctx, there, engine, base, guest, have, done.Digest)
+	report(keyway.Progress{Message: "reading " + b.Base + " at " + string(at.Place)})
+	write, from, err := b.writer(ctx, at, base, guest, have, done.Digest)
 	if err != nil {
 		return done, err
 	}
@@ -73,7 +81,7 @@ func (b Bake) At(ctx context.Context, there *api.Client, place keyway.Place, eng
 		w.CloseWithError(err)
 		written <- err
 	}()
-	err = there.ImportImage(ctx, engine, b.Tag, &counting{Reader: r, each: func(n int64) {
+	err = there.ImportImage(ctx, at.Engine, b.Tag, &counting{Reader: r, each: func(n int64) {
 		done.Bytes += n
 		report(keyway.Progress{Message: "baking " + b.Tag, Done: done.Bytes})
 	}})
@@ -83,15 +91,15 @@ func (b Bake) At(ctx context.Context, there *api.Client, place keyway.Place, eng
 		err = bad
 	}
 	if err == nil {
-		err = b.isThere(ctx, there, place, engine, base, made)
+		err = b.isThere(ctx, at, base, made)
 	}
 	done.ID = made.ID
 	return done, orEnded(ctx, err)
 }
 
 // baseAt returns the base as the place has it, and the guest for it.
-func (b Bake) baseAt(ctx context.Context, there *api.Client, engine string, done *Baked) (keyway.ImageLayers, bake.Guest, error) {
-	base, err := there.ImageLayers(ctx, engine, b.Base)
+func (b Bake) baseAt(ctx context.Context, at EngineAt, done *Baked) (keyway.ImageLayers, bake.Guest, error) {
+	base, err := at.Node.ImageLayers(ctx, at.Engine, b.Base)
 	if err != nil {
 		return base, bake.Guest{}, err
 	}
@@ -100,7 +108,7 @@ func (b Bake) baseAt(ctx context.Context, there *api.Client, engine string, done
 	if err != nil {
 		return base, guest, err
 	}
-	facts, err := there.Facts(ctx, keyway.Spec{Name: "bake", Engine: engine, Image: b.Base})
+	facts, err := at.Node.Facts(ctx, keyway.Spec{Name: "bake", Engine: at.Engine, Image: b.Base})
 	if err != nil {
 		return base, guest, err
 	}
@@ -113,14 +121,14 @@ func (b Bake) baseAt(ctx context.Context, there *api.Client, engine string, done
 // writer returns what writes the archive of the baked image. Where the engine has all
 // layers of the base, and a registry its configuration, nothing is read of the base at the
 // place: docker save takes a minute for an image of 8 GB.
-func (b Bake) writer(ctx context.Context, there *api.Client, engine string, base keyway.ImageLayers, guest bake.Guest, have int, digest string) (func(io.Writer) (bake.Baked, error), io.Closer, error) {
+func (b Bake) writer(ctx context.Context, at EngineAt, base keyway.ImageLayers, guest bake.Guest, have int, digest string) (func(io.Writer) (bake.Baked, error), io.Closer, error) {
 	named := bake.Base{Reference: b.Base, Digest: digest}
 	if have == len(base.Layers) && digest != "" {
 		if p, err := registry.Find(ctx, b.Base, base.Arch); err == nil && idOf(p.Config) == base.ID {
 			return func(w io.Writer) (bake.Baked, error) { return guest.Write(w, b.Tag, named, p.Config) }, io.NopCloser(nil), nil
 		}
 	}
-	archive, err := there.ExportImage(ctx, engine, b.Base, have)
+	archive, err := at.Node.ExportImage(ctx, at.Engine, b.Base, have)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -134,34 +142,34 @@ func idOf(config []byte) string {
 
 // isThere returns an error unless the place has made the image that it was given. Not every
 // engine identifies an image by its configuration.
-func (b Bake) isThere(ctx context.Context, there *api.Client, place keyway.Place, engine string, base keyway.ImageLayers, made bake.Baked) error {
-	got, err := there.ImageLayers(ctx, engine, b.Tag)
+func (b Bake) isThere(ctx context.Context, at EngineAt, base keyway.ImageLayers, made bake.Baked) error {
+	got, err := at.Node.ImageLayers(ctx, at.Engine, b.Tag)
 	if err == nil && slices.Equal(got.Layers, made.Layers) && (got.ID == made.ID || base.ID != made.Base) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	return keyway.Errorf(keyway.Untrusted, "%s has made another image of %s than it was given", place, b.Tag).
-		Hint("see what it is there, and remove it: %s image inspect %s", cmp.Or(engine, keyway.EngineDocker), plain.Shell(b.Tag))
+	return keyway.Errorf(keyway.Untrusted, "%s has made another image of %s than it was given", at.Place, b.Tag).
+		Hint("see what it is there, and remove it: %s image inspect %s", cmp.Or(at.Engine, keyway.EngineDocker), plain.Shell(b.Tag))
 }
 
 // Save writes the image into a file of this laptop, as docker save does, from the base
 // that a place has. The file is there when all of it is, and not before.
-func (b Bake) Save(ctx context.Context, there *api.Client, place keyway.Place, engine, file string, report func(keyway.Progress)) (Baked, error) {
+func (b Bake) Save(ctx context.Context, at EngineAt, file string, report func(keyway.Progress)) (Baked, error) {
 	done := Baked{Image: b.Tag, Base: b.Base, File: file}
-	_, guest, err := b.baseAt(ctx, there, engine, &done)
+	_, guest, err := b.baseAt(ctx, at, &done)
 	if err != nil {
 		return done, err
 	}
-	archive, err := there.ExportImage(ctx, engine, b.Base, 0)
+	archive, err := at.Node.ExportImage(ctx, at.Engine, b.Base, 0)
 	if err != nil {
 		return done, err
 	}
 	defer archive.Close()
 	counted := &counting{Reader: archive, each: func(n int64) {
 		done.Bytes += n
-		report(keyway.Progress{Message: "reading " + b.Base + " at " + string(place), Done: done.Bytes})
+		report(keyway.Progress{Message: "reading " + b.Base + " at " + string(at.Place), Done: done.Bytes})
 	}}
 	err = whole(ctx, file, func(w io.Writer, _ string) error {
 		made, err := guest.Rewrite(w, counted, b.Tag, bake.Base{Reference: b.Base, Digest: done.Digest})

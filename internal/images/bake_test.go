@@ -155,7 +155,7 @@ func TestBakedByALiar(t *testing.T) {
 		"another's layer": func(l *keyway.ImageLayers) { l.Layers[0] = l.Layers[1] },
 	} {
 		e := &engine{base: aBase(t), lie: lie}
-		done, err := baking("team/model:1").At(t.Context(), e.client(t), "gpu1", "", nothing)
+		done, err := baking("team/model:1").At(t.Context(), EngineAt{Node: e.client(t), Place: "gpu1"}, nothing)
 		if lie == nil {
 			if err != nil || !keyway.IsDigest(done.ID) || done.Bytes < 10_000 || !slices.Equal(done.Arch, []string{"amd64"}) {
 				t.Errorf("an honest place: %+v, %v", done, err)
@@ -171,14 +171,14 @@ func TestBakedByALiar(t *testing.T) {
 // TestBakedFile: a file has what a place makes, and is whole or not there.
 func TestBakedFile(t *testing.T) {
 	e := &engine{base: aBase(t)}
-	there := e.client(t)
-	made, err := baking("team/model:1").At(t.Context(), there, "gpu1", "", nothing)
+	there := EngineAt{Node: e.client(t), Place: "gpu1"}
+	made, err := baking("team/model:1").At(t.Context(), there, nothing)
 	if err != nil {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
 	file := filepath.Join(dir, "baked.tar")
-	done, err := baking("team/model:1").Save(t.Context(), there, "gpu1", "", file, nothing)
+	done, err := baking("team/model:1").Save(t.Context(), there, file, nothing)
 	if err != nil || done.ID != made.ID {
 		t.Fatalf("%+v, %v", done, err)
 	}
@@ -189,13 +189,13 @@ func TestBakedFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	if _, err := baking("team/model:1").Save(ctx, there, "gpu1", "", file, func(keyway.Progress) { cancel() }); !errors.Is(err, context.Canceled) {
+	if _, err := baking("team/model:1").Save(ctx, there, file, func(keyway.Progress) { cancel() }); !errors.Is(err, context.Canceled) {
 		t.Errorf("cut: %v", err)
 	}
 	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
 		t.Errorf("a cut one leaves %v, %v", left, err)
 	}
-	if _, err := baking("team/model:1").Save(t.Context(), there, "gpu1", "", dir, nothing); !keyway.Is(err, keyway.Usage) {
+	if _, err := baking("team/model:1").Save(t.Context(), there, dir, nothing); !keyway.Is(err, keyway.Usage) {
 		t.Errorf("into a directory: %v", err)
 	}
 }

@@ -1,5 +1,5 @@
 // Package images brings images to places, from a registry, another place or a file, with
-// what only this laptop has: its login and its ways.
+// what only this laptop has: its logins and its routes.
 package images
 
 import (
@@ -19,7 +19,8 @@ type Places interface {
 	NodeWithEngine(ctx context.Context, place keyway.Place, engine string) (*api.Client, error)
 }
 
-// ImageCopy is an image that is to be at two places.
+// ImageCopy is a copy of an image from one place to another. Load ignores its source, and Save its
+// destination: a file takes that part.
 type ImageCopy struct {
 	Image                string
 	From, To             keyway.Place

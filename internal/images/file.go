@@ -89,10 +89,10 @@ func described(config []byte) keyway.ImageLayers {
 	return keyway.ImageLayers{ID: idOf(config), ConfigHash: keyway.ConfigHash(config), Layers: c.RootFS.DiffIDs}
 }
 
-// Load has a place load the image in a file. Without a name, the image gets the one that the file
-// gives it.
-func Load(ctx context.Context, here Places, file string, to keyway.Place, engine, image string, replace Replace, report func(keyway.Progress)) (Copied, error) {
-	done := Copied{Image: image, File: file, To: to}
+// Load has the place c.To load the image in a file. If c.Image is empty, the image gets the name
+// that the file gives it.
+func Load(ctx context.Context, here Places, file string, c ImageCopy, report func(keyway.Progress)) (Copied, error) {
+	done := Copied{Image: c.Image, File: file, To: c.To}
 	a, err := readArchive(file)
 	if err != nil {
 		return done, err
@@ -103,17 +103,18 @@ func Load(ctx context.Context, here Places, file string, to keyway.Place, engine
 	if done.Image == "" || len(done.Image) > keyway.MaxReference {
 		return done, keyway.Errorf(keyway.Usage, "the image in %s has no name", file).Hint("name one behind the place")
 	}
-	there, err := here.NodeWithEngine(ctx, to, engine)
+	c.Image = done.Image
+	there, err := here.NodeWithEngine(ctx, c.To, c.ToEngine)
 	if err != nil {
 		return done, err
 	}
 	done.ID, done.Layers = a.is.ID, a.layers
-	now, err := there.ImageLayers(ctx, engine, done.Image)
+	now, err := there.ImageLayers(ctx, c.ToEngine, c.Image)
 	if err == nil && now.SameImage(a.is) {
 		done.Had = done.Layers
 		return done, nil
 	}
-	if err := replace.of(to, done.Image, now, err); err != nil {
+	if err := c.Replace.of(c.To, c.Image, now, err); err != nil {
 		return done, err
 	}
 	r, err := openArchive(file)
@@ -125,42 +126,42 @@ func Load(ctx context.Context, here Places, file string, to keyway.Place, engine
 		done.Bytes += n
 		report(keyway.Progress{Message: "copying " + done.Image, Done: done.Bytes})
 	}}
-	err = there.ImportImage(ctx, engine, done.Image, counted)
+	err = there.ImportImage(ctx, c.ToEngine, c.Image, counted)
 	if counted.err != nil && !errors.Is(counted.err, io.EOF) { // why the place complains
 		err = keyway.Errorf(keyway.Other, "%s cannot be read to its end: %w", file, counted.err)
 	}
 	if err == nil {
-		err = mustBeThat(ctx, there, to, engine, done.Image, a.is)
+		err = c.check(ctx, there, a.is)
 	}
 	return done, orEnded(ctx, err)
 }
 
-// mustBeThat returns an error unless the place has that very image under that name.
-func mustBeThat(ctx context.Context, there *api.Client, place keyway.Place, engine, image string, is keyway.ImageLayers) error {
-	if same(ctx, there, ImageCopy{Image: image, ToEngine: engine}, is) || ctx.Err() != nil {
+// check returns an error unless the destination has that very image under the copy's name.
+func (c ImageCopy) check(ctx context.Context, there *api.Client, is keyway.ImageLayers) error {
+	if same(ctx, there, c, is) || ctx.Err() != nil {
 		return ctx.Err()
 	}
-	return keyway.Errorf(keyway.Untrusted, "%s has made another image of %s than the file has", place, image).
-		Hint("see what it is there, and remove it: %s image inspect %s", cmp.Or(engine, keyway.EngineDocker), plain.Shell(image))
+	return keyway.Errorf(keyway.Untrusted, "%s has made another image of %s than the file has", c.To, c.Image).
+		Hint("see what it is there, and remove it: %s image inspect %s", cmp.Or(c.ToEngine, keyway.EngineDocker), plain.Shell(c.Image))
 }
 
-// Save writes an image of a place into a file, as docker save does. The file is
-// there when all of it has come, and not before.
-func Save(ctx context.Context, here Places, from keyway.Place, engine, image, file string, report func(keyway.Progress)) (done Copied, err error) {
-	done = Copied{Image: image, From: from, File: file}
+// Save writes an image of the place c.From into a file, as docker save does. The file appears only
+// when it is complete.
+func Save(ctx context.Context, here Places, c ImageCopy, file string, report func(keyway.Progress)) (done Copied, err error) {
+	done = Copied{Image: c.Image, From: c.From, File: file}
 	if err := mayBecome(file); err != nil {
 		return done, err
 	}
-	there, err := here.NodeWithEngine(ctx, from, engine)
+	there, err := here.NodeWithEngine(ctx, c.From, c.FromEngine)
 	if err != nil {
 		return done, err
 	}
-	want, err := there.ImageLayers(ctx, engine, image)
+	want, err := there.ImageLayers(ctx, c.FromEngine, c.Image)
 	if err != nil {
 		return done, err
 	}
 	done.ID, done.Layers = want.ID, len(want.Layers)
-	r, err := there.ExportImage(ctx, engine, image, 0)
+	r, err := there.ExportImage(ctx, c.FromEngine, c.Image, 0)
 	if err != nil {
 		return done, err
 	}
@@ -169,15 +170,15 @@ func Save(ctx context.Context, here Places, from keyway.Place, engine, image, fi
 		out := packed(w, file)
 		_, err := io.Copy(out, &counting{Reader: r, each: func(n int64) {
 			done.Bytes += n
-			report(keyway.Progress{Message: "copying " + image, Done: done.Bytes})
+			report(keyway.Progress{Message: "copying " + c.Image, Done: done.Bytes})
 		}})
 		err = errors.Join(err, out.Close())
-		if err = cut(from, errors.Join(err, r.Close())); err != nil {
+		if err = cut(c.From, errors.Join(err, r.Close())); err != nil {
 			return err
 		}
 		a, err := readArchive(part)
 		if err != nil || !a.is.SameImage(want) {
-			return keyway.Errorf(keyway.Untrusted, "%s has sent another image than %s", from, image).Hint("nothing was kept of it")
+			return keyway.Errorf(keyway.Untrusted, "%s has sent another image than %s", c.From, c.Image).Hint("nothing was kept of it")
 		}
 		done.Nameless = a.name == ""
 		return nil

@@ -107,7 +107,7 @@ func TestASavedImageMayHaveNoName(t *testing.T) {
 		{"team/model:1", &engine{base: base}, false},
 		{"sha256:1a2b3c", &untagged{engine{base: base}}, true}, {"1a2b3c", &untagged{engine{base: base}}, true},
 	} {
-		done, err := Save(t.Context(), places{"gpu1": clientOf(t, c.from)}, "gpu1", "", c.image, file, nothing)
+		done, err := Save(t.Context(), places{"gpu1": clientOf(t, c.from)}, ImageCopy{From: "gpu1", Image: c.image}, file, nothing)
 		if err != nil || done.Nameless != c.nameless {
 			t.Errorf("%s: %+v, %v", c.image, done, err)
 		}

@@ -49,7 +49,7 @@ func TestNoImageLosesItsNameUnasked(t *testing.T) {
 	refused := errors.New("kept")
 	for what, bring := range map[string]func(ctx context.Context, to *engine, ask Replace) error{
 		"a file": func(ctx context.Context, to *engine, ask Replace) error {
-			_, err := Load(ctx, places{"gpu1": to.client(t)}, file, "gpu1", "", "", ask, nothing)
+			_, err := Load(ctx, places{"gpu1": to.client(t)}, file, ImageCopy{To: "gpu1", Replace: ask}, nothing)
 			return err
 		},
 		"a copy": func(ctx context.Context, to *engine, ask Replace) error {
@@ -61,7 +61,7 @@ func TestNoImageLosesItsNameUnasked(t *testing.T) {
 		"a baked image": func(ctx context.Context, to *engine, ask Replace) error {
 			b := baking("team/model:1")
 			b.Replace = ask
-			_, err := b.At(ctx, to.client(t), "gpu1", "", nothing)
+			_, err := b.At(ctx, EngineAt{Node: to.client(t), Place: "gpu1"}, nothing)
 			return err
 		},
 	} {
@@ -112,10 +112,10 @@ func TestOneImageHasTwoIDs(t *testing.T) {
 				t.Errorf("manifests %t, a copy: %d bytes, %v", manifests, done.Bytes, err)
 			}
 		}
-		if done, err := Load(t.Context(), here, file, "gpu1", "", "", nil, nothing); err != nil || done.Bytes > 0 {
+		if done, err := Load(t.Context(), here, file, ImageCopy{To: "gpu1"}, nothing); err != nil || done.Bytes > 0 {
 			t.Errorf("manifests %t, the same from a file: %d bytes, %v", manifests, done.Bytes, err)
 		}
-		if _, err := Save(t.Context(), here, "gpu1", "", bakedTag, filepath.Join(dir, "saved.tar"), nothing); err != nil {
+		if _, err := Save(t.Context(), here, ImageCopy{From: "gpu1", Image: bakedTag}, filepath.Join(dir, "saved.tar"), nothing); err != nil {
 			t.Errorf("manifests %t, into a file: %v", manifests, err)
 		}
 	}

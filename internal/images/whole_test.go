@@ -49,7 +49,7 @@ func TestACutImageHasACause(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "im.tar")
 	for what, bring := range map[string]func(ctx context.Context, from Places) error{
 		"a file": func(ctx context.Context, from Places) error {
-			_, err := Save(ctx, from, "gpu1", "", "team/model:1", file, nothing)
+			_, err := Save(ctx, from, ImageCopy{From: "gpu1", Image: "team/model:1"}, file, nothing)
 			return err
 		},
 		"a copy": func(ctx context.Context, from Places) error {

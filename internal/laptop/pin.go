@@ -75,14 +75,23 @@ func (here *Laptop) Prove(ctx context.Context, known *sshconfig.Surroundings, e 
 	return l.Prove(ctx, e.Place, e.Name, e.HostKey)
 }
 
-// Pin lets ssh know a workspace that was made just now, once the place's answer
-// fits the request and the host key in it has proved itself.
-func (here *Laptop) Pin(ctx context.Context, known *sshconfig.Surroundings, place keyway.Place, s keyway.Spec, made keyway.Workspace, named []string, keys KeySet) error {
-	if err := checkAnswer(place, s, made); err != nil {
+// Made is a workspace that was made just now: the place's answer beside the request.
+type Made struct {
+	Place keyway.Place
+	Asked keyway.Spec
+	Got   keyway.Workspace
+	Named []string // the keys of --key
+	Keys  KeySet   // the keys that may enter
+}
+
+// Pin makes a new workspace known to ssh, once the place's answer fits the request and the host key
+// in it has proved itself.
+func (here *Laptop) Pin(ctx context.Context, known *sshconfig.Surroundings, m Made) error {
+	if err := checkAnswer(m.Place, m.Asked, m.Got); err != nil {
 		return err
 	}
-	e := EntryOf(place, s, made)
-	e.Keys, e.Sent = named, here.sent(ctx, keys)
+	e := EntryOf(m.Place, m.Asked, m.Got)
+	e.Keys, e.Sent = m.Named, here.sent(ctx, m.Keys)
 	if err := here.Prove(ctx, known, e); err != nil {
 		return err
 	}

@@ -4,7 +4,7 @@ package main
 var pulls = []mutant{
 	{
 		claim: "no image of a place loses its name unasked",
-		file:  "internal/images/file.go", old: `if err := replace.of(to, done.Image, now, err); err != nil {`, new: `if err := replace.of(to, done.Image, now, err); err != nil && false {`,
+		file:  "internal/images/file.go", old: `if err := c.Replace.of(c.To, c.Image, now, err); err != nil {`, new: `if err := c.Replace.of(c.To, c.Image, now, err); err != nil && false {`,
 		pkg: "internal/images", run: "^TestNoImageLosesItsNameUnasked$",
 	},
 	{

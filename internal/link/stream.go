@@ -278,7 +278,7 @@ func (c *proxied) overStream(ctx context.Context, cfg stream.Config) error {
 	if c.screen != nil {
 		beside.Go(func() { c.watchStalls(listening, guest) })
 	}
-	_, err = guest.WriteTo(c.ssh)
+	_, err = guest.CopyTo(c.ssh)
 	c.ssh.SetReadDeadline(longAgo) // ends upload without closing: the ssh may still be told the reason
 	if !isClosed(c.moving.leave) {
 		reason := guest.Err()

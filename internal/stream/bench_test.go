@@ -108,7 +108,7 @@ func join(b *testing.B, a, z net.Conn) {
 	copyTo := func(to, from net.Conn) {
 		defer closeWrite(to)
 		if w, ok := from.(*Conn); ok {
-			w.WriteTo(to)
+			w.CopyTo(to)
 			return
 		}
 		buf := make([]byte, 64<<10)

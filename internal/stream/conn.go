@@ -158,12 +158,13 @@ func (c *Conn) get(p []byte) (n int, err error) {
 	return n, err
 }
 
-// gather is the number of spans that WriteTo writes at once.
+// gather is the number of spans that CopyTo writes at once.
 const gather = 16
 
-// WriteTo writes everything that arrives to w, from the receive buffer. It returns when the other
-// user has closed their direction, or with an error of the stream or of w.
-func (c *Conn) WriteTo(w io.Writer) (int64, error) {
+// CopyTo writes everything that arrives to w, from the receive buffer. It returns when the other
+// user has closed their direction, or with an error of the stream or of w. It is not called
+// WriteTo, because every program that calls io.Copy would then hold its code.
+func (c *Conn) CopyTo(w io.Writer) (int64, error) {
 	c.in.mu.Lock()
 	defer c.in.mu.Unlock()
 	var total int64
@@ -184,7 +185,7 @@ func (c *Conn) WriteTo(w io.Writer) (int64, error) {
 			continue
 		}
 		count := len(bufs)
-		n, err := writeAll(w, &bufs)
+		n, err := writeAll(w, bufs)
 		total += n
 		c.took(int(n), held[:count])
 		if err != nil {
@@ -193,11 +194,19 @@ func (c *Conn) WriteTo(w io.Writer) (int64, error) {
 	}
 }
 
+// gatherer is a writer that takes several buffers by one call. Package net's do so unasked.
+type gatherer interface {
+	WriteBuffers(net.Buffers) (int64, error)
+}
+
 // writeAll writes bufs with as few calls as w allows.
-func writeAll(w io.Writer, bufs *net.Buffers) (int64, error) {
-	if len(*bufs) == 1 {
-		n, err := w.Write((*bufs)[0])
+func writeAll(w io.Writer, bufs net.Buffers) (int64, error) {
+	if len(bufs) == 1 {
+		n, err := w.Write(bufs[0])
 		return int64(n), err
+	}
+	if g, ok := w.(gatherer); ok {
+		return g.WriteBuffers(bufs)
 	}
 	return bufs.WriteTo(w)
 }

@@ -121,7 +121,7 @@ func faultyOpening(t *testing.T, r *rand.Rand) {
 				return
 			}
 			echoes.Go(func() {
-				c.WriteTo(c)
+				c.CopyTo(c)
 				c.Close()
 			})
 		}

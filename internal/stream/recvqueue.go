@@ -25,7 +25,7 @@ const (
 )
 
 // chunk is memory that paths read into and users read from. refs counts the holders: a path, each
-// span, a WriteTo under way.
+// span, a CopyTo under way.
 type chunk struct {
 	buf   []byte
 	refs  int

@@ -1,0 +1,70 @@
+package pipe
+
+import (
+	"bytes"
+	"io"
+	"net"
+	"os"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// several are buffers of some sizes, and what they say together.
+func several(sizes ...int) (bufs net.Buffers, said []byte) {
+	for i, size := range sizes {
+		b := bytes.Repeat([]byte{byte(i + 1)}, size)
+		bufs, said = append(bufs, b), append(said, b...)
+	}
+	return bufs, said
+}
+
+// Each write to a socket of packets is one packet.
+func TestPairWritesBuffersByOneCall(t *testing.T) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	near, far := os.NewFile(uintptr(fds[0]), "near"), os.NewFile(uintptr(fds[1]), "far")
+	defer near.Close()
+	defer far.Close()
+	bufs, said := several(16368, 1, 0, 16368)
+	if n, err := (&Pair{Out: near}).WriteBuffers(bufs); int(n) != len(said) || err != nil {
+		t.Fatalf("%d of %d bytes: %v", n, len(said), err)
+	}
+	got := make([]byte, 2*len(said))
+	n, err := far.Read(got)
+	if err != nil || !bytes.Equal(got[:n], said) {
+		t.Errorf("the first packet has %d of %d bytes: %v", n, len(said), err)
+	}
+}
+
+// A pipe that is full takes the rest later, and one that nobody reads any more ends it.
+func TestPairWritesBuffersToAFullPipe(t *testing.T) {
+	in, out, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	defer out.Close()
+	p := &Pair{In: in, Out: out}
+	_ = p.SetDeadline(time.Now().Add(time.Minute))
+	bufs, said := several(100_000, 1, 70_000, 300_000)
+	var written int64
+	ended := inBackground(func() { written, err = p.WriteBuffers(bufs) })
+	got := make([]byte, len(said))
+	if _, err := io.ReadFull(in, got); err != nil || !bytes.Equal(got, said) {
+		t.Errorf("other bytes come: %v", err)
+	}
+	returns(t, ended)
+	if int(written) != len(said) || err != nil {
+		t.Errorf("%d of %d bytes: %v", written, len(said), err)
+	}
+	in.Close()
+	if bufs, _ := several(5, 7); err == nil {
+		if n, err := p.WriteBuffers(bufs); n != 0 || err == nil {
+			t.Errorf("%d bytes went to nobody: %v", n, err)
+		}
+	}
+}

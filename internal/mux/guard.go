@@ -32,7 +32,9 @@ const (
 
 // Guard kills muxes that would block ssh, until ctx ends: an ssh that has connected to a socket
 // waits for its greeting, even beyond its ConnectTimeout. These are muxes that are stopped at two
-// checks in a row, and the mux that the link leads to if it does not answer.
+// checks in a row, and the mux that the link leads to if it does not answer. When the process that
+// guards has ended, a stopped mux goes on: it notices that its connections have ended with the link,
+// and takes its sockets away.
 func Guard(ctx context.Context, runtime, link string) {
 	guard(ctx, runtime, link, doorPause)
 }
@@ -45,8 +47,14 @@ func guard(ctx context.Context, runtime, link string, pause time.Duration) {
 	})
 	watches.Go(func() {
 		pid, silent := 0, 0
+		held := io.NopCloser(nil)
+		defer func() { held.Close() }()
 		each(ctx, pause, func() {
 			now := current(runtime, link)
+			if now != pid {
+				held.Close()
+				held = hold(now)
+			}
 			if now == 0 || now != pid || proctree.IsStopped(now) || answers(now, pause) {
 				pid, silent = now, 0
 				return
@@ -57,6 +65,41 @@ func guard(ctx context.Context, runtime, link string, pause time.Duration) {
 		})
 	})
 	watches.Wait()
+}
+
+// hold keeps a connection to a mux's door, if there is one. Its end continues the mux.
+func hold(pid int) io.ReadCloser {
+	conn, err := unixsock.Dial(filepath.Join(cwdOf(pid), doorName))
+	if err != nil {
+		return io.NopCloser(nil)
+	}
+	_ = conn.SetDeadline(time.Now().Add(greetTime))
+	_, _ = io.WriteString(conn, whyMark+" "+holdMark+"\n")
+	return conn
+}
+
+// held keeps conn until its other end has ended, or done is closed.
+func held(conn *net.UnixConn, done context.Context) {
+	continueAtEnd(conn)
+	_ = conn.SetDeadline(time.Time{})
+	defer context.AfterFunc(done, func() { conn.Close() })()
+	_, _ = io.Copy(io.Discard, conn)
+}
+
+// continueAtEnd has the kernel send SIGCONT to this process when the other end of conn is closed,
+// even by SIGKILL: a process that is stopped cannot see to it itself.
+func continueAtEnd(conn syscall.Conn) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return
+	}
+	_ = raw.Control(func(fd uintptr) {
+		_, _ = unix.FcntlInt(fd, unix.F_SETOWN, os.Getpid())
+		_, _ = unix.FcntlInt(fd, unix.F_SETSIG, int(unix.SIGCONT))
+		if flags, err := unix.FcntlInt(fd, unix.F_GETFL, 0); err == nil {
+			_, _ = unix.FcntlInt(fd, unix.F_SETFL, flags|unix.O_ASYNC)
+		}
+	})
 }
 
 // each calls f at intervals until ctx ends.

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"keyway/internal/keyway"
+	"keyway/internal/proctree"
 	"keyway/internal/unixsock"
 )
 
@@ -192,5 +193,44 @@ func TestAMuxEndsWithAConnectionThatHangs(t *testing.T) {
 	case <-ended:
 	case <-time.After(time.Minute):
 		t.Error("it serves on")
+	}
+}
+
+// isHeld reports whether a process has a descriptor of which the kernel tells by a signal.
+func isHeld(pid int) bool {
+	all, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fdinfo/*", pid))
+	for _, path := range all {
+		text, _ := os.ReadFile(path)
+		var pos, flags int
+		if n, _ := fmt.Sscanf(string(text), "pos: %d\nflags: %o", &pos, &flags); n == 2 && flags&unix.O_ASYNC != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// A mux that is stopped goes on when the process that guarded it has ended.
+func TestAMuxGoesOnWithoutItsGuard(t *testing.T) {
+	runtime := t.TempDir()
+	pid, _ := startMux(t, runtime, filepath.Join(runtime, "mux"), "well")
+	h := hold(pid)
+	defer h.Close()
+	await := func(what string, is func(pid int) bool, want bool) {
+		t.Helper()
+		for end := time.Now().Add(time.Minute); is(pid) != want; time.Sleep(time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("%s: %t", what, !want)
+			}
+		}
+	}
+	await("held", isHeld, true)
+	if err := unix.Kill(pid, unix.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	await("stopped", proctree.IsStopped, true)
+	h.Close()
+	await("stopped", proctree.IsStopped, false)
+	if !answers(pid, time.Minute) {
+		t.Error("it does not answer any more")
 	}
 }

@@ -152,6 +152,9 @@ func (s *Server) asked(conn *net.UnixConn) {
 	word, identity, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
 	if word == whyMark { // a guard asks, of whatever build: it shows that nothing is locked
 		s.all()
+		if identity == holdMark {
+			held(conn, s.open)
+		}
 		return
 	}
 	if name, why := strings.CutPrefix(word, whyMark); why {
@@ -355,8 +358,12 @@ func Ask(dir, identity string, name keyway.Name) bool {
 	return ask(dir, string(name), identity) == "ok\n"
 }
 
-// whyMark begins a question that changes nothing.
-const whyMark = "?"
+const (
+	// whyMark begins a question that changes nothing.
+	whyMark = "?"
+	// holdMark after it asks to keep the connection (Guard). Muxes before it close it.
+	holdMark = "hold"
+)
 
 // Why returns what kept the mux behind dir from holding a workspace ready; empty: nothing
 // that it knows of.

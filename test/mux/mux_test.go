@@ -597,6 +597,14 @@ func TestMuxThatIsGoneIsNotMissed(t *testing.T) {
 		t.Errorf("with a mux that is stopped: %s", r)
 	}
 	w.awaitMux(t)
+	// until the link holds the mux: a descriptor with O_ASYNC
+	w.must(t, "bash", "-c", "until grep -qE 'flags:.*[2367][0-7]{4}$' /proc/"+pid()+"/fdinfo/*; do sleep 0.1; done")
+	w.must(t, "kill", "-STOP", pid())
+	w.signal(t, "KILL", w.pids("[l]ink serve")...)
+	if r := w.do("ssh", train, "echo without both"); r.Code != 0 || r.Stdout != "without both\n" {
+		t.Errorf("with a mux that is stopped, and whose link was killed: %s", r)
+	}
+	w.awaitMux(t)
 	w.must(t, "keyway", "mux", "off", train)
 	if r := w.do("ssh", train, "echo off"); r.Stdout != "off\n" || r.Stderr != "" {
 		t.Error(r)

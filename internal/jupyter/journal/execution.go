@@ -53,6 +53,7 @@ type State struct {
 	Tried   bool // the request may have been sent
 	Sent    bool // the request was sent whole
 	Told    bool // somebody knows of the end
+	Cut     bool // the connection was made anew meanwhile
 }
 
 // onDisk is what an execution has in files, and what waits to be written there.
@@ -133,6 +134,7 @@ func (e *Execution) Queue(m wire.Message) {
 
 func (e *Execution) queueOutput(m wire.Message) {
 	e.Said++
+	e.Running = true // execute_input may be lost
 	if e.kernel == "" || len(m.Buffers) > 0 || !m.Texts(func(t wire.Text) { e.add(textRecord(t.Name, t.Text)) }) {
 		e.mark(output, m)
 		e.noteDisplay(m)
@@ -170,7 +172,10 @@ func (e *Execution) Answered() error { e.Asking = false; return e.addNow(record{
 // End notes that the kernel was restarted or has died. The notice is shown at the end of
 // the output; empty: none is.
 func (e *Execution) End(notice string) error {
-	e.Ended, e.over, e.To = true, true, time.Now()
+	if !e.Idle {
+		e.To = time.Now()
+	}
+	e.Ended, e.over = true, true
 	return e.addNow(record{ended, []byte(notice)})
 }
 
@@ -192,7 +197,7 @@ func (e *Execution) Took() time.Duration {
 }
 
 // Restarted notes that the connection was made anew under the execution.
-func (e *Execution) Restarted() error { return e.addNow(record{restarted, nil}) }
+func (e *Execution) Restarted() error { e.Cut = true; return e.addNow(record{restarted, nil}) }
 
 // WasWritten notes whether the notebook's file has the outputs.
 func (e *Execution) WasWritten(yes bool) error {
@@ -256,6 +261,8 @@ func (e *Execution) take(r record, m wire.Message) bool {
 		e.Asking = false
 	case ended:
 		e.Ended, e.Asking = true, false
+	case restarted:
+		e.Cut = true
 	case written, overwritten:
 		e.Written = r.kind == written
 	case tried:
@@ -438,9 +445,11 @@ func (e *Execution) load(index int) error {
 	path := e.path(index)
 	size, err := readFile(path, func(r record) error {
 		switch r.kind {
-		case stream, gap, restarted:
+		case stream, gap:
+			e.Running = true
 			return nil
 		case output:
+			e.Running = true
 			if bytes.Contains(r.data, displayKey) {
 				if m, err := r.message(); err == nil {
 					e.noteDisplay(m)
@@ -450,7 +459,7 @@ func (e *Execution) load(index int) error {
 		case anew:
 			e.displays = nil
 			return nil
-		case answered, ended, written, overwritten, tried, sent, told, repeated, commit:
+		case answered, ended, restarted, written, overwritten, tried, sent, told, repeated, commit:
 			e.take(r, wire.Message{})
 			return nil
 		}

@@ -75,7 +75,7 @@ type Kernel struct {
 	state    string
 	failing  bool // the last write to the journal failed
 	finishing
-	probe probe
+	probing
 
 	session string // of the connection; run's own
 
@@ -183,7 +183,7 @@ func (k *Kernel) fromKernel(batch []wire.Message, mark journal.Mark, again bool)
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	finished := false
+	finished, half := false, false
 	had := k.had(batch, mark, again)
 	for _, m := range batch {
 		if beginsAnew(m.State()) {
@@ -192,6 +192,7 @@ func (k *Kernel) fromKernel(batch []wire.Message, mark journal.Mark, again bool)
 		if e := k.journal.Find(m.Origin.ID); e != nil && !had[e.ID] {
 			was, written := e.Finished(), e.Written
 			e.Queue(m)
+			half = half || halfEnded(e)
 			finished = finished || !was && e.Finished() && (len(k.clients) == 0 || e.Took() >= k.options.Long) || written && !e.Written
 		}
 		for _, e := range k.journal.Updates(m) {
@@ -212,6 +213,9 @@ func (k *Kernel) fromKernel(batch []wire.Message, mark journal.Mark, again bool)
 	}
 	if finished {
 		k.tellFinished()
+	}
+	if half {
+		k.watchEnds()
 	}
 	release(batch)
 }

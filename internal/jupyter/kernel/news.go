@@ -27,10 +27,10 @@ func (k *Kernel) Untold(least time.Duration) (all []News) {
 		}
 		n := News{Result: "finished", Seconds: e.Took().Seconds()}
 		switch {
-		case e.Ended:
-			n.Result = "restarted"
 		case e.Failed:
 			n.Result = "failed"
+		case e.Ended && !e.Replied && !e.Idle:
+			n.Result = "restarted"
 		}
 		all = append(all, n)
 	}

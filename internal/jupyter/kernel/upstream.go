@@ -115,6 +115,7 @@ func (k *Kernel) connected(source feed) (again bool) {
 		}
 	}
 	k.resend(last, resumed)
+	k.watchEnds()
 	for _, e := range k.journal.Executions() {
 		if e.Running && !e.Finished() && !resumed {
 			k.report(e.Restarted())
@@ -162,9 +163,12 @@ func (k *Kernel) resend(last string, resumed bool) {
 		all = append(all, m)
 		k.waiting += m.Size()
 	}
-	if !resumed {
-		all = append(k.ask(), all...)
+	k.probe = probe{}
+	lost := unheard
+	if resumed {
+		lost = cut
 	}
+	all = append(k.ask(lost), all...)
 	k.outgoing, k.unsent = append(all, k.outgoing...), nil
 }
 

@@ -29,9 +29,19 @@ type crier struct {
 	t       *testing.T
 	service // of keep in front of it
 	pid     int
-	socket  *websocket.Conn
 	asked   chan wire.Message
 	doc     []byte
+
+	mu      sync.Mutex
+	sockets []*websocket.Conn // the last one is open
+
+	program  string
+	told     []byte // to the program
+	listener *os.File
+	keeper   hold.Keeper
+	cmd      *exec.Cmd
+	in       io.WriteCloser
+	log      *buffer
 }
 
 const crierKernel = "01234567-89ab-cdef-0123-456789abcdef"
@@ -59,7 +69,9 @@ func (c *crier) channels(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return
 	}
-	c.socket = conn
+	c.mu.Lock()
+	c.sockets = append(c.sockets, conn)
+	c.mu.Unlock()
 	for {
 		_, data, err := conn.ReadMessage()
 		if err != nil {
@@ -77,8 +89,11 @@ func (c *crier) channels(w http.ResponseWriter, r *http.Request) {
 // say has the kernel say something about a request.
 func (c *crier) say(to wire.Message, channel, kind string, content any) {
 	data, _ := wire.New("the-kernel", to.Header, channel, kind, content).Encode(wire.V1)
-	if err := c.socket.WriteMessage(websocket.BinaryMessage, data); err != nil {
-		c.t.Fatal(err)
+	c.mu.Lock()
+	socket := c.sockets[len(c.sockets)-1]
+	c.mu.Unlock()
+	if err := socket.WriteMessage(websocket.BinaryMessage, data); err != nil {
+		c.t.Error(err)
 	}
 }
 
@@ -100,11 +115,10 @@ func (c *crier) end(m wire.Message) {
 func startCrier(t *testing.T) *crier {
 	t.Helper()
 	home := t.TempDir()
-	program := filepath.Join(home, "keyway-jupyter")
-	if out, err := exec.Command("go", "build", "-o", program, ".").CombinedOutput(); err != nil {
+	c := &crier{t: t, asked: make(chan wire.Message, 100), program: filepath.Join(home, "keyway-jupyter"), log: &buffer{}}
+	if out, err := exec.Command("go", "build", "-o", c.program, ".").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	c := &crier{t: t, asked: make(chan wire.Message, 100)}
 	theirs, err := net.Listen("unix", filepath.Join(home, "server.sock"))
 	if err != nil {
 		t.Fatal(err)
@@ -117,42 +131,52 @@ func startCrier(t *testing.T) *crier {
 	if err != nil {
 		t.Fatal(err)
 	}
-	file, err := ours.File()
-	if err != nil {
-		t.Fatal(err)
-	}
-	told, _ := json.Marshal(keeping{server{Network: "unix", Address: theirs.Addr().String(), Base: "/", Token: "x"}, c.service.token, home, time.Hour, time.Hour})
-	cmd := exec.Command(program, "keep")
-	log := &buffer{}
-	keeper := &hold.Keeper{}
-	lines, err := keeper.Start()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd.Stderr, cmd.ExtraFiles = log, []*os.File{file, lines}
-	in, err := cmd.StdinPipe()
-	if err == nil {
-		err = cmd.Start()
-	}
-	if err == nil {
-		_, err = in.Write(told)
-	}
-	if err != nil {
+	if c.listener, err = ours.File(); err != nil {
 		t.Fatal(err)
 	}
 	_ = ours.Close()
-	_, _ = file.Close(), lines.Close()
-	c.pid = cmd.Process.Pid
+	c.told, _ = json.Marshal(keeping{server{Network: "unix", Address: theirs.Addr().String(), Base: "/", Token: "x"}, c.service.token, home, time.Hour, time.Hour})
+	c.keep()
 	t.Cleanup(func() {
-		_ = in.Close()
-		_ = cmd.Wait()
-		keeper.Ended()
-		keeper.Close()
+		_ = c.in.Close()
+		_ = c.cmd.Wait()
+		c.keeper.Ended()
+		c.keeper.Close()
+		_ = c.listener.Close()
 		if t.Failed() {
-			t.Logf("the program said:\n%s", log)
+			t.Logf("the program said:\n%s", c.log)
 		}
 	})
 	return c
+}
+
+// keep starts the program.
+func (c *crier) keep() {
+	c.t.Helper()
+	lines, err := c.keeper.Start()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.cmd = exec.Command(c.program, "keep")
+	c.cmd.Stderr, c.cmd.ExtraFiles = c.log, []*os.File{c.listener, lines}
+	if c.in, err = c.cmd.StdinPipe(); err == nil {
+		err = c.cmd.Start()
+	}
+	if err == nil {
+		_, err = c.in.Write(c.told)
+	}
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	_ = lines.Close()
+	c.pid = c.cmd.Process.Pid
+}
+
+// kill kills the program.
+func (c *crier) kill() {
+	_ = c.cmd.Process.Kill()
+	_ = c.cmd.Wait() // killed
+	c.keeper.Ended()
 }
 
 // cpu is the processor time that the program has taken: what the kernel's clock measured

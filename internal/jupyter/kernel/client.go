@@ -18,8 +18,8 @@ import (
 )
 
 const (
-	// maxQueue bounds in bytes what waits for a client that is slow. Beyond it, the
-	// client gets the executions again, from disk, when it has caught up.
+	// maxQueue bounds in bytes what waits for a client that is slow, beside the largest message.
+	// Beyond it, the client gets the executions again, from disk, when it has caught up.
 	maxQueue = 4 << 20
 	// maxUnasked bounds in bytes the executions that a new session gets.
 	maxUnasked = 16 << 20
@@ -292,32 +292,32 @@ func (c *client) end() {
 func (c *client) add(i item) {
 	c.queue = append(c.queue, i)
 	c.bytes += i.m.Size()
-	if c.bytes > maxQueue {
-		c.shorten()
+	if c.bytes > maxQueue && !c.shorten() {
+		c.end()
 	}
 	c.wake.Broadcast()
 }
 
-// shorten replaces what waits by the executions to which it belongs.
-func (c *client) shorten() {
+// shorten replaces what waits by the executions to which it belongs. It reports whether the rest may
+// wait: what belongs to none cannot be shown again, and a client for which that is too much has to
+// come back.
+func (c *client) shorten() (fits bool) {
 	old := c.queue
 	c.queue, c.bytes = nil, 0
-	listed := map[string]bool{}
+	listed, largest := map[string]bool{}, 0
 	for _, i := range old {
 		id := i.replay
 		if i.recorded {
 			id = i.m.Origin.ID
 		}
 		if id == "" {
-			c.queue, c.bytes = append(c.queue, i), c.bytes+i.m.Size()
+			c.queue, c.bytes, largest = append(c.queue, i), c.bytes+i.m.Size(), max(largest, i.m.Size())
 		} else if !listed[id] {
 			listed[id] = true
 			c.queue = append(c.queue, item{replay: id})
 		}
 	}
-	if c.bytes > maxQueue && len(c.queue) > 1 { // nothing that could be shown again: it has to come back
-		c.end()
-	}
+	return c.bytes-largest <= maxQueue
 }
 
 // next waits for items, at most until a time unless that is zero. An execution that is to

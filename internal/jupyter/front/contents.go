@@ -377,6 +377,8 @@ func (f *Front) gone(k *kernel.Kernel) {
 	delete(f.kernels, k.ID)
 	f.mu.Unlock()
 	if ours {
+		f.ending.Lock()
+		defer f.ending.Unlock()
 		f.end(k)
 	}
 }
@@ -471,15 +473,18 @@ func lastChange(dir string) (at time.Time, err error) {
 	return at, nil
 }
 
-// sweep ends the records of kernels that the Jupyter server does not have.
-func (f *Front) sweep() error {
+// sweep ends the records of kernels that the Jupyter server does not have. theirs are those that it
+// has.
+func (f *Front) sweep(theirs []string) error {
+	f.ending.Lock()
+	defer f.ending.Unlock()
 	entries, err := os.ReadDir(f.Dir)
 	if err != nil {
 		return err
 	}
 	for _, e := range entries {
 		id, dir := e.Name(), filepath.Join(f.Dir, e.Name())
-		if !kernelID.MatchString(id) || f.find(id) != nil {
+		if !kernelID.MatchString(id) || slices.Contains(theirs, id) || f.find(id) != nil {
 			continue
 		}
 		done := f.salvage(id)

@@ -60,6 +60,7 @@ type fake struct {
 	twin     bool // the kernel has a second notebook, a copy,
 	shut     bool // which cannot be read
 	mute     bool // no word of the sessions
+	deaf     int  // so often, no word of the kernels
 	gone     bool // no kernel any more
 	none     bool // no kernel and no session, as after a start
 	away     bool // no kernel can be connected to
@@ -86,6 +87,10 @@ func newFake(t *testing.T) *fake {
 func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
 	f.seen = append(f.seen, r)
+	deaf := f.deaf > 0 && strings.HasSuffix(r.URL.Path, "/api/kernels")
+	if deaf {
+		f.deaf--
+	}
 	none, gone, mute, twin, shut := f.none, f.gone || f.none, f.mute, f.twin, f.shut
 	f.mu.Unlock()
 	if r.Header.Get("Authorization") != "token "+theirs {
@@ -93,6 +98,8 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	switch path := strings.TrimPrefix(r.URL.Path, "/base/"); {
+	case deaf:
+		http.Error(w, "not now", http.StatusServiceUnavailable)
 	case none && (path == "api/sessions" || path == "api/kernels"):
 		writeJSON(w, []any{})
 	case path == "api/sessions" && mute:

@@ -18,6 +18,7 @@ import (
 
 	"keyway/internal/jupyter/journal"
 	"keyway/internal/jupyter/kernel"
+	"keyway/internal/sleep"
 )
 
 // Options are what a Front needs.
@@ -47,9 +48,8 @@ type Front struct {
 	ctx       context.Context
 	cancel    context.CancelFunc
 	work      sync.WaitGroup
-	writing   sync.Mutex // one file at a time
-	writeTime time.Duration
-	news      *newsroom
+	oneByOne
+	news *newsroom
 
 	mu      sync.Mutex
 	kernels map[string]*kernel.Kernel
@@ -59,6 +59,13 @@ type Front struct {
 	failed  map[string]string    // by notebook: why it could last not be written
 	unnoted map[string]bool      // kernels whose notebooks could last not be noted
 	closed  bool
+}
+
+// oneByOne is for what is done one after the other.
+type oneByOne struct {
+	writing   sync.Mutex // of a file
+	writeTime time.Duration
+	ending    sync.Mutex // of a kernel's record
 }
 
 // New returns a front without connections.
@@ -71,7 +78,7 @@ func New(o Options) (*Front, error) {
 		o.Logf("the cells that ended before are not told of: %v", err)
 	}
 	f := &Front{Options: o, token: o.Token, upstream: o.Upstream, transport: o.Upstream.transport(),
-		news: news, kernels: map[string]*kernel.Kernel{}, paths: map[string][]string{}, shared: map[string]bool{}, left: map[string]time.Time{}, failed: map[string]string{}, unnoted: map[string]bool{}, writeTime: writeTime}
+		news: news, kernels: map[string]*kernel.Kernel{}, paths: map[string][]string{}, shared: map[string]bool{}, left: map[string]time.Time{}, failed: map[string]string{}, unnoted: map[string]bool{}, oneByOne: oneByOne{writeTime: writeTime}}
 	f.ctx, f.cancel = context.WithCancel(context.Background())
 	f.proxy = &httputil.ReverseProxy{Transport: f.transport, FlushInterval: -1, Rewrite: f.rewrite, ModifyResponse: f.modify, ErrorHandler: f.unreachable}
 	f.handler = f.guard(http.HandlerFunc(f.route))
@@ -82,21 +89,47 @@ func New(o Options) (*Front, error) {
 func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) { f.handler.ServeHTTP(w, r) }
 
 // Resume connects to the kernels that the Jupyter server has, so that what they say is
-// kept from now on, and ends the records of others.
+// kept from now on, and ends the records of others. If the server does not tell, Resume returns an
+// error, and goes on trying until Close.
 func (f *Front) Resume(ctx context.Context) error {
+	first, cancel := context.WithTimeout(ctx, resumeTime)
+	defer cancel()
+	err := f.resume(first)
+	if err != nil {
+		f.work.Go(func() {
+			for pause := resumePause; sleep.For(f.ctx, pause) == nil && f.resume(f.ctx) != nil; {
+				pause = min(2*pause, resumeTime)
+			}
+		})
+	}
+	return err
+}
+
+const (
+	// resumeTime bounds the time that clients wait for a Jupyter server that does not answer, and the
+	// pause between two attempts.
+	resumeTime = 30 * time.Second
+	// resumePause is the first pause.
+	resumePause = time.Second
+)
+
+func (f *Front) resume(ctx context.Context) error {
 	all, err := f.theirKernels(ctx)
 	if err != nil {
 		return err
 	}
+	var theirs []string
 	for _, k := range all {
-		if kernelID.MatchString(k.ID) {
-			if _, err := f.kernel(k.ID); err != nil {
-				return err
-			}
+		theirs = append(theirs, k.ID)
+		if !kernelID.MatchString(k.ID) {
+			continue
+		}
+		if _, err := f.kernel(k.ID); err != nil { // the others go on
+			f.Logf("kernel %s: %v", k.ID, err)
 		}
 	}
 	_, _ = f.sessions(ctx) // for the paths; asked for again when they are needed
-	return f.sweep()
+	return f.sweep(theirs)
 }
 
 // Close ends all connections. The journals stay.

@@ -523,6 +523,38 @@ func TestSweep(t *testing.T) {
 	}
 }
 
+// TestResumeGoesOn connects to kernels, without a client, as soon as the server tells of them; and
+// one whose journal cannot be read does not keep the others from that.
+func TestResumeGoesOn(t *testing.T) {
+	f := newFake(t)
+	dir := t.TempDir()
+	f.deaf = 2
+	front, _ := f.before(dir)
+	if err := front.Resume(t.Context()); err == nil {
+		t.Error("no error from a server that does not tell")
+	}
+	await.That(t, "a connection to the kernel", func() bool { return front.find(theKernel) != nil })
+
+	dir = t.TempDir()
+	old := filepath.Join(dir, "ffffffff-ffff-ffff-ffff-ffffffffffff")
+	if err := os.WriteFile(filepath.Join(dir, theKernel), nil, 0o600); err != nil { // no directory
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(old, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	front, _ = f.before(dir)
+	if err := front.Resume(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(old); !os.IsNotExist(err) {
+		t.Error("an old journal is left")
+	}
+	if _, err := os.Stat(filepath.Join(dir, theKernel)); err != nil {
+		t.Error(err)
+	}
+}
+
 func FuzzHost(f *testing.F) {
 	for _, host := range []string{"localhost", "localhost:8888", "127.0.0.1:1", "[::1]:2", "evil.example", "localhost.", "127.1", "[::1%25x]:2"} {
 		f.Add(host)

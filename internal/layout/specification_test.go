@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -52,6 +53,24 @@ func TestSpecificationCheckRefuses(t *testing.T) {
 		if problem := row.problem(tests, benchmarks, makefile); (problem == "") != sound {
 			t.Errorf("%q: %q", held, problem)
 		}
+	}
+}
+
+// TestSpecificationGivesTheSizes: the bounds that make size checks are the numbers of SPECIFICATION.md.
+func TestSpecificationGivesTheSizes(t *testing.T) {
+	var promised, checked []float64
+	for _, row := range regexp.MustCompile("(?m)^\\|[^|]+\\|([^|]+)\\| `make size` \\|$").FindAllStringSubmatch(document(t, "docs/SPECIFICATION.md"), -1) {
+		for _, n := range regexp.MustCompile(`([\d.]+) MB`).FindAllStringSubmatch(row[1], -1) {
+			megabytes, _ := strconv.ParseFloat(n[1], 64)
+			promised = append(promised, megabytes)
+		}
+	}
+	for _, n := range regexp.MustCompile(`(?m)^MAX_\w+ *= (\d+)$`).FindAllStringSubmatch(document(t, "Makefile"), -1) {
+		bytes, _ := strconv.ParseFloat(n[1], 64)
+		checked = append(checked, bytes/1e6)
+	}
+	if len(checked) == 0 || !slices.Equal(promised, checked) {
+		t.Errorf("SPECIFICATION.md promises %v MB, and make size checks %v", promised, checked)
 	}
 }
 

@@ -50,7 +50,8 @@ func TestLargeMessage(t *testing.T) {
 			if n < size {
 				t.Error("something is missing")
 			}
-			// What no execution has is not on the disk; the page stays, and gets it.
+			// Messages that belong to no execution are not on the disk; the page stays, and gets
+			// them.
 			p = c.open(t, crierKernel, "", wire.V1)
 			c.say(wire.Message{Header: []byte(`{"msg_id":"nobody's","msg_type":"x"}`)}, "iopub", "comm_msg", map[string]string{"data": strings.Repeat("x", 6_000_000)})
 			p.until("nobody's", "a large message of a widget", func(*shown) bool { return true })

@@ -82,7 +82,7 @@ func TestInitInAnotherHome(t *testing.T) {
 	}
 }
 
-// What is said of OpenSSH's own words is said of these alone.
+// TestNoSuchUser checks that only OpenSSH's own words about an unknown user are taken for such.
 func TestNoSuchUser(t *testing.T) {
 	for said, is := range map[string]bool{
 		"No user exists for uid 4242\r\n": true, "warning\nNo user exists for uid 7\nmore": true,

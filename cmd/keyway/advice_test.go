@@ -76,8 +76,9 @@ func words(sentence string) []string {
 	return strings.FieldsFunc(sentence, func(r rune) bool { return strings.ContainsRune(" \n;,?", r) })
 }
 
-// What is advised about a workspace names its place: another may have one of that name,
-// and what it is about is at the place whose advice it is, whatever that says.
+// TestAdviceNamesThePlace checks that advice about a workspace names its place, because another
+// place may have a workspace of that name. The place is the one that gave the advice, whatever
+// its text says.
 func TestAdviceNamesThePlace(t *testing.T) {
 	for step := range ofWorkspaces {
 		for about, at := range map[string]keyway.Place{"train": "gpu2", "gpu2/train": "", "gpu1/train": "gpu2", "a; b/train": "gpu2"} {

@@ -69,7 +69,8 @@ func TestEveryStepCanBeTyped(t *testing.T) {
 	}
 }
 
-// What the program's source says of options, is an option of up with that value.
+// TestAdvisedOptionsAreThoseOfUp checks that each option that the source advises is an option of
+// up and accepts the advised value.
 func TestAdvisedOptionsAreThoseOfUp(t *testing.T) {
 	t.Setenv("HOME", t.TempDir())
 	seen := 0
@@ -94,8 +95,8 @@ func TestAdvisedOptionsAreThoseOfUp(t *testing.T) {
 	}
 }
 
-// What the commands print of what to type is taken by this command line, and what stands
-// for something of the user's says so.
+// TestEveryHintCanBeTyped checks that this command line takes each command that the commands
+// print, and that placeholders in them are marked.
 func TestEveryHintCanBeTyped(t *testing.T) {
 	t.Setenv("HOME", t.TempDir())
 	typed := 0

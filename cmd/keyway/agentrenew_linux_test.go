@@ -129,7 +129,8 @@ func TestRenewed(t *testing.T) {
 	}
 }
 
-// What would lose the keys, or give them to somebody else, is not done.
+// TestNotRenewed checks that no renewal happens that would lose the keys or give them to another
+// program.
 func TestNotRenewed(t *testing.T) {
 	u := startUpgradable(t)
 	home := os.Getenv("HOME")

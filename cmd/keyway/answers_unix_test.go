@@ -69,7 +69,8 @@ func TestEnterBelongsToTheAnswer(t *testing.T) {
 	}
 }
 
-// What is typed to have a workspace anew makes the same one, at its place.
+// TestMadeAnewWhereItWas checks that the command that is advised to make a workspace anew makes
+// the same one, at its place.
 func TestMadeAnewWhereItWas(t *testing.T) {
 	const want = "keyway rm ada@gpu1/s3 && keyway up 'small one' --on ada@gpu1 --name s3"
 	a := asked{from: template.Template{Name: "small one", File: "keyway.yaml"}}
@@ -113,7 +114,8 @@ func TestInterruptedIsNoFailure(t *testing.T) {
 	}
 }
 
-// Where a command has no plain processes instead of containers, none are advised.
+// TestProcessesAreAdvisedWhereTheyCanBeHad checks that plain processes are advised only for
+// commands that accept them.
 func TestProcessesAreAdvisedWhereTheyCanBeHad(t *testing.T) {
 	for step, text := range sentences {
 		if _, ok := withContainers[step]; strings.Contains(text, "--engine "+keyway.EngineWith(false)) != ok {
@@ -150,7 +152,8 @@ func TestAnImageIsBroughtToItsPlace(t *testing.T) {
 	}
 }
 
-// What could not be compared is not said to be absent or the same.
+// TestDriftOfWhatCannotBeReached checks that an environment that could not be compared is
+// reported neither as absent nor as equal.
 func TestDriftOfWhatCannotBeReached(t *testing.T) {
 	var out, news strings.Builder
 	d := drift{Template: "small", Lock: "keyway.lock", Errors: []*keyway.Error{keyway.Errorf(keyway.Unreachable, "gpu1 cannot be reached")}}
@@ -172,7 +175,8 @@ func TestWhyATemplateCannotBeUsed(t *testing.T) {
 	}
 }
 
-// What is neither yes nor no is asked again, and the end of the input is no.
+// TestYesOrNo checks that a question is repeated until the answer is yes or no, and that the end
+// of the input means no.
 func TestYesOrNo(t *testing.T) {
 	for typed, want := range map[string]bool{
 		"\n": true, "y\n": true, "YES\n": true, "n\n": false, "No\n": false, "": false, "maybe": false, "maybe\n": false,

@@ -230,8 +230,8 @@ func TestErrorsNameTheHopAndTheCause(t *testing.T) {
 	}
 }
 
-// What is asked of this machine's Docker is asked of the one that the command's environment names,
-// or not at all; the workspaces that there are can be listed.
+// TestAnotherDockerIsRefused checks that a command uses the Docker on this machine that its
+// environment names, or none. Listing existing workspaces works all the same.
 func TestAnotherDockerIsRefused(t *testing.T) {
 	lyingPlace(t)
 	t.Setenv("DOCKER_HOST", "unix:///nowhere/a.sock")

@@ -35,7 +35,8 @@ func TestHelpBeginsWithWhatPeopleNeed(t *testing.T) {
 	})
 }
 
-// What stands for an option's value is a word in capitals, in a sentence that reads.
+// TestOptionsReadWell checks that an option's placeholder is a word in capitals, in a readable
+// sentence.
 func TestOptionsReadWell(t *testing.T) {
 	commands(newRootCommand(), func(c *cobra.Command) {
 		if c.Name() == "agent" {

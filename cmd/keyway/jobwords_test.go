@@ -21,8 +21,8 @@ func TestJobWordsHaveOneOrder(t *testing.T) {
 	}
 }
 
-// What comes after the last stroke is a job's name, and no option of the command there,
-// unless it is the name of a workspace whose place comes before.
+// TestJobNames checks that the word after the last slash is a job's name and never an option,
+// unless it is the name of a workspace after its place.
 func TestJobNames(t *testing.T) {
 	known := func(w string) bool { return w == "train" || w == "gpu1/train" }
 	for arg, want := range map[string][2]string{

@@ -238,8 +238,8 @@ var advice = regexp.MustCompile(`(?m)^\s*(→|keyway: (run|your)).*`)
 // named is what stands before the words of a place.
 var named = regexp.MustCompile(`gpu1( says|\)? suggests|: )|^\s+\| |^(train|other) +gpu1 |^  engine: `)
 
-// Whatever a place says, nothing of it is obeyed by the terminal of whoever asked,
-// and none of it becomes advice of keyway's own.
+// TestNoWordOfAPlaceIsObeyed checks that the terminal obeys nothing that a place says, and that
+// none of it looks like advice of keyway's.
 func TestNoWordOfAPlaceIsObeyed(t *testing.T) {
 	t.Chdir(t.TempDir()) // keyway pin writes there
 	openssh, err := exec.LookPath("ssh")

@@ -94,8 +94,8 @@ func TestTheAgentThatSSHUses(t *testing.T) {
 	}
 }
 
-// What has to be asked is asked once for each place, one at a time, by the place's
-// name.
+// TestOneQuestionAtATime checks that each place asks its question once, one place at a time,
+// under the place's name.
 func TestOneQuestionAtATime(t *testing.T) {
 	manyPlaces(t, `[ "$("$SSH_ASKPASS" "One-time code: ")" = "of $place" ] ||
 		{ echo "ada@$place: Permission denied (keyboard-interactive)." >&2; exit 255; }`)

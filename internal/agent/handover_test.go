@@ -269,7 +269,7 @@ func TestThaw(t *testing.T) {
 	h.done.Wait()
 }
 
-// Who freezes an agent may be faster than one that begins to serve.
+// TestServeWhileFrozen checks that an agent may be frozen before it begins to serve.
 func TestServeWhileFrozen(t *testing.T) {
 	a := New(Config{})
 	l := must(net.Listen("unix", filepath.Join(t.TempDir(), "s")))

@@ -20,8 +20,8 @@ type mutant struct {
 }
 
 var mutants = []mutant{
-	// What OpenSSH's own tests of its agent are blind to, and the first things that
-	// an agent must not get wrong.
+	// Mutants that OpenSSH's own tests of its agent do not notice, and the first mistakes that an
+	// agent must not make.
 	{"bind signature unchecked", "agent/bind.go",
 		"if err := verify(key, session, sigBlob); err != nil {", "if err := verify(key, session, sigBlob); false && err != nil {"},
 	{"session id unmatched", "agent/judge.go",
@@ -45,7 +45,7 @@ var mutants = []mutant{
 	{"session against the rules about sessions", "agent/session.go", "d := p.Decide(f, nil)", "d := policy.Decision{Verdict: policy.Allow}"},
 	{"session that nobody logs", "agent/session.go", "if err := c.agent.log(e); err != nil {\n\t\t\treturn jsonResponse", "if false {\n\t\t\treturn jsonResponse"},
 
-	// Whatever else a line of code decides.
+	// Mutants of all other decisions.
 	{"SHA-1 believed", "agent/bind.go", "if sig.Format == ssh.KeyAlgoRSA {", "if false && sig.Format == ssh.KeyAlgoRSA {"},
 	{"session bound to a second host", "agent/bind.go", "case sameSession && !sameKey:", "case sameSession && !sameKey && false:"},
 	{"session bound for a second purpose", "agent/bind.go", "case sameSession && old.forwarding != b.forwarding:", "case false:"},
@@ -103,7 +103,7 @@ var mutants = []mutant{
 	{"rule without proof", "policy/rule.go", "f.Purpose == Login && !f.Proven && !r.trustsAny:", "false:"},
 	{"unknown host matches", "policy/rule.go", "case h.Known() && (isGroup", "case (isGroup"},
 
-	// What the hosts of a route are worth.
+	// Mutants of the judgement of a route's hosts.
 	{"a host between believed without a login", "agent/judge.go", "if !k.logins.has(b) {", "if false {"},
 	{"first host of the forwarding socket believed", "agent/judge.go", "f.FromClaimed = r.far && !k.logins.hasLocal(r.binds[0])", "f.FromClaimed = false"},
 	{"a remote asker's login vouches for the first host", "agent/judge.go", "f.FromClaimed = r.far && !k.logins.hasLocal(r.binds[0])", "f.FromClaimed = r.far && !k.logins.has(r.binds[0])"},
@@ -125,7 +125,7 @@ var mutants = []mutant{
 	{"a port hides a name", "policy/rule.go", "r.verdict != Allow && Match(pattern, host)", "false && Match(pattern, host)"},
 	{"a rule that allows may match", "policy/rule.go", "case r.verdict == Allow:\n\t\treturn differs", "case r.verdict == Allow:\n\t\treturn matches"},
 
-	// What many requests cost.
+	// Mutants of the bounds on requests.
 	{"peer's user unchecked", "agent/peer.go", "if uid != 0 && uid != me {", "if false {"},
 	{"another user served", "agent/connection.go", "if c.stranger != nil {", "if false {"},
 	{"only the first three refusals of a connection logged", "agent/connection.go", "c.agent.noteRefusal(e)", "if c.refusals <= 3 {\n\t\tc.agent.noteRefusal(e)\n\t}"},
@@ -140,7 +140,7 @@ var mutants = []mutant{
 	{"no room for questions of this machine", "agent/ask.go", "return remote < maxRemotePending && mine < maxPending", "return true"},
 	{"no turn for questions of this machine", "agent/ask.go", "if q.Facts.Remote {\n\t\tturns", "if false {\n\t\tturns"},
 
-	// What the log is worth.
+	// Mutants of the log.
 	{"refusals push out uses", "audit/rotate.go", "keeps(e) && e.Seq > last", "keeps(Event{Verdict: Denied}) && e.Seq > last"},
 	{"a removed file unseen", "audit/read.go", "case c.first.Seq > r.Oldest:", "case false:"},
 	{"a removed file forgotten", "audit/rotate.go", "is.Oldest > next && next > 0 &&", "is.Oldest > next && next > 0 && false &&"},
@@ -169,7 +169,7 @@ func TestMutantsFollowTheCode(t *testing.T) {
 // TestMutants runs the suite against each mutant.
 func TestMutants(t *testing.T) {
 	suites := buildMutants(t)
-	// What catches a mutant has to be the mutant.
+	// The suite must fail because of the mutant.
 	for _, suite := range suites {
 		if runMutant(t, suite, none) {
 			t.Fatalf("%s fails without a mutant", suite)

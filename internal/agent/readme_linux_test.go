@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// What the README has people type to end the agent names its process.
+// TestTheReadmeEndsTheAgent checks that the command in the README that ends the agent names its
+// process.
 func TestTheReadmeEndsTheAgent(t *testing.T) {
 	readme, err := os.ReadFile("../../README.md")
 	if err != nil {

@@ -69,7 +69,7 @@ func TestUpstreamKeysAreMerged(t *testing.T) {
 	}
 }
 
-// What remote askers may not do, they may not do upstream either.
+// TestUpstreamIsUnderThePolicy checks that remote askers may do no more upstream than here.
 func TestUpstreamIsUnderThePolicy(t *testing.T) {
 	w := theWorld()
 	theirs := startStock(t, stockProgram(t))

@@ -10,8 +10,8 @@ import (
 	"github.com/Microsoft/go-winio"
 )
 
-// What is said over the agent's pipe arrives, and nobody else can take its name
-// meanwhile.
+// TestPipe checks that messages arrive over the agent's pipe, and that no other process can take
+// its name meanwhile.
 func TestPipe(t *testing.T) {
 	path := fmt.Sprintf(`%skeyway-test-%d`, pipePrefix, os.Getpid())
 	l, err := listenLocally(path)

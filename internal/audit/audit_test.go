@@ -455,8 +455,8 @@ func FuzzVerify(f *testing.F) {
 	}
 	f.Add(good)
 	f.Add(good[:len(good)-7])
-	// Whatever is in the file, a log that is opened and written to continues it,
-	// and what was broken before shows no worse than before.
+	// For any content of the file, a log that is opened and written to continues it, and shows
+	// every break that it had.
 	f.Fuzz(func(t *testing.T, data []byte) {
 		path := filepath.Join(t.TempDir(), "audit.jsonl")
 		if err := os.WriteFile(path, data, 0o600); err != nil {

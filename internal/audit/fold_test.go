@@ -18,7 +18,7 @@ func stand(events []Event) (n uint64) {
 	return n
 }
 
-// Whatever is refused, and however often, every refusal is counted and few are lines.
+// TestFold checks that every refusal is counted, and that many refusals take few lines.
 func TestFold(t *testing.T) {
 	start := time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
 	for name, c := range map[string]struct {

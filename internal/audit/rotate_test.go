@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// What a log knows of its end after rotations, without having read its files, is what
-// one that reads them learns.
+// TestRotationKnowsTheEnd checks that a log knows the same about its end after rotations as a
+// reader of its files.
 func TestRotationKnowsTheEnd(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	l, path := small(t)

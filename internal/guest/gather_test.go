@@ -221,8 +221,8 @@ func TestASubsystemsEndIsOneWrite(t *testing.T) {
 	}
 }
 
-// What ssh-add and ssh write as a length and a request reaches the client as one
-// piece.
+// TestAnAgentsRequestIsWhole checks that a request that ssh-add or ssh writes in two parts,
+// length and body, reaches the client in one piece.
 func TestAnAgentsRequestIsWhole(t *testing.T) {
 	ours, theirs := unixPair(t)
 	read := make(chan string, 2)

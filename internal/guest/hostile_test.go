@@ -133,8 +133,8 @@ func (w *workspace) greets(uid uint32) bool {
 	return bytes.HasPrefix(out, []byte("SSH-2.0-"))
 }
 
-// What the guest makes is closed to others, whatever the umask, and what another
-// user has made is not taken over.
+// TestGuestsPartOfItsHome checks that the guest's files are closed to others, whatever the umask,
+// and that the guest uses no file that another user has made.
 func TestGuestsPartOfItsHome(t *testing.T) {
 	for _, umask := range []int{0, 0o022, 0o077} {
 		home, _ := newHome(t)
@@ -183,7 +183,7 @@ func TestTheCommandComesLast(t *testing.T) {
 	}
 }
 
-// Who starts a guest without a host key gets none, and a sentence.
+// TestNoGuestWithoutAHostKey checks that a guest does not start without a host key, and says so.
 func TestNoGuestWithoutAHostKey(t *testing.T) {
 	for what, in := range map[string]string{"nothing": "", "junk": strings.Repeat("x", 200), "a part": "keyway-host-key-1 "} {
 		home, _ := newHome(t)

@@ -79,7 +79,7 @@ func TestSCPSourceTellsWhenAFileShrinks(t *testing.T) {
 	}
 }
 
-// Whatever comes, nothing is written outside the target.
+// FuzzSCPSink checks that nothing is written outside the target, whatever the client sends.
 func FuzzSCPSink(f *testing.F) {
 	f.Add([]byte("T1 0 1 0\nC0644 3 a\nabc\x00"))
 	f.Add([]byte("D0755 0 d\nC0644 3 a\nabc\x00E\n"))

@@ -81,8 +81,8 @@ asyncio.run(main())
 	appendSFTP = `echo first >whole; for i in 1 2 3; do echo more >>whole; done; printf 'reput whole log\n' | sftp -F config -b - ws`
 )
 
-// Whatever appends leaves what is there: a server that writes where the client
-// says the end is loses what others have written since.
+// TestAppend checks that appending overwrites nothing. A server that writes at the offset that
+// the client takes for the end loses what others have written since.
 func TestAppend(t *testing.T) {
 	for _, c := range []struct {
 		name string

@@ -101,8 +101,8 @@ func TestASilentClientIsSpokenToInSSH(t *testing.T) {
 	}
 }
 
-// Who leaves before a login was refused nothing: a spare stream that no ssh has taken, or
-// a look at the version. Operators are not warned.
+// TestWhoOnlyLooksIsNotRefused checks that a client that leaves before a login causes no warning:
+// a spare stream that no ssh has taken, or a look at the version.
 func TestWhoOnlyLooksIsNotRefused(t *testing.T) {
 	p := serveInProcess(t, here(t))
 	left := func(n int) {

@@ -36,7 +36,7 @@ func TestSplitWords(t *testing.T) {
 	}
 }
 
-// What is split must be what a shell would have made of it.
+// FuzzSplitWords checks that words are split as a shell splits them.
 func FuzzSplitWords(f *testing.F) {
 	for _, s := range []string{`a 'b c' "d\"e" f\ g`, "a\\\nb", `"\q"`, `a#b`, `''`, "~/x", "\xff '\xfe'"} {
 		f.Add(s)

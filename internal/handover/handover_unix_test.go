@@ -72,7 +72,8 @@ func TestSendAndReceive(t *testing.T) {
 	}
 }
 
-// What is too large, or breaks off, is an error and leaves no descriptor open.
+// TestReceiveRefuses checks that a bundle that is too large or incomplete is an error, and leaves
+// no descriptor open.
 func TestReceiveRefuses(t *testing.T) {
 	for name, c := range map[string]struct {
 		follows []byte

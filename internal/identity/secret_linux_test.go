@@ -8,8 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What a secret held is overwritten before its memory is given back: a page that the
-// kernel hands on, or that somebody else has mapped too, holds nothing of it.
+// TestForgottenBytesAreOverwritten checks that a secret is overwritten before its memory is
+// released, so that the kernel cannot pass a page with it on, and another mapping of the page has
+// nothing of it.
 func TestForgottenBytesAreOverwritten(t *testing.T) {
 	fd, err := unix.MemfdCreate("secret", unix.MFD_CLOEXEC)
 	if err != nil {

@@ -38,8 +38,8 @@ func archiveOf(t *testing.T, image v1.Image) []byte {
 	return b.Bytes()
 }
 
-// Whoever uses an image at a place keeps it by its name, unless whoever brings another one
-// says otherwise: by a file, from another place, and baked.
+// TestNoImageLosesItsNameUnasked checks that no image at a place loses its name to another one
+// (from a file, from another place, or baked) without the user's consent.
 func TestNoImageLosesItsNameUnasked(t *testing.T) {
 	base, theirs, ours := aBase(t), aBase(t), aBase(t)
 	file := filepath.Join(t.TempDir(), "ours.tar")

@@ -55,7 +55,8 @@ func TestParsePlace(t *testing.T) {
 			t.Errorf("%q: %v", good, err)
 		}
 	}
-	// What ssh would take for an option, and what a shell or ssh_config would.
+	// Names that ssh would take for an option, or that mean something to a shell or to
+	// ssh_config.
 	for _, bad := range []string{"", "-oProxyCommand=x", "-", "a b", "a;b", "$(x)", "a\nb", "a\x00", "`x`", "a|b", "a'b", "a/b", `a\b`, `\ada@gpu1`, `ada\@gpu1`, `CORP\\ada@gpu1`, `ada@g\pu1`, strings.Repeat("x", 256)} {
 		if _, err := ParsePlace(bad); !Is(err, Usage) {
 			t.Errorf("%q: %v", bad, err)

@@ -14,7 +14,7 @@ func TestIsLoginName(t *testing.T) {
 			t.Errorf("%q is no login name", good)
 		}
 	}
-	// What ssh, ssh_config, a shell, passwd or a terminal would read as more than a name.
+	// Names that ssh, ssh_config, a shell, passwd or a terminal would read as more than a name.
 	bad := []string{"", "-l", "-oProxyCommand=x", "@corp", "+ada", ".ada", `\ada`, `ada\`, `CORP\\ada`, "a\u00a0b", "a\u202eb", "a\xff", strings.Repeat("x", 256)}
 	for _, mark := range " \t\r\n\x00\x1b\x7f\"'`$%#:;,&|<>(){}[]*?!=~^/" {
 		bad = append(bad, "a"+string(mark)+"b", string(mark)+"b", "b"+string(mark))

@@ -200,7 +200,7 @@ func TestACutLayerGoesOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer h.Close()
-	// What the registry had written when a connection broke need not have come.
+	// Bytes that the registry had written when a connection broke need not have arrived.
 	if all := r.counted(p, 0); before == 0 || all > 1<<20+256<<10 || all-before >= 1<<20 {
 		t.Errorf("of %d bytes %d were sent, %d of them at first", 1<<20, all, before)
 	}

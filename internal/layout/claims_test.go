@@ -27,7 +27,7 @@ var (
 	// A test is named by its package's path in the module, and by its function.
 	testName = regexp.MustCompile("`((?:cmd|internal|test)/[a-z0-9/]+)\\.((?:Test|Fuzz)\\w+)`")
 	bareTest = regexp.MustCompile("`(?:Test|Fuzz)\\w+`")
-	// What a test writes into a document, it holds, too.
+	// written matches the parts of a document that a test writes, and holds.
 	written = regexp.MustCompile(`(?s)<!-- (\w+): begin -->.*?<!-- \w+: end -->`)
 )
 

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// What the agent logs is of a kind and has a verdict that internal/audit declares:
-// programs that read logs need to know all of them.
+// TestKindsOfEventsAreDeclared checks that every event of the agent has a kind and a verdict that
+// internal/audit declares: programs that read logs need to know all of them.
 func TestKindsOfEventsAreDeclared(t *testing.T) {
 	sources(t, ".go", func(path string, data []byte) {
 		dir := filepath.ToSlash(filepath.Dir(path))

@@ -159,7 +159,8 @@ func TestBootstrapInAnOddDirectory(t *testing.T) {
 	}
 }
 
-// What the program starts must not inherit the bootstrap's own settings.
+// TestBootstrapHandsOnTheLoginsSettings checks that the program does not inherit the bootstrap's
+// own settings.
 func TestBootstrapHandsOnTheLoginsSettings(t *testing.T) {
 	programs := programOf("#!/bin/sh\necho \"keyway-node 1 $(umask) ${LC_ALL-none}\" > \"$XDG_CACHE_HOME/said\"\necho keyway-node 1 test\ncat >/dev/null\n")
 	base := t.TempDir()

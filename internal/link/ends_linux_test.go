@@ -73,8 +73,8 @@ func TestTheEndOfAnSSHIsNoticed(t *testing.T) {
 	}
 }
 
-// What is no pipe is not taken for one: a file would have no deadlines, and a
-// terminal is somebody's.
+// TestOnlyPipesAreTakenOver checks that the link takes over pipes only: a file has no deadlines,
+// and a terminal is the user's.
 func TestOnlyPipesAreTakenOver(t *testing.T) {
 	w := startWorld(t)
 	w.node("gpu1")

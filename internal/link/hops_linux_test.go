@@ -236,8 +236,8 @@ func TestFaultsBehindLyingBanners(t *testing.T) {
 
 func shellQuote(s string) string { return "'" + strings.ReplaceAll(s, "'", "") + "'" }
 
-// Whatever the user's configuration wants for the user's own connections, the link's
-// shares nothing with them, is told nothing less, and opens nothing.
+// TestTheLinksConnectionsAreApart checks that the link's connections share nothing with the
+// user's own, get all messages, and open nothing, whatever the user's configuration says.
 func TestTheLinksConnectionsAreApart(t *testing.T) {
 	i := newInn(t)
 	port := freePort(t)

@@ -46,7 +46,7 @@ const (
 		"Host key verification failed.\nssh: Could not resolve hostname x: Name or service not known\n"
 )
 
-// What ssh wrote is from OpenSSH 9.2 and 9.9, with names replaced.
+// The messages are from OpenSSH 9.2 and 9.9, with names replaced.
 func TestDiagnose(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -119,8 +119,8 @@ func TestADropIsTriedAgain(t *testing.T) {
 	}
 }
 
-// What a place printed on standard output is quoted beside its standard error, however
-// much there is of either.
+// TestNeitherOutputCrowdsOutTheOther checks that both standard output and standard error of a
+// place are quoted, however long either is.
 func TestNeitherOutputCrowdsOutTheOther(t *testing.T) {
 	long := strings.Repeat("chatter ", 200)
 	for _, c := range []struct{ printed, complained, want string }{
@@ -253,7 +253,7 @@ func TestByPath(t *testing.T) {
 	}
 }
 
-// What the link cannot reach is seen beforehand.
+// TestSSHApart checks that cases that the link cannot handle are found beforehand.
 func TestSSHApart(t *testing.T) {
 	ssh, err := exec.LookPath("ssh")
 	if err != nil {

@@ -197,7 +197,7 @@ func (w *world) noStream() {
 	w.t.Fatal("a stream has not ended")
 }
 
-// Whoever answers without the host key does not get a byte to the ssh.
+// TestAnotherHostKeyIsRefused checks that a peer without the host key gets no byte to the ssh.
 func TestAnotherHostKeyIsRefused(t *testing.T) {
 	w := startWorld(t)
 	w.node("gpu1")
@@ -543,8 +543,8 @@ func handsOver(t *testing.T, w *world, open func(keyway.Name) net.Conn) {
 	}
 }
 
-// What a link that was killed cannot say any more, its guard says; after an
-// orderly end there is nothing to say.
+// TestTheGuardSpeaksForAKilledLink checks that the guard speaks for a link that was killed, and
+// that it prints nothing after an orderly end.
 func TestTheGuardSpeaksForAKilledLink(t *testing.T) {
 	exe, err := os.Executable()
 	if err != nil {

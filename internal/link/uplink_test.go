@@ -130,7 +130,8 @@ func TestSuspectedAsTheAnswerBegins(t *testing.T) {
 	}
 }
 
-// What a stream waits for is shown, with the name of the host that says it.
+// TestWaitingIsInTheHostsWords checks that the reason for which a stream waits is shown, with the
+// name of the host that gave it.
 func TestWaitingIsInTheHostsWords(t *testing.T) {
 	for _, kind := range []keyway.Kind{keyway.EngineDown, keyway.NotFound, keyway.NotRunning, keyway.Denied, keyway.Unreachable} {
 		for _, opened := range []bool{true, false} {

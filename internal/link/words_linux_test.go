@@ -14,8 +14,8 @@ import (
 	"keyway/internal/sleep"
 )
 
-// What a host says while a person waits is shown then, and again before a question,
-// with its name.
+// TestAHostsWordsAreShownWhileOneWaits checks that a host's words are shown while a user waits,
+// and again before a question, with the host's name.
 func TestAHostsWordsAreShownWhileOneWaits(t *testing.T) {
 	w := startWorld(t)
 	p := &person{answer: "123456"}

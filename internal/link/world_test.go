@@ -415,9 +415,9 @@ func (w *world) ssh(name keyway.Name) net.Conn {
 	return conn
 }
 
-// What is under way in both directions when the uplink dies arrives once.
-// What kills an uplink again and again kills the attempts to bring it back, too; who
-// calls then need not call twice.
+// TestAnUplinkIsTriedAgainSoonAfterItsFall checks that bytes under way in both directions arrive
+// once when the uplink dies. An event that kills uplinks again and again also kills the attempts
+// to bring one back; a caller need not call twice then.
 func TestAnUplinkIsTriedAgainSoonAfterItsFall(t *testing.T) {
 	w := startWorld(t)
 	broken := filepath.Join(os.Getenv("GUESTS"), "break")

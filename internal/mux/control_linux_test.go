@@ -52,8 +52,8 @@ func TestALateRefusalTakesTheDescriptors(t *testing.T) {
 	}
 }
 
-// What the agent allowed is asked again later, also if the clock was set back meanwhile. (A test
-// cannot have the monotonic clock stand still: see TestASleepPasses.)
+// TestTimeEndsWhatWasAllowed checks that the mux asks the agent again after a while, even if the
+// clock was set back. (A test cannot stop the monotonic clock: see TestASleepPasses.)
 func TestTimeEndsWhatWasAllowed(t *testing.T) {
 	noAgent := &permit{socket: filepath.Join(t.TempDir(), "none")}
 	for later, again := range map[time.Duration]bool{0: false, time.Hour: true, -time.Hour: true} {

@@ -15,8 +15,9 @@ import (
 	"keyway/internal/pty"
 )
 
-// What is typed is for the job in the foreground, whether the mux can open the terminal once
-// more or, as after su(1), may not: then it reads by the descriptor that it was passed.
+// TestTheBackgroundTakesNothingTyped checks that typed input goes to the job in the foreground.
+// That holds if the mux can open the terminal again, and if it cannot, as after su(1), and reads
+// by the descriptor that it was passed.
 func TestTheBackgroundTakesNothingTyped(t *testing.T) {
 	for _, again := range []bool{true, false} {
 		t.Run(fmt.Sprintf("opened again: %t", again), func(t *testing.T) {

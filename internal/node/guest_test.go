@@ -68,7 +68,7 @@ func TestInstallGuest(t *testing.T) {
 	}
 }
 
-// What is carried is put to use only if it is what it is said to be.
+// TestDamagedGuestIsRefused checks that a carried program is used only if it has its hash.
 func TestDamagedGuestIsRefused(t *testing.T) {
 	cut := new(bytes.Buffer)
 	io.CopyN(cut, packed(guestText), 20)
@@ -85,7 +85,7 @@ func TestDamagedGuestIsRefused(t *testing.T) {
 	}
 }
 
-// What is there already is put to use only if it is as it was made.
+// TestChangedGuestIsReplaced checks that an installed program is used only if it is unchanged.
 func TestChangedGuestIsReplaced(t *testing.T) {
 	program := func(dir string) string { return filepath.Join(dir, keyway.GuestProgram) }
 	for what, change := range map[string]func(dir string) error{

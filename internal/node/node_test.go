@@ -215,7 +215,8 @@ func TestAnotherMachinesWorkspaceIsLeftAlone(t *testing.T) {
 	}
 }
 
-// What was removed behind keyway's back is told of, unless it is just being made.
+// TestListTellsOfWhatIsBereft checks that List reports workspaces whose container or processes
+// were removed by other means, except those that are just being made.
 func TestListTellsOfWhatIsBereft(t *testing.T) {
 	homes := engine.HomesIn(t.TempDir())
 	for _, name := range []keyway.Name{"whole", "gone", "coming"} {

@@ -89,7 +89,8 @@ func TestReadyTellsOfAnEnd(t *testing.T) {
 	}
 }
 
-// Whatever a workspace says, its port cannot be one that it does not listen on.
+// TestOnlyListedPorts checks that the port is one on which the workspace listens, whatever it
+// says.
 func TestOnlyListedPorts(t *testing.T) {
 	liar := Target{Name: "liar", Session: "liar", Programs: []string{"x"}, Command: func(string, []string) []string { return []string{"x"} },
 		Find: func(context.Context, Inside, []keyway.Port) (Server, bool, error) { return Server{Port: 22}, true, nil }}

@@ -21,8 +21,8 @@ func (p *pieces) Read(b []byte) (int, error) {
 	return n, nil
 }
 
-// What is read is what was said, whatever the sizes of the pieces; and a large buffer is
-// held only while much comes.
+// TestInlet checks that the bytes are read as they were sent, in pieces of any size, and that a
+// large buffer is held only while much arrives.
 func TestInlet(t *testing.T) {
 	in := Inlet{Buffers: &Buffers{Size: 8 << 10}}
 	var said, heard []byte

@@ -37,7 +37,7 @@ func TestPollablePipeEndsWhenClosed(t *testing.T) {
 	}
 }
 
-// What is no pipe stays what it is.
+// TestPollableOfAFile checks that a file that is not a pipe is returned unchanged.
 func TestPollableOfAFile(t *testing.T) {
 	f, err := os.Open(os.DevNull)
 	if err != nil {

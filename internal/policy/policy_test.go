@@ -298,7 +298,7 @@ func TestGlob(t *testing.T) {
 	}
 }
 
-// What an asker chooses must not be able to forge a second line in a question.
+// TestWordsAreSafeForATerminal checks that an asker cannot forge a second line in a question.
 func TestWordsAreSafeForATerminal(t *testing.T) {
 	f := login(true, db1, func(f *Facts) { f.User = "root\nAllowed: \x1b[2J" })
 	if s := f.Who() + f.What(); strings.ContainsAny(s, "\n\x1b") {
@@ -320,7 +320,8 @@ func TestRulesAboutAskersElsewhere(t *testing.T) {
 	}
 }
 
-// Of several hosts on the route each is claimed or not.
+// TestWordsTellClaimedHosts checks that of several hosts on the route each is marked as claimed
+// or not.
 func TestWordsTellClaimedHosts(t *testing.T) {
 	f := login(true, github, func(f *Facts) { f.Claimed, f.Unverified = []Host{train, db1}, []Host{db1} })
 	if got, want := f.Who(), "gpu1, on behalf of train, on behalf of db1.lab (as it claims)"; got != want {

@@ -12,7 +12,8 @@ import (
 	"testing"
 )
 
-// What the kernel tells of this process is what this process knows.
+// TestWhatIsToldOfThisProcess checks that the kernel's values about this process are those that
+// the process knows.
 func TestWhatIsToldOfThisProcess(t *testing.T) {
 	pid := os.Getpid()
 	own, err := os.Executable()

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// What jobs print most: lines of text, lines with colours, progress bars.
+// The output that jobs print most: lines of text, lines with colours, progress bars.
 
 func plainOutput() []byte {
 	var b bytes.Buffer

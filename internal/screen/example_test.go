@@ -11,7 +11,7 @@ func Example() {
 	s := screen.New(20, 3, screen.Options{})
 	fmt.Fprint(s, "\x1b[?1049h\x1b[31mloss 0.25\x1b[2;1H\x1b[mepoch 7")
 
-	// What brings an empty terminal of the same size into the same state.
+	// The snapshot brings an empty terminal of the same size into the same state.
 	snapshot := s.Snapshot(nil)
 	window := screen.New(20, 3, screen.Options{})
 	window.Write(snapshot)

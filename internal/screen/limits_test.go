@@ -134,7 +134,7 @@ func unlike(r rune) bool {
 	return true
 }
 
-// What is known of the width of a character is kept in ascending order.
+// TestSpans checks that the known widths of characters are kept in ascending order.
 func TestSpans(t *testing.T) {
 	for name, spans := range map[string][]span{"wide": wideSpans[:], "zero": zeroSpans[:], "pictograph": pictographSpans[:]} {
 		for i, s := range spans {

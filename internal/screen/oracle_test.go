@@ -21,8 +21,8 @@ import (
 	"github.com/charmbracelet/x/vt"
 )
 
-// What other terminals show after the same bytes is compared with what a Screen
-// shows. test/record has made the recordings.
+// The screens of other terminals after the same bytes are compared with a Screen's. test/record
+// has made the recordings.
 
 const recordedCols, recordedRows = 100, 30
 
@@ -182,7 +182,7 @@ func TestAgainstTmux(t *testing.T) {
 	}
 }
 
-// What the table says of our model is what tmux does, too.
+// TestBehaviourOfTmux checks that tmux behaves as the table says of the model.
 func TestBehaviourOfTmux(t *testing.T) {
 	m := startTmux(t)
 	for i, b := range behaviours {

@@ -21,7 +21,8 @@ var words = []string{
 	"\x1b]2;t#\a", "\x1b[22t", "\x1b[23t", "\x1b]4;#;red\a", "\x1b]11;x\a", "\x1b]104\a", "\x1b]111\a", "\x1b[?#s", "\x1b[?#r",
 }
 
-// Whatever is printed, in whatever sizes, a snapshot of it is as it is.
+// TestRandomPrograms checks that a snapshot shows the same as the screen, for any output in any
+// sizes.
 func TestRandomPrograms(t *testing.T) {
 	for seed := range uint64(2000) {
 		random := rand.New(rand.NewPCG(seed, 9))

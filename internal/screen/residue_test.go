@@ -233,8 +233,8 @@ func (l *ledger) osc(text string) {
 	}
 }
 
-// Whatever a program leaves switched on is off after Undo, and Undo of what it says is
-// nothing; the tab stops are where they were, and what follows is shown.
+// TestNothingStaysOn checks that Undo switches off every mode that a program has left on, and
+// that Undo of its own output is empty. Tab stops are where they were, and later output is shown.
 func TestNothingStaysOn(t *testing.T) {
 	const cols, rows = 80, 24
 	check := func(prints string, evident bool) {
@@ -285,7 +285,7 @@ func TestNothingStaysOn(t *testing.T) {
 	}
 }
 
-// What is kept for the sake of Undo is bounded.
+// TestResidueIsBounded checks that the state that is kept for Undo is bounded.
 func TestResidueIsBounded(t *testing.T) {
 	s := New(80, 24, Options{})
 	for n := range 10_000 {

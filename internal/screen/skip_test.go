@@ -57,8 +57,8 @@ func TestSkippable(t *testing.T) {
 	}
 }
 
-// What is plain may come in any pieces, is followed to its end, and leaves nothing
-// behind on the screen once enough lines have followed, whether it was shown or skipped.
+// FuzzPlain checks that plain output may come in any pieces, is followed to its end, and leaves
+// nothing on the screen once enough lines have followed, whether it was shown or skipped.
 func FuzzPlain(f *testing.F) {
 	f.Add([]byte("\x1b[1;31mtext\x1b[0m more\r\n\x1b[32m"), uint8(4))
 	f.Add([]byte("a\tb\b\a世\x1b[K\x1b[4:3m\n\x1b[2J"), uint8(1))

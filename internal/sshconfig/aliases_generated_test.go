@@ -90,8 +90,9 @@ func (c *configs) file(depth int) string {
 	return path
 }
 
-// Whatever name ssh looks up for a host, we count it among those that may be it: a rule
-// of the policy by the host's name holds for the key under that one.
+// TestNoNameThatSSHLooksUpIsMissed checks that every name that ssh looks up for a host counts as
+// one that may be it: a rule of the policy with the host's name holds for the key under that
+// name.
 func TestNoNameThatSSHLooksUpIsMissed(t *testing.T) {
 	for seed := range uint64(60) {
 		home := t.TempDir()
@@ -129,7 +130,7 @@ func TestNoNameThatSSHLooksUpIsMissed(t *testing.T) {
 	}
 }
 
-// Of the files that a pattern may name, we read those that ssh reads.
+// TestIncludePatternsAsSSH checks that the files that a pattern names are those that ssh reads.
 func TestIncludePatternsAsSSH(t *testing.T) {
 	home := t.TempDir()
 	config := filepath.Join(home, ".ssh", "config")

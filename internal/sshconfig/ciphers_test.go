@@ -13,7 +13,8 @@ import (
 	"time"
 )
 
-// What a real ssh makes of the options, with each kind of configuration.
+// TestCiphersOfAUserWhoChoseNone checks that a real ssh uses the options as intended, with each
+// kind of configuration.
 func TestCiphersOfAUserWhoChoseNone(t *testing.T) {
 	builtIn := resolver{options: []string{"-F", "none"}}.ciphers(t.Context(), noHost)
 	if builtIn == "" {

@@ -185,7 +185,8 @@ func TestApply(t *testing.T) {
 	}
 }
 
-// What somebody else has written since the change was planned stays.
+// TestApplyRefusesWhatHasChanged checks that changes that another program has made to the file
+// since the plan stay.
 func TestApplyRefusesWhatHasChanged(t *testing.T) {
 	home, include := homeWith(t, "Host gpu1\n")
 	path := filepath.Join(home, ".ssh", "config")

@@ -77,7 +77,8 @@ func TestOnlyWhatIsSwitchedOnHasTheMux(t *testing.T) {
 	}
 }
 
-// Whatever file ssh would read is looked at, also one that was not there.
+// TestFilesChange checks that every file that ssh would read is examined, including one that did
+// not exist before.
 func TestFilesChange(t *testing.T) {
 	for name, change := range map[string]func(dir string) error{
 		"the file itself":                         func(dir string) error { return write(dir, "config", "Include */*.conf none/*.conf one\n") },
@@ -150,7 +151,8 @@ func TestFilesOfNewDirectories(t *testing.T) {
 	}
 }
 
-// What ssh -v says before the fault is no reason.
+// TestFilesOfABrokenConfiguration checks that messages that ssh -v prints before the fault are
+// not taken for the reason.
 func TestFilesOfABrokenConfiguration(t *testing.T) {
 	dir := t.TempDir()
 	if err := write(dir, "config", "Bogus yes\n"); err != nil {

@@ -98,7 +98,7 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// What the design forbids must not come back in any form.
+// TestNeverInConfig checks that settings that the design forbids never appear, in any form.
 func TestNeverInConfig(t *testing.T) {
 	s := testStore(t)
 	add(t, s, entry("train"))
@@ -234,9 +234,9 @@ func TestPlaces(t *testing.T) {
 	}
 }
 
-// What an earlier keyway took on trust is read, ssh is strict about it, and the
-// agent, which reads known_hosts, does not take it for a workspace until it has
-// proved itself.
+// TestKeysTakenOnTrust checks that keys that an earlier keyway took on trust are read, that ssh
+// is strict about them, and that the agent, which reads known_hosts, does not take such a host
+// for a workspace until it has proved itself.
 func TestKeysTakenOnTrust(t *testing.T) {
 	s := testStore(t)
 	old := `{"version": 1, "places": ["gpu1", "empty"], "workspaces": [{"name": "my.old", "place": "gpu1", "engine": "docker",

@@ -31,7 +31,7 @@ func TestReader(t *testing.T) {
 func FuzzReader(f *testing.F) {
 	f.Add(AppendString(nil, "abc"))
 	f.Add([]byte{0xff, 0xff, 0xff, 0xff})
-	// What is read as strings is written again as the same bytes.
+	// Strings that were read are written again as the same bytes.
 	f.Fuzz(func(t *testing.T, data []byte) {
 		r := NewReader(data)
 		var again []byte

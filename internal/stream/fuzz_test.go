@@ -61,8 +61,8 @@ func TestSeedsCoverEverything(t *testing.T) {
 	}
 }
 
-// What parses is encoded to the same bytes again, and takes no more memory than
-// it says.
+// FuzzFrame checks that a parsed frame is encoded to the same bytes again, and takes no more
+// memory than it says.
 func FuzzFrame(f *testing.F) {
 	for _, b := range frameSeeds() {
 		f.Add(b)

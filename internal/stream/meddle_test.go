@@ -143,7 +143,8 @@ func downBegins(b []byte) int {
 	}
 }
 
-// Whatever happens to whole frames, what goes in comes out.
+// TestMeddledFrames checks that the bytes come out as they went in, whatever happens to whole
+// frames.
 func TestMeddledFrames(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	var did [mischiefs]atomic.Int32

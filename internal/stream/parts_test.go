@@ -153,8 +153,8 @@ func TestReceiveQueueRefuses(t *testing.T) {
 	}
 }
 
-// Whatever a peer sends, memory stays under its bound: one byte and much noise
-// in each chunk.
+// TestHostileFramesHoldLittle checks that memory stays within its bound for any peer: one byte
+// and much noise in each chunk.
 func TestHostileFramesHoldLittle(t *testing.T) {
 	q := newRecvQueue(NewBudget(0))
 	now := time.Now()

@@ -183,8 +183,8 @@ func livePath(c *Conn) (*path, uint64) {
 	return c.path, c.wire.epoch
 }
 
-// What was recorded on a path, sent again, changes nothing and learns nothing
-// that was not on that path.
+// TestReplay checks that bytes that were recorded on a path and are sent again change nothing,
+// and reveal nothing that was not on that path.
 func TestReplay(t *testing.T) { synctest.Test(t, replay) }
 
 func replay(t *testing.T) {

@@ -54,7 +54,7 @@ type simEnd struct {
 	finished bool // it writes no more
 	eof      bool // it has read all
 	aborted  bool
-	// What the effects have asked for and nobody has done yet.
+	// Requests of effects that are not yet carried out.
 	readable, writable, sends, mute bool
 	up                              bool // what the user is told of the path
 }

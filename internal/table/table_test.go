@@ -95,7 +95,7 @@ func TestExpect(t *testing.T) {
 	}
 }
 
-// What is cut in the middle of a character is not.
+// TestCut checks that no character is cut in its middle.
 func TestCut(t *testing.T) {
 	var tab Table
 	for text, want := range map[string]string{

@@ -14,8 +14,8 @@ import (
 	"keyway/internal/keyway"
 )
 
-// What stands where a template's file is looked for and is none is told of, and never
-// opened: a named pipe would wait for ever, a device can do anything.
+// TestIrregularTemplateFiles checks that an irregular file in the place of a template's is
+// reported and never opened: a named pipe would block forever, and a device can do anything.
 func TestIrregularTemplateFiles(t *testing.T) {
 	kinds := map[string]func(path string) error{
 		"a named pipe": func(path string) error { return syscall.Mkfifo(path, 0o600) },

@@ -244,7 +244,7 @@ func FuzzConfig(f *testing.F) {
 	})
 }
 
-// Whatever a job is called and however it ended, no shell reads it.
+// TestNotificationsAreNoScripts checks that no shell reads a job's name or its end.
 func TestNotificationsAreNoScripts(t *testing.T) {
 	const evil = `"; touch /tmp/x; $(id) '`
 	argv, env := desktop(evil, evil)

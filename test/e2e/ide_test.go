@@ -19,10 +19,10 @@ import (
 	"keyway/test/lab/run"
 )
 
-// What VS Code Remote-SSH does, step by step, with a stand-in for its server:
-// the system's ssh with -T, -D and bash; a long script on standard input, which
-// stays open; an archive by scp; a server that detaches; many connections
-// through SOCKS; a link to the agent's socket; windows that come and go.
+// The steps of VS Code Remote-SSH, with a stand-in for its server: the system's ssh with -T, -D
+// and bash; a long script on standard input, which stays open; an archive by scp; a server that
+// detaches; many connections through SOCKS; a link to the agent's socket; windows that come and
+// go.
 
 // ideServer echoes on a port that the system chooses and on a unix socket, and
 // answers "agent" with what ssh-add says, as a terminal in an editor would.

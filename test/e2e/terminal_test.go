@@ -148,7 +148,8 @@ func TestATerminalIsFoundAsItWas(t *testing.T) {
 	v.await("lines ended: exit code 0]")
 }
 
-// What ssh, and keyway, take for a wish to leave is text within a paste.
+// TestNoPasteLeavesTheLaptop checks that escape sequences of ssh and keyway are plain text within
+// a paste.
 func TestNoPasteLeavesTheLaptop(t *testing.T) {
 	t.Parallel()
 	w := shared
@@ -354,7 +355,8 @@ func TestJobsThatWereLeftAlone(t *testing.T) {
 	holds(t, "what became of it", w.must(t, "keyway", "ls", train), "the workspace was stopped")
 }
 
-// Where a job's output goes elsewhere, Ctrl-C asks at the terminal all the same.
+// TestCtrlCAsksWhereTheOutputGoesElsewhere checks that Ctrl-C asks at the terminal even if the
+// job's output goes elsewhere.
 func TestCtrlCAsksWhereTheOutputGoesElsewhere(t *testing.T) {
 	t.Parallel()
 	w := shared

@@ -98,7 +98,8 @@ func TestPlacesThatAreAsked(t *testing.T) {
 	}
 }
 
-// What somebody meant by a word after up that is no template.
+// TestUpWord checks that a word after up that is not a template gets the error for its likely
+// meaning.
 func TestUpWord(t *testing.T) {
 	t.Parallel()
 	l := newLaptop(t)

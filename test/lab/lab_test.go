@@ -94,7 +94,8 @@ func TestGPUMachineIsBehindTheBastion(t *testing.T) {
 	}
 }
 
-// Whatever a test puts on a host of the lab stays there.
+// TestFilesOfHostsAreTheirOwn checks that files that a test puts on a host of the lab stay on
+// that host.
 func TestFilesOfHostsAreTheirOwn(t *testing.T) {
 	t.Parallel()
 	l := start(t, lab.Options{})

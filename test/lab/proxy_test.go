@@ -129,7 +129,7 @@ func TestProxyStallsOneWay(t *testing.T) {
 		p.Flow(d)
 		reads(t, c, "held")
 	}
-	// What is stalled can still be cut.
+	// A stalled connection can still be cut.
 	p.Stall(Up)
 	_, _ = c.Write([]byte("lost"))
 	silent(t, c)

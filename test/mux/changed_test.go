@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// What the user's configuration says from now on holds for the next ssh, although the mux
-// has held the workspace ready before.
+// TestMuxHeedsAConfigurationThatChanges checks that a change of the user's configuration holds
+// for the next ssh, although the mux already holds the workspace ready.
 func TestMuxHeedsAConfigurationThatChanges(t *testing.T) {
 	t.Parallel()
 	w := muxed(t)

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// What the mux may hold in KiB, with all that the kernel counts for it (VmRSS): idle, and
-// with so many sessions that do nothing.
+// The memory that the mux may hold in KiB, with all that the kernel counts for it (VmRSS): idle,
+// and with so many sessions that do nothing.
 const (
 	idleMemory     = 10 << 10
 	sessions       = 100

@@ -32,7 +32,7 @@ type soak struct {
 	ended map[string]int // by what was done to them
 }
 
-// What a harm may end.
+// The connections that a harm may end.
 const (
 	none   = iota
 	shared // sessions on the mux's connection
@@ -238,7 +238,8 @@ var soakHarms = []soakHarm{
 		s.pause(4 * time.Second)
 	}},
 	{"the mux is told to end", shared, "", func(s *soak) { s.do("ssh", "-O", "exit", train) }},
-	// What is open stays, as lock promises: only a login, or a session that falls back to one, ends.
+	// Open sessions stay, as lock promises. Only a login, or a session that falls back to one,
+	// ends.
 	{"the agent is locked", all, "Permission denied (publickey", func(s *soak) {
 		s.try(failure(s.do("keyway", "lock")))
 		s.pause(2 * time.Second)

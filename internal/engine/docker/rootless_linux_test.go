@@ -28,7 +28,7 @@ func TestRootlessPodman(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	// Of the contract what could differ, because all of it takes minutes.
+	// The parts of the contract that could differ; all of it takes minutes.
 	const parts = "TestPodmanOfAStranger$/^(Adopt|Robber|Peeker|SecondUser|Hostile|RunsSave|Fields)$/^(Removed|Process.Caller|Resources.(CPUs|Ulimits.Name))"
 	said := asStranger(t, parts, strangerUID, envSocket+"="+podman.Host)
 	for _, name := range []string{"Adopt/Removed", "Robber", "Peeker", "SecondUser", "Hostile", "RunsSave", "Fields/Process.Caller", "Fields/Resources.CPUs"} {
@@ -68,7 +68,8 @@ func hostileHome(t *testing.T, w world) {
 	if now, _ := w.State(t, "hostile"); now.State != keyway.Running {
 		t.Errorf("it is %s (%s)", now.State, now.Reason)
 	}
-	// What the container's user hides is his; all the guest's own can be saved.
+	// The owner can save all files of the guest's. Those that the container's user hides are that
+	// user's.
 	out, err := exec.Command("tar", "-cf", "/dev/null", "--exclude", "hidden", "-C", w.root, ".").CombinedOutput()
 	if err != nil {
 		t.Errorf("a backup fails: %v: %s", err, out)

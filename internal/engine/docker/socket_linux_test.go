@@ -198,7 +198,7 @@ func TestStrangerSweeps(t *testing.T) {
 	if list, err := e.List(enginetest.Context(t)); err != nil || len(list) != 1 || list[0].State != keyway.Running {
 		t.Errorf("List: %+v, %v", list, err)
 	}
-	// What lies in the home directory of this user is his to back up.
+	// The user can back up every file in the home directory.
 	if out, err := exec.Command("tar", "-cf", "/dev/null", "-C", os.Getenv(envRoot), ".").CombinedOutput(); err != nil {
 		t.Errorf("a backup fails: %v: %s", err, out)
 	}

@@ -138,8 +138,8 @@ func nobody(t *testing.T) *daemon.Client {
 	return c
 }
 
-// What Podman's own API is asked for of a container's network and IPC; it makes those with
-// GPUs (byLibpod).
+// TestSharingOfPodman checks that Podman's own API gets the right requests about a container's
+// network and IPC. It makes the containers with GPUs (byLibpod).
 func TestSharingOfPodman(t *testing.T) {
 	for want, h := range map[string]container.HostConfig{
 		`{}`: {},

@@ -211,7 +211,7 @@ func TestRefusedHandshake(t *testing.T) {
 	}
 }
 
-// Whatever a server sends is read as it was sent.
+// FuzzFeed checks that the feed reads the bytes of a server as they were sent.
 func FuzzFeed(fuzz *testing.F) {
 	fuzz.Add([]byte("\x82\x01a\x89\x00\x02\x01b\x80\x01c\x82\x7e\x00\x01"), uint8(3))
 	fuzz.Add([]byte("\x82\x7f\x7f\xff\xff\xff\xff\xff\xff\xffabc"), uint8(1))

@@ -29,8 +29,8 @@ func fullDisk(t *testing.T) (dir string, fill, free func()) {
 	return dir, fill, func() { _ = os.Remove(filler) }
 }
 
-// What a full disk does not take waits in memory: it is shown, and written down when
-// there is room.
+// TestFullDisk checks that messages for which the disk has no room wait in memory: they are
+// shown, and written when there is room.
 func TestFullDisk(t *testing.T) {
 	disk, fill, free := fullDisk(t)
 	dir := filepath.Join(disk, "kernel")

@@ -127,8 +127,8 @@ func TestSurvivesAKill(t *testing.T) {
 	}
 }
 
-// Whatever a kill or a full disk has left of the last record, those before it stay,
-// and more can follow.
+// TestTornRecord checks that a kill or a full disk damages the last record only, and that more
+// can follow.
 func TestTornRecord(t *testing.T) {
 	dir := t.TempDir()
 	e := begin(t, open(t, dir, Default), "req")
@@ -203,7 +203,8 @@ func TestLargeMessages(t *testing.T) {
 	}
 }
 
-// Whatever is left out, merged or moved, a journal knows what was written last.
+// TestMarksStay checks that a journal knows what was written last, even after parts were left
+// out, merged or moved.
 func TestMarksStay(t *testing.T) {
 	dir := t.TempDir()
 	small := Limits{Segment: 4 << 10, Head: 1, Kernel: 16 << 10, Executions: 10}
@@ -321,7 +322,7 @@ func TestClearedAndUpdated(t *testing.T) {
 	}
 }
 
-// What is larger than the limit loses its middle, and says so.
+// TestMiddleIsLeftOut checks that an output over the limit loses its middle, and says so.
 func TestMiddleIsLeftOut(t *testing.T) {
 	limits := Limits{Segment: 8 << 10, Head: 2, Kernel: 64 << 10, Executions: 100}
 	j := open(t, t.TempDir(), limits)

@@ -249,8 +249,8 @@ func TestScanRefuses(t *testing.T) {
 	}
 }
 
-// Whatever a notebook is, it is spliced without a panic; one that is JSON stays so, and
-// keeps no mark.
+// FuzzSplice checks that no notebook makes the splicer panic, and that JSON stays JSON and keeps
+// no mark.
 func FuzzSplice(f *testing.F) {
 	f.Add(`{"content":{"cells":[{"cell_type":"code","id":"a","source":["x","\n"],"metadata":{"keyway":{"shown":"1"}}}]}}`)
 	f.Add(`{"content":{"cells":[{"cell_type":"code","source":5,"metadata":5},7,null]}}`)

@@ -108,7 +108,7 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// What is not UTF-8 would end a websocket as a text frame.
+// TestTextIsUTF8 checks that text is UTF-8: other bytes in a text frame would end a websocket.
 func TestTextIsUTF8(t *testing.T) {
 	m := sample()
 	m.Content = []byte("{\"text\":\"a\xffb\"}")

@@ -43,7 +43,8 @@ func shown(s *screen.Screen, lines int) string {
 	return string(s.Snapshot(s.History(nil, lines)))
 }
 
-// What a display skips makes no difference to what it shows.
+// TestADisplayThatSkipsIsTheSame checks that a display that skips output shows the same as one
+// that does not.
 func TestADisplayThatSkipsIsTheSame(t *testing.T) {
 	var skipped atomic.Uint64
 	t.Run("seeds", func(t *testing.T) {

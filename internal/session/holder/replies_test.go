@@ -49,8 +49,8 @@ var questions = []struct{ question, answer string }{
 	{"\x1b_Gi=1,a=q;AAAA\x1b\\", "\x1b_Gi=1;OK\x1b\\"},
 }
 
-// What was asked for is an answer once, however it is cut, and what is typed around it
-// is not touched.
+// TestAnswers checks that the answer to a query is recognised once, however it is cut, and that
+// keys around it are not changed.
 func TestAnswers(t *testing.T) {
 	now := time.Now()
 	for _, q := range questions {
@@ -73,7 +73,7 @@ func TestAnswers(t *testing.T) {
 				t.Errorf("%q when nothing is asked any more: %q was typed", sent, typed)
 			}
 		}
-		// Whom nobody asks, who was not there, and who takes too long does not answer.
+		// Viewers that were not asked, that came later or that answer too late are not heard.
 		for name, ask := range map[string]func(r *replies){
 			"nothing": func(*replies) {},
 			"before":  func(r *replies) { r.begin(asking(q.question, now)) },

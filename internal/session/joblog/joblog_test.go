@@ -91,8 +91,8 @@ func sizeOf(t *testing.T, dir string) (size uint64) {
 	return size
 }
 
-// Whatever a job prints, its log stays within its bounds and ends as the output
-// does.
+// TestALogIsRotated checks that a log stays within its bounds and ends as the output does,
+// whatever the job prints.
 func TestALogIsRotated(t *testing.T) {
 	const segment, records = 10_000, 50
 	bounds := Bounds{Segment: segment, Records: records, Segments: 4}

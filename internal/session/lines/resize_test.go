@@ -130,9 +130,10 @@ func randomBar(random *rand.Rand) (back string, steps []step) {
 	return back, steps
 }
 
-// Of a bar that is as wide as its window, wider or narrower, and is drawn anew after that
-// got another size, comes what tmux has. tmux takes a finished line in place of the rest of
-// a bar that does not erase for a part of the bar; here it is a line of its own.
+// TestBarsAfterAResize checks that a bar that is redrawn after its window was resized is printed
+// as tmux has it. The bar may be narrower than the window, as wide or wider. There is one
+// difference: a finished line in place of the rest of a bar that does not erase is a part of the
+// bar for tmux, and a line of its own here.
 func TestBarsAfterAResize(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "s")
 	if err := exec.Command("tmux", "-S", socket, "-f", "/dev/null", "new-session", "-d", "sleep 1000").Run(); err != nil {

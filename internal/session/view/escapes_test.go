@@ -159,7 +159,7 @@ func TestLeavingInEveryKeyboardMode(t *testing.T) {
 			} {
 				e := &escapes{extended: func() bool { return true }}
 				sent, left := typedIn(e, pieces([]byte(send(text)), n)...)
-				// What a key that is let go sends may come before or after.
+				// The bytes of a released key may come before or after.
 				if left != want.left || !left && text != "\r~~" && string(sent) != send(want.sent) {
 					t.Errorf("%s, %q in pieces of %d: %q, left %t", name, text, n, sent, left)
 				}

@@ -104,7 +104,8 @@ func TestBrokenFrames(t *testing.T) {
 	}
 }
 
-// What decodes encodes to the same bytes, and nothing else is accepted.
+// FuzzFrames checks that a decoded frame encodes to the same bytes, and that nothing else is
+// accepted.
 func FuzzFrames(f *testing.F) {
 	var all []byte
 	for _, m := range samples() {

@@ -9,7 +9,8 @@ import (
 	"keyway/internal/screen"
 )
 
-// What keyboards with more modes send is what their documents say.
+// TestKeysInOtherModes checks that keys of keyboards with more modes are sent as the terminals'
+// documents say.
 func TestKeysInOtherModes(t *testing.T) {
 	kitty, all := screen.Keyboard{Kitty: 1}, screen.Keyboard{Kitty: 9}
 	other1, other2 := screen.Keyboard{OtherKeys: 1}, screen.Keyboard{OtherKeys: 2}

@@ -110,7 +110,8 @@ func TestDetachAndReattach(t *testing.T) {
 	}
 }
 
-// What is printed sets no clipboard where it is shown, and is as it was elsewhere.
+// TestTheClipboardIsOutOfReach checks that output sets no clipboard where it is shown, and is
+// otherwise unchanged.
 func TestTheClipboardIsOutOfReach(t *testing.T) {
 	l := newLab(t)
 	const set, cut = "\x1b]52;c;cm0gLXJm\a", "before\x18after"
@@ -151,8 +152,8 @@ func TestTheClipboardIsOutOfReach(t *testing.T) {
 	}
 }
 
-// Of a session that has ended its screen is seen as it was last, and in a terminal
-// that nothing of it has changed.
+// TestAnEndedTerminalIsSeenAsItWas checks that the last screen of an ended session is shown, and
+// that it changes nothing of the user's terminal.
 func TestAnEndedTerminalIsSeenAsItWas(t *testing.T) {
 	l := newLab(t)
 	const end = "[train/x ended: exit code 0]\r\n"
@@ -386,8 +387,8 @@ func TestDetachingCleansTheTerminalUp(t *testing.T) {
 	}
 }
 
-// Whatever a job has switched on in the terminal is off after leaving it, and after its
-// end, of itself or by force.
+// TestNothingOfAJobStaysOn checks that every mode that a job has switched on is off after the
+// viewer leaves, and after the job has ended or was killed.
 func TestNothingOfAJobStaysOn(t *testing.T) {
 	data, err := os.ReadFile("../../screen/testdata/stays.txt")
 	if err != nil {

@@ -36,7 +36,8 @@ func random(r *rand.Rand, n int) []byte {
 	return p[:n]
 }
 
-// Whatever is piped into a job and out of it, and however it is cut, is equal.
+// TestAnyBytesThroughPipes checks that bytes that are piped into a job and out of it are equal,
+// whatever they are and however they are cut.
 func TestAnyBytesThroughPipes(t *testing.T) {
 	l := newLab(t)
 	r := rand.New(rand.NewPCG(3, 4))
@@ -68,7 +69,8 @@ func TestAnyBytesThroughPipes(t *testing.T) {
 	}
 }
 
-// What a detached Python job prints is there at once, and stays when it is killed.
+// TestDetachedPython checks that the output of a detached Python job is there at once, and stays
+// when the job is killed.
 func TestDetachedPython(t *testing.T) {
 	l := newLab(t)
 	const train = `import os, time; print("epoch 1", os.isatty(0), os.isatty(1)); time.sleep(1000)`

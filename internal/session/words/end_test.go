@@ -121,7 +121,8 @@ func TestAnIdleShellEndsAtOnce(t *testing.T) {
 	}
 }
 
-// What a job leaves behind prints on, into the log.
+// TestWhatIsLeftBehindGoesOn checks that processes that a job leaves behind go on printing into
+// the log.
 func TestWhatIsLeftBehindGoesOn(t *testing.T) {
 	for _, how := range []string{"", "nohup "} {
 		l := newLab(t)

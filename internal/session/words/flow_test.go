@@ -147,7 +147,8 @@ func TestTheLogBesideInput(t *testing.T) {
 	}
 }
 
-// What a viewer has passed on counts, however close to its input and the end of that.
+// TestTheLogAtTheEndOfInput checks that output that a viewer has passed on counts, however close
+// to its input and the end of that.
 func TestTheLogAtTheEndOfInput(t *testing.T) {
 	const printed = 200_000
 	passed := wire.Passed{Offset: printed}
@@ -234,7 +235,8 @@ func TestAJobWhoseReaderGoesGoesOn(t *testing.T) {
 	}
 }
 
-// Who looks on from a pipe may miss some, is told how much, and ends non-zero.
+// TestWhoFollowsTooSlowlyIsTold checks that a viewer that watches through a pipe may miss output,
+// is told how much, and exits with an error.
 func TestWhoFollowsTooSlowlyIsTold(t *testing.T) {
 	l := newLab(t)
 	fifo := l.fifo()

@@ -92,8 +92,8 @@ func asSeen(text string) []string {
 	return lines
 }
 
-// Of what programs draw comes what tmux has of it at the same size, line for line; and
-// all of it to who follows.
+// TestLogsAreWhatATerminalShows checks that logs show programs' output as tmux does at the same
+// size, line for line, and that a follower gets all of it.
 func TestLogsAreWhatATerminalShows(t *testing.T) {
 	for _, w := range []wire.Window{{Rows: 24, Cols: 80}, {Rows: 10, Cols: 40}, {Rows: 50, Cols: 132}} {
 		for _, name := range drawers {
@@ -127,7 +127,8 @@ func compareLines(t *testing.T, got, want []string) {
 	}
 }
 
-// Who follows a job gets the same lines in the end, each once.
+// TestWhoFollowsGetsEveryLineOnce checks that a viewer that follows a job gets the same lines in
+// the end, each once.
 func TestWhoFollowsGetsEveryLineOnce(t *testing.T) {
 	t.Setenv(envSettle, "3s")
 	for _, name := range drawers {

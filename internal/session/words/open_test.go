@@ -13,8 +13,8 @@ import (
 	"keyway/internal/keyway"
 )
 
-// Whatever runs in a workspace can put what it likes in place of a session's files.
-// No command waits for that, and the sessions beside it are listed.
+// TestFilesThatAreNone checks that no command waits for files that a program of the workspace has
+// put in place of a session's, and that other sessions are listed.
 func TestFilesThatAreNone(t *testing.T) {
 	for kind, put := range map[string]func(path string) error{
 		"a named pipe": func(path string) error { return unix.Mkfifo(path, 0o600) },

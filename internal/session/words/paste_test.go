@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// What is pasted into a session never gets to the shell in which it is attached: not
-// where it looks like ~d, nor when the session ends in the middle of it.
+// TestThePasteNeverRunsHere checks that text that is pasted into a session never reaches the
+// shell in which it is attached, even if it contains ~d, or the session ends in the middle of it.
 func TestThePasteNeverRunsHere(t *testing.T) {
 	for name, job := range map[string]string{"to the end": `stty raw -echo; echo ready; cat >got`, "job ends": `stty -echo; echo ready; read x; read x`} {
 		t.Run(name, func(t *testing.T) {

@@ -13,7 +13,8 @@ import (
 	"keyway/internal/session/wire"
 )
 
-// What others type while one pastes stands before or behind the paste, and arrives.
+// TestKeysOfOthersStandInNoPaste checks that keys that others type during a paste arrive before
+// it or after it.
 func TestKeysOfOthersStandInNoPaste(t *testing.T) {
 	line := strings.Repeat("x", 99) + "\n"
 	part := strings.Repeat("y", 40) // of a line, as a slow terminal brings it

@@ -94,7 +94,8 @@ func TestARenewedHolderLosesNothing(t *testing.T) {
 	}
 }
 
-// What a terminal shows, its history and what is attached to it survive as well.
+// TestARenewedHolderKnowsTheScreen checks that the screen, the history and the viewers of a
+// terminal survive a renewal, too.
 func TestARenewedHolderKnowsTheScreen(t *testing.T) {
 	l := newLab(t)
 	l.ok("run", "-d", "-t", "--as", "x", "--", "sh", "-c", `seq 100; printf '\033[?2004h\033[1;31mred\033[m'; while read line; do echo "got $line"; done`)
@@ -130,8 +131,8 @@ func onBothInputs(t *testing.T, test func(t *testing.T, l *lab, start func(args 
 	})
 }
 
-// What is typed, or piped into a job, while the holder becomes another program
-// reaches the job as it was typed: in order, and no key as a signal.
+// TestARenewedHolderLosesNoInput checks that input that is typed, or piped into a job, while the
+// holder becomes another program reaches the job in order, and no key becomes a signal.
 func TestARenewedHolderLosesNoInput(t *testing.T) {
 	next := []string{nextVersion(t), nextVersion(t)}
 	const script = `stty raw -echo 2>/dev/null; echo ready; sed -u '/^end$/q' >%[1]s.tmp; mv %[1]s.tmp %[1]s; echo got`

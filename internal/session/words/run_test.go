@@ -444,7 +444,7 @@ func TestAHolderThatIsKilledIsToldOf(t *testing.T) {
 	if got := l.ok("logs", "x"); got != "begun\n" {
 		t.Errorf("log: %q", got)
 	}
-	// What is left of the job can still be ended, and the name be used again.
+	// The rest of the job can still be ended, and the name used again.
 	if r := l.keyway("kill", "x"); r.code != 0 || !strings.Contains(r.err, "what was left of train/x was killed") {
 		t.Errorf("kill: %+v", r)
 	}

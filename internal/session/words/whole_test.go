@@ -28,7 +28,8 @@ for i in range(0, len(d), 1 << 20):
             p = p[os.write(fd, p):]
 `
 
-// What a job prints arrives byte for byte, whatever kind of file it goes to.
+// TestOutputArrivesInEveryKindOfFile checks that output arrives byte for byte, whatever kind of
+// file it goes to.
 func TestOutputArrivesInEveryKindOfFile(t *testing.T) {
 	l := newLab(t)
 	data := noise(4 << 20)

@@ -59,7 +59,7 @@ func TestAnswersEnd(t *testing.T) {
 			t.Errorf("%s: %d MB, %v", what, took>>20, err)
 		}
 	}
-	// What is passed on as it comes is not.
+	// An answer that is passed on as it comes is not bounded.
 	image, err := c.ImageSave(ctx, []string{"x"})
 	if err != nil {
 		t.Fatal(err)

@@ -3,7 +3,6 @@
 package proctree
 
 import (
-	"slices"
 	"strings"
 	"time"
 
@@ -27,21 +26,34 @@ const LastCall = 2 * time.Second
 //   - So is a program that has done nothing about SIGTERM, if the terminal is its own: its
 //     end would hang up those that it has started.
 //   - A shell with job control ignores SIGTERM, and gets SIGHUP with it.
-//   - A filter beside a program, as tee is in a pipeline, takes that program's last words:
-//     its turn comes when it has not ended a moment after the program.
+//   - Of a pipeline, it is first the turn of the programs that catch SIGTERM, since the others
+//     lose nothing by ending later, and among equals of the one that writes: the end of its
+//     input ends the reader, which gets SIGTERM only if it goes on for a moment.
 //
 // When the time is over, all processes whose turn has not come get SIGTERM together. Those
 // that are left after LastCall are killed.
 type Ending struct {
-	by      time.Time         // when the turns are over
-	kill    time.Time         // when all are killed; zero: not yet known
-	killing bool              // SIGKILL was sent
-	drained time.Time         // until when filters are waited for
-	told    map[identity]bool // those that have got SIGTERM
-	hungUp  map[identity]bool // those that have got SIGHUP
-	held    map[identity]bool // scripts that were stopped
+	by      time.Time // when the turns are over
+	kill    time.Time // when all are killed; zero: not yet known
+	killing bool      // SIGKILL was sent
+	known   map[identity]*member
+	begun   bool // Step was called
+	told    bool // a process has got SIGTERM
 	send    func(int, unix.Signal) error
-	is      func(Process) kind // what a process is
+	is      func(Process) kind       // what a process is
+	open    func(pid int) []openFile // what it has open
+}
+
+// member is what is known of a process.
+type member struct {
+	Process
+	late         bool      // it was not there at the first Step
+	told, hungUp bool      // it has got SIGTERM, SIGHUP
+	held         bool      // it is a script that was stopped
+	catches      bool      // it, or one that it has started, catches SIGTERM
+	fed          time.Time // when others last wrote to its input
+	files        []openFile
+	looked       time.Time // when they were read
 }
 
 // identity names a process for good.
@@ -55,18 +67,44 @@ type kind int
 
 const (
 	program     kind = iota
+	careful          // one that catches SIGTERM: it has its own way to end
+	launcher         // one whose end would hang up those that it has started
 	script           // one that only waits for what it runs, as a shell does
 	ignoresTERM      // one that does so, and ignores SIGTERM
 	prompt           // a shell with job control
-	filter           // one of filters
 )
 
-// draining is how long a filter may take for what the program beside it has written.
-const draining = time.Second
+const (
+	// draining is how long a process may go on when what has written to its input has ended.
+	draining = time.Second
+	// filesHold is how long the files that a process had open are taken for those that it has open.
+	filesHold = time.Second
+	// maxPipeline bounds the processes beside each other that are looked at for pipelines.
+	maxPipeline = 64 // bits
+)
 
 // NewEnding makes an ending whose turns are over at that time.
 func NewEnding(by time.Time) *Ending {
-	return &Ending{by: by, told: map[identity]bool{}, hungUp: map[identity]bool{}, held: map[identity]bool{}, send: unix.Kill, is: kindOf}
+	return &Ending{by: by, known: map[identity]*member{}, send: unix.Kill, is: kindOf, open: openFiles}
+}
+
+// of returns what is known of p.
+func (e *Ending) of(p Process) *member {
+	id := identity{p.PID, p.Start}
+	m := e.known[id]
+	if m == nil {
+		m = &member{late: e.begun}
+		e.known[id] = m
+	}
+	m.Process = p
+	return m
+}
+
+func (e *Ending) members(processes []Process) (members []*member) {
+	for _, p := range processes {
+		members = append(members, e.of(p))
+	}
+	return members
 }
 
 // kindOf tells what a process is by its program and by what it does on SIGTERM. A shell that
@@ -76,20 +114,20 @@ func kindOf(p Process) kind {
 	d := dispositionsOf(p.PID)
 	shell := strings.Contains(shells, name)
 	switch {
-	case strings.Contains(filters, name):
-		return filter
 	case name == " timeout ": // which sends SIGTERM to its whole group
 		return ignoresTERM
 	case shell && p.Terminal != 0 && d.ignores(unix.SIGTTOU):
 		return prompt
-	case d.catches(unix.SIGTERM): // it has its own way to end
-		return program
+	case d.catches(unix.SIGTERM):
+		return careful
 	case d.ignores(unix.SIGTERM):
 		if shell {
 			return ignoresTERM
 		}
-	case shell, p.Terminal != 0 && p.Session == p.PID:
+	case shell:
 		return script
+	case p.Terminal != 0 && p.Session == p.PID:
+		return launcher
 	}
 	return program
 }
@@ -110,9 +148,10 @@ func (e *Ending) Hurry(now time.Time) { e.by, e.kill = now, now }
 // second, until none is left.
 func (e *Ending) Step(now time.Time, all, top []Process) {
 	if now.Before(e.by) {
+		e.members(all)
+		e.begun = true
 		adopt(all)
-		below := NewTree(all)
-		for _, p := range e.beforeFilters(now, foremost(e.turn(nil, below, top))) {
+		for _, p := range foremost(e.turn(nil, now, NewTree(all), top)) {
 			e.tell(p)
 		}
 		return
@@ -129,63 +168,134 @@ func (e *Ending) Step(now time.Time, all, top []Process) {
 }
 
 // turn appends those to due whose turn it is among processes and what is below them.
-func (e *Ending) turn(due []Process, below Tree, processes []Process) []Process {
-	for _, p := range processes {
-		what, children := program, below[p.PID]
-		if told := e.told[identity{p.PID, p.Start}]; len(children) > 0 && !told { // which may show in what it is
-			what = e.is(p)
+func (e *Ending) turn(due []Process, now time.Time, below Tree, processes []Process) []Process {
+	beside := e.members(processes)
+	feeds := e.pipelines(now, beside)
+	for i, m := range beside {
+		if e.waits(now, below, beside, feeds, i) || now.Sub(m.fed) < draining {
+			continue
 		}
-		switch what {
-		case program, filter:
-			due = append(due, p)
-		case script:
-			e.hold(p)
-			due = e.turn(due, below, children)
-		case ignoresTERM, prompt:
-			due = e.turn(due, below, children)
+		children := below[m.PID]
+		what := program // its end may show in what it is
+		if !m.told && len(children) > 0 {
+			what = e.is(m.Process)
 		}
+		switch {
+		case what <= launcher && !m.told && e.reads(now, m, what, children):
+			m.fed = now
+		case what == launcher, what == script:
+			e.hold(m)
+		case what < launcher:
+			due = append(due, m.Process)
+			continue
+		}
+		due = e.turn(due, now, below, children)
 	}
 	return due
 }
 
-// foremost leaves out of due whoever is in the background of a terminal that another
-// of due is in the foreground of.
-func foremost(due []Process) []Process {
-	inFront := func(p Process) bool { return p.Terminal != 0 && p.Group == p.Foreground }
-	used := map[int]bool{} // terminals
-	for _, p := range due {
-		if inFront(p) {
-			used[p.Terminal] = true
+// reads reports whether m is there for what its children print: it is the last program of a
+// pipeline and has started the others, or it reads what they print and does nothing about
+// SIGTERM. Children that it has started meanwhile do not count, or it could go on without end.
+func (e *Ending) reads(now time.Time, m *member, what kind, children []Process) bool {
+	for _, c := range e.members(children) {
+		if !c.late && feed(e.files(now, c), e.files(now, m), what != careful) {
+			return true
 		}
 	}
-	return slices.DeleteFunc(due, func(p Process) bool { return used[p.Terminal] && !inFront(p) })
+	return false
 }
 
-// beforeFilters leaves the filters out of due while there is a program beside them, and for
-// a moment after.
-func (e *Ending) beforeFilters(now time.Time, due []Process) []Process {
-	for _, p := range due {
-		if e.is(p) != filter {
-			e.drained = now.Add(draining)
+// pipelines returns a row of bits for each of the processes beside each other: bit j of row i is
+// set if what process i writes reaches process j, directly or not. There are no rows for a single
+// process or for too many.
+func (e *Ending) pipelines(now time.Time, beside []*member) (feeds []uint64) {
+	if n := len(beside); n < 2 || n > maxPipeline {
+		return nil
+	}
+	for i, m := range beside {
+		var row uint64
+		for j, reader := range beside {
+			if i != j && feed(e.files(now, m), e.files(now, reader), true) {
+				row |= 1 << j
+			}
+		}
+		feeds = append(feeds, row)
+	}
+	for k := range feeds {
+		for i := range feeds {
+			if feeds[i]>>k&1 != 0 {
+				feeds[i] |= feeds[k]
+			}
 		}
 	}
-	if !now.Before(e.drained) {
-		return due
-	}
-	return slices.DeleteFunc(due, func(p Process) bool { return e.is(p) == filter })
+	return feeds
 }
+
+// waits reports whether process i has to wait for another beside it.
+func (e *Ending) waits(now time.Time, below Tree, beside []*member, feeds []uint64, i int) (waits bool) {
+	m := beside[i]
+	for j := range feeds {
+		up := feeds[j] >> i & 1
+		if up == feeds[i]>>j&1 {
+			continue
+		}
+		mine, its := e.catches(below, m), e.catches(below, beside[j])
+		if its && !mine || up != 0 && its == mine {
+			waits = true
+			if up != 0 {
+				m.fed = now
+			}
+		}
+	}
+	return waits
+}
+
+// catches reports whether a process, or one that it has started, catches SIGTERM.
+func (e *Ending) catches(below Tree, m *member) bool {
+	m.catches = m.catches || e.is(m.Process) == careful // one that has begun to end may catch it no more
+	for _, c := range e.members(below[m.PID]) {
+		m.catches = m.catches || e.catches(below, c)
+	}
+	return m.catches
+}
+
+// files returns what a process has open.
+func (e *Ending) files(now time.Time, m *member) []openFile {
+	if now.Sub(m.looked) > filesHold {
+		m.looked, m.files = now, e.open(m.PID)
+	}
+	return m.files
+}
+
+// foremost leaves out of due whoever is in the background of a terminal that another
+// of due is in the foreground of.
+func foremost(due []Process) (front []Process) {
+	for _, p := range due {
+		behind := false
+		for _, q := range due {
+			behind = behind || q.Terminal == p.Terminal && q.inFront()
+		}
+		if !behind || p.inFront() {
+			front = append(front, p)
+		}
+	}
+	return front
+}
+
+func (p *Process) inFront() bool { return p.Terminal != 0 && p.Group == p.Foreground }
 
 // tell sends SIGTERM once, SIGHUP to a shell with job control, and sees to it that a
 // stopped process gets them. Such a shell may not show what it is at once: while it
 // begins to read a line, it has other handlers for a moment.
 func (e *Ending) tell(p Process) {
-	id := identity{p.PID, p.Start}
-	if !e.told[id] {
-		e.told[id] = true
+	m := e.of(p)
+	if !m.told {
+		m.told, e.told = true, true
 		_ = e.send(p.PID, unix.SIGTERM)
 	}
-	if !e.hungUp[id] && e.is(p) == prompt {
-		e.hungUp[id] = true
+	if !m.hungUp && e.is(p) == prompt {
+		m.hungUp = true
 		_ = e.send(p.PID, unix.SIGHUP)
 	}
 	if p.Stopped {
@@ -195,15 +305,15 @@ func (e *Ending) tell(p Process) {
 
 // Told has the ending send no SIGTERM, nor SIGHUP, to p, which has got another signal.
 func (e *Ending) Told(p Process) {
-	id := identity{p.PID, p.Start}
-	e.told[id], e.hungUp[id] = true, true
+	m := e.of(p)
+	m.told, m.hungUp, e.told = true, true, true
 }
 
 // hold stops a script until its turn comes.
-func (e *Ending) hold(p Process) {
-	if id := (identity{p.PID, p.Start}); !e.held[id] {
-		e.held[id] = true
-		_ = e.send(p.PID, unix.SIGSTOP)
+func (e *Ending) hold(m *member) {
+	if !m.held {
+		m.held = true
+		_ = e.send(m.PID, unix.SIGSTOP)
 	}
 }
 
@@ -211,11 +321,11 @@ func (e *Ending) hold(p Process) {
 // at once if all have had their turn, or there was no time for any.
 func (e *Ending) lastCall(now time.Time, all []Process) (kill time.Time) {
 	kill = now
-	if len(e.told) == 0 {
+	if !e.told {
 		return kill
 	}
 	for _, p := range all {
-		if !e.told[identity{p.PID, p.Start}] {
+		if !e.of(p).told {
 			kill = now.Add(LastCall)
 		}
 		e.tell(p)

@@ -163,3 +163,27 @@ func FuzzFiles(f *testing.F) {
 		}
 	})
 }
+
+// Both ends of a pipe have one name.
+func TestOpenFiles(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	writer := exec.Command("sleep", "1000")
+	writer.Stdout = w
+	reader := exec.Command("sleep", "1000")
+	reader.Stdin = r
+	for _, cmd := range []*exec.Cmd{writer, reader} {
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
+	}
+	w.Close()
+	out, in := openFiles(writer.Process.Pid), openFiles(reader.Process.Pid)
+	if !feed(out, in, false) || feed(in, out, true) || feed(out, out, true) {
+		t.Errorf("which feeds which: the writer has %+v, the reader %+v", out, in)
+	}
+}

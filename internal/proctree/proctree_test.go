@@ -3,6 +3,8 @@
 package proctree
 
 import (
+	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"testing"
@@ -81,6 +83,7 @@ type sent struct {
 type world struct {
 	all   []Process
 	kinds map[int]kind
+	files map[int][]openFile
 	sent  []sent
 }
 
@@ -88,6 +91,7 @@ func (w *world) ending(by time.Time) *Ending {
 	e := NewEnding(by)
 	e.send = func(pid int, sig unix.Signal) error { w.sent = append(w.sent, sent{pid, sig}); return nil }
 	e.is = func(p Process) kind { return w.kinds[p.PID] }
+	e.open = func(pid int) []openFile { return w.files[pid] }
 	return e
 }
 
@@ -152,13 +156,24 @@ func TestTheJobIsToldFirstAndOnce(t *testing.T) {
 	expect(t, "the time is over", w.step(e, start.Add(time.Minute), 0), sent{11, kill}, sent{12, kill})
 }
 
-// What a program says while it ends reaches the filters that it writes to.
-func TestFiltersOutliveTheirProgram(t *testing.T) {
+// pipe connects the standard output of processes with the standard input of the next, in a row.
+func (w *world) pipe(pids ...int) {
+	w.files = map[int][]openFile{}
+	for i, pid := range pids[1:] {
+		name := fmt.Sprintf("pipe:[%d]", i)
+		w.files[pids[i]] = append(w.files[pids[i]], openFile{name: name, write: true, standard: true})
+		w.files[pid] = append(w.files[pid], openFile{name: name, read: true, standard: true})
+	}
+}
+
+// What a program says while it ends reaches those that it writes to.
+func TestReadersOutliveTheirWriter(t *testing.T) {
 	start := time.Unix(1000, 0)
 	w := &world{
 		all:   []Process{{PID: 9, Parent: 1}, {PID: 10, Parent: 9}, {PID: 11, Parent: 9}, {PID: 12, Parent: 9}},
-		kinds: map[int]kind{9: script, 11: filter, 12: filter},
+		kinds: map[int]kind{9: script},
 	}
+	w.pipe(10, 11, 12)
 	e := w.ending(start.Add(time.Minute))
 	expect(t, "the program", w.step(e, start, 9), sent{9, stop}, sent{10, term})
 	saved := start.Add(30 * time.Second)
@@ -166,11 +181,82 @@ func TestFiltersOutliveTheirProgram(t *testing.T) {
 	w.end(10)
 	expect(t, "while they write", w.step(e, saved.Add(draining-1), 9))
 	w.end(11)
-	expect(t, "the one that goes on", w.step(e, saved.Add(draining), 9), sent{12, term})
-	alone := &world{all: []Process{{PID: 10, Parent: 1}}, kinds: map[int]kind{10: filter}}
-	expect(t, "a filter alone", alone.step(alone.ending(start.Add(time.Minute)), start, 10), sent{10, term})
+	expect(t, "the one that goes on", w.step(e, saved.Add(2*draining), 9), sent{12, term})
+	alone := &world{all: []Process{{PID: 12, Parent: 1}}, files: w.files}
+	expect(t, "a filter alone", alone.step(alone.ending(start.Add(time.Minute)), start, 12), sent{12, term})
 	late := w.ending(start)
 	expect(t, "no time", w.step(late, start, 9), sent{9, kill}, sent{12, kill})
+}
+
+// In a pipeline, those that catch SIGTERM are told first; then comes who writes.
+func TestTheOrderInAPipeline(t *testing.T) {
+	start := time.Unix(1000, 0)
+	for _, c := range []struct {
+		what  string
+		kinds map[int]kind // of 10, 11 and 12
+		pipe  []int
+		want  []int
+	}{
+		{"none catches it", nil, []int{10, 11, 12}, []int{10}},
+		{"the reader does", map[int]kind{12: careful}, []int{10, 11, 12}, []int{12}},
+		{"the one in the middle does", map[int]kind{11: careful}, []int{10, 11, 12}, []int{11}},
+		{"the first and the last do", map[int]kind{10: careful, 12: careful}, []int{10, 11, 12}, []int{10}},
+		{"a child of the reader does", map[int]kind{12: script, 13: careful}, []int{10, 11, 12}, []int{13}},
+		{"one is beside it", nil, []int{11, 10}, []int{11, 12}},
+		{"it is a ring", nil, []int{10, 11, 12, 10}, []int{10, 11, 12}},
+		{"it has one member", nil, []int{10, 10}, []int{10, 11, 12}},
+	} {
+		w := &world{
+			all:   []Process{{PID: 9, Parent: 1}, {PID: 10, Parent: 9}, {PID: 11, Parent: 9}, {PID: 12, Parent: 9}, {PID: 13, Parent: 12}},
+			kinds: map[int]kind{9: ignoresTERM},
+		}
+		maps.Copy(w.kinds, c.kinds)
+		w.pipe(c.pipe...)
+		var told []int
+		for _, s := range w.step(w.ending(start.Add(time.Minute)), start, 9) {
+			if s.sig == term {
+				told = append(told, s.pid)
+			}
+		}
+		if !slices.Equal(told, c.want) {
+			t.Errorf("%s: told %v, want %v", c.what, told, c.want)
+		}
+	}
+}
+
+// The reader of a pipeline may have started it, as in zsh; other programs read what they start.
+func TestAReaderOfItsChildren(t *testing.T) {
+	start := time.Unix(1000, 0)
+	out := []openFile{{name: "pipe:[1]", write: true, standard: true}}
+	stdin := []openFile{{name: "pipe:[1]", read: true, standard: true}}
+	other := []openFile{{name: "pipe:[1]", read: true}}
+	for _, c := range []struct {
+		what  string
+		kind  kind
+		files []openFile
+		want  []sent
+	}{
+		{"a pipeline", program, stdin, []sent{{11, term}}},
+		{"a pipeline on a terminal", launcher, stdin, []sent{{11, term}}},
+		{"one that catches SIGTERM", careful, stdin, []sent{{11, term}}},
+		{"a program that reads it", program, other, []sent{{11, term}}},
+		{"one that catches SIGTERM, too", careful, other, []sent{{10, term}}},
+		{"a shell", script, other, []sent{{10, stop}, {11, term}}},
+	} {
+		w := &world{
+			all:   []Process{{PID: 10, Parent: 1}, {PID: 11, Parent: 10}},
+			kinds: map[int]kind{10: c.kind}, files: map[int][]openFile{10: c.files, 11: out},
+		}
+		e := w.ending(start.Add(time.Minute))
+		expect(t, c.what, w.step(e, start, 10), c.want...)
+		if c.kind == program {
+			w.end(11)
+			w.all = append(w.all, Process{PID: 12, Parent: 10})
+			w.files[12] = out
+			expect(t, c.what+", which may end", w.step(e, start.Add(draining-1), 10))
+			expect(t, c.what+", which starts another", w.step(e, start.Add(draining), 10), sent{10, term})
+		}
+	}
 }
 
 // A shell that shows only later that it is one with job control still hangs up, once.

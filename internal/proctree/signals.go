@@ -34,12 +34,8 @@ func (s status) mask(name string) uint64 {
 // Pending reports whether a signal waits for the process to act on it.
 func Pending(pid int, sig unix.Signal) bool { return dispositionsOf(pid).pending>>(sig-1)&1 == 1 }
 
-const (
-	// shells are programs that wait for the programs that they start.
-	shells = " ash bash csh dash elvish fish ksh ksh93 lksh mksh nu oksh osh rbash sh tcsh yash zsh "
-	// filters are programs that stand beside another in a pipeline, and end when it has ended.
-	filters = " awk cat cut gawk grep gzip head jq logger mawk more multilog perl pv rotatelogs sed sort systemd-cat tail tee tr ts uniq yes zstd "
-)
+// shells are programs that wait for the programs that they start.
+const shells = " ash bash csh dash elvish fish ksh ksh93 lksh mksh nu oksh osh rbash sh tcsh yash zsh "
 
 // nameOf is what the process runs: the name of its program's file or, for busybox and its
 // like, its own.

@@ -3,22 +3,22 @@ package main
 var session = []mutant{
 	{
 		claim: "a job is told to end once",
-		file:  "internal/proctree/ending.go", old: "!e.told[id] {\n\t\te.told[id] = true\n", new: "!e.told[id] {\n",
+		file:  "internal/proctree/ending.go", old: "m.told, e.told = true, true\n\t\t_ =", new: "e.told = true\n\t\t_ =",
 		pkg: "internal/proctree", run: "^TestTheJobIsToldFirstAndOnce$",
 	},
 	{
 		claim: "a job's helpers live until it has ended",
-		file:  "internal/proctree/ending.go", old: "case program, filter:\n\t\t\tdue = append(due, p)", new: "case program, filter:\n\t\t\tdue = e.turn(append(due, p), below, children)",
+		file:  "internal/proctree/ending.go", old: "due = append(due, m.Process)\n\t\t\tcontinue", new: "due = append(due, m.Process)",
 		pkg: "internal/proctree", run: "^TestTheJobIsToldFirstAndOnce$",
 	},
 	{
 		claim: "a job that is told to end gets no SIGHUP",
-		file:  "internal/proctree/ending.go", old: "if !e.hungUp[id] && e.is(p) == prompt {", new: "if !e.hungUp[id] {",
+		file:  "internal/proctree/ending.go", old: "if !m.hungUp && e.is(p) == prompt {", new: "if !m.hungUp {",
 		pkg: "internal/session/words", run: "^TestATrainingRunSavesWhenItIsTold$",
 	},
 	{
 		claim: "a script starts nothing new while its program saves",
-		file:  "internal/proctree/ending.go", old: "_ = e.send(p.PID, unix.SIGSTOP)", new: "",
+		file:  "internal/proctree/ending.go", old: "_ = e.send(m.PID, unix.SIGSTOP)", new: "",
 		pkg: "internal/session/words", run: "^TestATrainingRunSavesWhenItIsTold$/by_a_script",
 	},
 	{

@@ -25,7 +25,16 @@ func (l *lab) trainingJob() (command, saved string) {
 	return "python3 " + program + " " + saved, saved
 }
 
-// How a job may begin, with %s for the command; and how it may be told to end.
+// filter is the command of a filter that does nothing about SIGTERM; with an argument, it does.
+func (l *lab) filter() string {
+	program, err := filepath.Abs("testdata/filter.py")
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return "python3 " + program
+}
+
+// How a job may begin, with %s for the command and %f for a filter; and how it may be told to end.
 var (
 	beginnings = map[string][]string{
 		"directly":             {"sh", "-c", "exec %s"},
@@ -36,6 +45,17 @@ var (
 		"with a log":           {"sh", "-c", "{ %s; echo the script went on; } 2>&1 | tee /dev/null | sed -u p"},
 		"into its log":         {"bash", "-c", "exec > >(tee /dev/null) 2>&1; %s; echo the script went on"},
 		"with a feed":          {"sh", "-c", "yes | %s | grep --line-buffered -v nothing; echo the script went on"},
+		"into a program":       {"sh", "-c", "%s 2>&1 | %f; echo the script went on"},
+		"through two":          {"sh", "-c", "%s | %f | %f end; echo the script went on"},
+		"to one that ends":     {"bash", "-c", "%s 2>&1 | %f end; echo the script went on"},
+		"into a substitution":  {"bash", "-c", "%s > >(%f) 2>&1; echo the script went on"},
+		"into its own log":     {"bash", "-c", "exec > >(%f) 2>&1; %s; echo the script went on"},
+		"into tee's":           {"bash", "-c", "%s | tee >(%f >/dev/null); echo the script went on"},
+		"into a fifo":          {"sh", "-c", "d=$(mktemp -d); mkfifo $d/f; %f <$d/f & %s >$d/f; echo the script went on"},
+		"by zsh":               {"zsh", "-c", "%s | %f"},
+		"by fish":              {"fish", "-c", "%s | %f; echo the script went on"},
+		"by a reader":          {"python3", "-c", "import subprocess\nfor l in subprocess.Popen('exec %s', shell=True, stdout=-1, text=True).stdout: print(l, end='', flush=True)"},
+		"from a program":       {"sh", "-c", "sleep 1000 | %f | %s; echo the script went on"},
 		"by a launcher":        {"python3", "-c", "import subprocess; subprocess.run('%s', shell=True); print('the script went on')"},
 		"by xargs":             {"sh", "-c", "echo '%s' | xargs -I{} sh -c '{}'; echo the script went on"},
 		"within a time":        {"timeout", "1h", "sh", "-c", "exec %s"},
@@ -59,9 +79,10 @@ func TestATrainingRunSavesWhenItIsTold(t *testing.T) {
 					t.Parallel()
 					l := newLab(t)
 					command, saved := l.trainingJob()
+					filter := l.filter()
 					args := []string{"run", "-d", tty, "--as", "x", "--"}
 					for _, word := range begin {
-						args = append(args, strings.ReplaceAll(word, "%s", command))
+						args = append(args, strings.NewReplacer("%s", command, "%f", filter).Replace(word))
 					}
 					l.ok(args...)
 					l.start("logs", "-f", "x").out.expect(t, "training")

@@ -1,0 +1,43 @@
+//go:build linux
+
+package proctree
+
+import (
+	"os"
+	"strings"
+)
+
+// openFile is a descriptor of a process.
+type openFile struct {
+	name        string // the same for both ends of a pipe
+	read, write bool
+	standard    bool // it is one of the first three
+}
+
+// openFiles returns what a process has open, as far as the kernel shows it, without devices.
+func openFiles(pid int) (files []openFile) {
+	for _, fd := range entries(path(pid, "fd")) {
+		link := path(pid, "fd/"+fd)
+		name, _ := os.Readlink(link)
+		info, err := os.Lstat(link)
+		if err == nil && !strings.HasPrefix(name, "/dev/") {
+			mode := info.Mode()
+			files = append(files, openFile{name, mode&0o400 != 0, mode&0o200 != 0, len(fd) == 1 && fd <= "2"})
+		}
+	}
+	return files
+}
+
+// feed reports whether what a process writes is read by another, of which it is the standard
+// input. If the reader has any use for it, other input counts that the process writes to by its
+// standard output or error.
+func feed(writer, reader []openFile, any bool) bool {
+	for _, w := range writer {
+		for _, r := range reader {
+			if w.write && r.read && w.name == r.name && (r.standard || any && w.standard) {
+				return true
+			}
+		}
+	}
+	return false
+}

@@ -88,3 +88,19 @@ func declaredNames(t *testing.T) map[string]map[string]bool {
 	}
 	return all
 }
+
+// TestArchitectureShowsWhereToLook holds that each file in the table "Where to look" of
+// ARCHITECTURE.md has the name that stands before it.
+func TestArchitectureShowsWhereToLook(t *testing.T) {
+	_, table, _ := strings.Cut(document(t, "docs/ARCHITECTURE.md"), "\n## Where to look\n")
+	table, _, _ = strings.Cut(table, "\n## ")
+	places := regexp.MustCompile("`(\\w+)` \\(`([\\w/]+\\.go)`\\)").FindAllStringSubmatch(table, -1)
+	for _, p := range places {
+		if !regexp.MustCompile(`\b` + p[1] + `\b`).MatchString(document(t, p[2])) {
+			t.Errorf("%s has no %s", p[2], p[1])
+		}
+	}
+	if len(places) < 20 {
+		t.Errorf("only %d names were found", len(places))
+	}
+}

@@ -61,7 +61,7 @@ is a workspace already, and the engine ` + keyway.EngineWith(false) + `, which h
 				if err := o.onlyLists(cmd); err != nil {
 					return err
 				}
-				return listContainers(cmd.Context(), place, o, cmd.OutOrStdout())
+				return listContainers(cmd.Context(), place, o, cmd.OutOrStdout(), cmd.ErrOrStderr())
 			}
 			if o.up.mux, err = muxWanted(cmd, o.up.mux); err != nil {
 				return err
@@ -174,7 +174,7 @@ func (o adoptOptions) onlyLists(cmd *cobra.Command) error {
 	return nil
 }
 
-func listContainers(ctx context.Context, place keyway.Place, o adoptOptions, stdout io.Writer) error {
+func listContainers(ctx context.Context, place keyway.Place, o adoptOptions, stdout, news io.Writer) error {
 	a, err := newApp()
 	if err != nil {
 		return err
@@ -205,7 +205,12 @@ func listContainers(ctx context.Context, place keyway.Place, o adoptOptions, std
 		if i == maxListed {
 			break
 		}
-		rows = append(rows, lineCells(c.Name, c.Engine, c.Image, sinceText(c.Created), string(c.Workspace)))
+		workspace := string(c.Workspace)
+		if c.Unclear != "" {
+			workspace = "?"
+			plain.Fprintf(news, "%s has a guest of yours: %s\n", c.Name, c.Unclear)
+		}
+		rows = append(rows, lineCells(c.Name, c.Engine, c.Image, sinceText(c.Created), workspace))
 	}
 	t := table.Table{Window: windowOf(stdout), Yield: []int{image}}
 	_, err = io.WriteString(stdout, t.Rows(rows))
@@ -244,7 +249,7 @@ func completeContainers(cmd *cobra.Command, args []string, _ string) ([]cobra.Co
 // gave.
 func completeNames(list []keyway.Container) (names []cobra.Completion) {
 	for _, c := range list {
-		if c.Workspace == "" && keyway.CheckContainer(c.Name) == nil {
+		if c.Workspace == "" && c.Unclear == "" && keyway.CheckContainer(c.Name) == nil {
 			names = append(names, cobra.CompletionWithDesc(c.Name, plain.Line(c.Image+", "+age(time.Since(c.Created)))))
 		}
 	}

@@ -64,4 +64,6 @@ type Container struct {
 	Created time.Time `json:"created"`
 	// Workspace is that of this user in it; empty: none.
 	Workspace Name `json:"workspace,omitempty"`
+	// Unclear is the reason why it is not known which workspace of this user is in it, if one is.
+	Unclear string `json:"unclear,omitempty"`
 }

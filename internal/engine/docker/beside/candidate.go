@@ -206,15 +206,19 @@ func (g *Guests) List(ctx context.Context) ([]keyway.Container, error) {
 		return nil, g.Client.Explain(ctx, err)
 	}
 	list := []keyway.Container{}
-	taken, _ := g.taken() // Claim decides
+	taken, unknown := g.taken()
 	for _, c := range found.Items[:min(len(found.Items), maxListed)] {
 		if len(c.Names) == 0 || !keyway.IsContainerID(c.ID) || c.Labels[inside.LabelOwner] != "" && strings.HasPrefix(c.Names[0], "/keyway-") {
 			continue
 		}
-		list = append(list, keyway.Container{
+		one := keyway.Container{
 			Engine: g.Client.Name(), Name: strings.TrimPrefix(c.Names[0], "/"), ID: c.ID, Image: c.Image,
 			Created: time.Unix(c.Created, 0).UTC(), Workspace: taken[c.ID],
-		})
+		}
+		if unknown != nil && one.Workspace == "" && g.claimIn(ctx, c.ID) == g.claim() {
+			one.Unclear = keyway.AsError(unknown).Message
+		}
+		list = append(list, one)
 	}
-	return list, nil
+	return list, ctx.Err()
 }

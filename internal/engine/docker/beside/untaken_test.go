@@ -2,6 +2,7 @@ package beside
 
 import (
 	"encoding/base64"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -32,6 +33,8 @@ func (c *claimed) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if data, err := inside.Archive(inside.File{Path: claimPath, Data: []byte(c.claim)}); err == nil && r.Method == http.MethodGet {
 			_, _ = w.Write(data)
 		}
+	case strings.HasSuffix(r.URL.Path, "/containers/json"):
+		fmt.Fprintf(w, `[{"Id":"%s","Names":["/theirs"]}]`, strings.Repeat("a", 64))
 	case r.Method == http.MethodHead:
 		w.WriteHeader(http.StatusNotFound)
 	default:
@@ -40,7 +43,8 @@ func (c *claimed) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// TestAGuestThatAnUnreadableRecordMayName is not taken for remains, and goes on.
+// TestAGuestThatAnUnreadableRecordMayName is not taken for remains, and goes on. The list
+// does not show its container as one without a workspace.
 func TestAGuestThatAnUnreadableRecordMayName(t *testing.T) {
 	for _, there := range []bool{true, false} {
 		d := &claimed{}
@@ -63,6 +67,10 @@ func TestAGuestThatAnUnreadableRecordMayName(t *testing.T) {
 		err = g.untaken(t.Context(), running(nil))
 		if (err != nil) != there || there && !strings.Contains(err.Error(), "the record of the workspace train cannot be read") || d.touched.Load() > 0 {
 			t.Errorf("a guest is there: %t: %v; the container was touched %d times", there, err, d.touched.Load())
+		}
+		list, err := g.List(t.Context())
+		if err != nil || len(list) != 1 || (list[0].Unclear != "") != there || there && !strings.Contains(list[0].Unclear, "the workspace train") {
+			t.Errorf("a guest is there: %t: listed is %+v, %v", there, list, err)
 		}
 	}
 }

@@ -59,6 +59,14 @@ type Record struct {
 	Machine Machine `json:"machine,omitzero"`
 	// Daemon is the daemon that runs it, where a machine may have several.
 	Daemon Daemon `json:"daemon,omitzero"`
+	// Chosen is what the platform chose; nil: an older keyway did not record it.
+	Chosen *Chosen `json:"chosen,omitempty"`
+}
+
+// Chosen is what a platform chose for a workspace, so that its Spec differs from what was requested.
+type Chosen struct {
+	Options []string        `json:"options,omitempty"` // that were left to the place
+	Ulimits []keyway.Ulimit `json:"ulimits,omitempty"` // as requested, if the platform gave lower ones
 }
 
 // maxRecord bounds the bytes of a Record's file.

@@ -33,6 +33,8 @@ type Environment struct {
 	// Options are the other requested options, by the names of OptionNames. An older keyway
 	// does not report them, so the map is nil; otherwise it is at least empty.
 	Options map[string]string `json:"options,omitzero"`
+	// AskedUlimits are the requested ulimits, if the place could give only lower ones.
+	AskedUlimits string `json:"askedUlimits,omitempty"`
 
 	Kernel string   `json:"kernel,omitempty"` // its release
 	Driver string   `json:"driver,omitempty"` // version of NVIDIA's driver in the kernel

@@ -199,7 +199,7 @@ var owners = map[string]string{
 	"github.com/docker/go-units":              "cmd/keyway",
 	"github.com/Microsoft/go-winio":           "internal/agentd", // named pipes
 	// containers; the connection; images
-	"github.com/moby/moby/": "internal/engine/docker internal/engine/docker/beside internal/engine/docker/contents " +
+	"github.com/moby/moby/": "internal/engine/docker internal/engine/docker/beside internal/engine/docker/chosen internal/engine/docker/contents " +
 		"internal/engine/docker/daemon internal/engine/docker/images internal/engine/docker/inside",
 	"github.com/containerd/errdefs":     "internal/engine/docker/daemon",
 	"github.com/distribution/reference": "internal/engine/docker/images",

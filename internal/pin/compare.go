@@ -2,6 +2,7 @@ package pin
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -83,6 +84,10 @@ func (p Pin) Compare(where string, found keyway.Environment) []Difference {
 func (p Pin) CompareTemplate(where string, s keyway.Spec) []Difference {
 	if p.Options[keyway.OptionIPC] == keyway.IPCHost {
 		s.ShmSize = p.Shm // the place's own, whatever the template says
+	}
+	if p.AskedUlimits != "" && p.Options != nil {
+		p.Options = maps.Clone(p.Options)
+		p.Options[keyway.OptionUlimits] = p.AskedUlimits
 	}
 	return slices.DeleteFunc(p.CompareSpec(where, s), func(d Difference) bool { return slices.Contains(ChosenFields, d.Field) })
 }

@@ -79,7 +79,7 @@ func FromImage(template, arch string, s keyway.Spec, image keyway.ImageFacts) Pi
 func clean(env keyway.Environment) keyway.Environment {
 	env.Name, env.Error = "", nil
 	env.Bound()
-	for _, text := range []*string{&env.Engine, &env.Arch, &env.Torch, &env.CUDA, &env.CuDNN, &env.NCCL, &env.User, &env.Kernel, &env.Driver, &env.Guest} {
+	for _, text := range []*string{&env.Engine, &env.Arch, &env.Torch, &env.CUDA, &env.CuDNN, &env.NCCL, &env.User, &env.AskedUlimits, &env.Kernel, &env.Driver, &env.Guest} {
 		*text = line(*text)
 	}
 	env.Python, env.System, env.Mounts, env.GPUs = lines(env.Python), lines(env.System), lines(env.Mounts), lines(env.GPUs)

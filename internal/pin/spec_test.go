@@ -156,3 +156,29 @@ func TestWhatOnlyTheUserChooses(t *testing.T) {
 		t.Errorf("a workspace with them: %+v", got)
 	}
 }
+
+// TestLimitsThatAPlaceLowered are no difference from the template that asks for more, and one from a
+// template that asks for others and from a place that gives what was requested.
+func TestLimitsThatAPlaceLowered(t *testing.T) {
+	limit := func(hard int64) keyway.Spec {
+		return keyway.Spec{Resources: keyway.Resources{Ulimits: []keyway.Ulimit{{Name: "memlock", Soft: hard, Hard: hard}}}}
+	}
+	given := limit(8 << 20).Environment()
+	given.AskedUlimits = limit(-1).Environment().Options[keyway.OptionUlimits]
+	p := FromWorkspace("train", "", given)
+	if got := p.CompareTemplate("keyway.yaml", limit(-1)); len(got) != 0 {
+		t.Errorf("as requested: %+v", got)
+	}
+	for what, got := range map[string][]Difference{
+		"another template": p.CompareTemplate("keyway.yaml", limit(1<<20)),
+		"what was given":   p.CompareTemplate("keyway.yaml", limit(8<<20)),
+		"another place":    p.Compare("gpu1/train", limit(-1).Environment()),
+	} {
+		if len(got) != 1 || got[0].Field != keyway.OptionUlimits {
+			t.Errorf("%s: %+v", what, got)
+		}
+	}
+	if p.Options = nil; len(p.CompareTemplate("keyway.yaml", limit(-1))) != 0 {
+		t.Error("an old lock reports options")
+	}
+}

@@ -69,7 +69,7 @@ func (e *Engine) adopt(ctx context.Context, a keyway.Adoption, c container.Inspe
 	if err == nil {
 		var said system.Info
 		if said, err = e.client.Said(ctx); err == nil {
-			err = e.note(s.Name, said)
+			err = e.note(s.Name, said, nil)
 		}
 	}
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/moby/moby/client"
 
 	"keyway/internal/engine"
+	"keyway/internal/engine/docker/chosen"
 	"keyway/internal/engine/docker/daemon"
 	"keyway/internal/engine/docker/images"
 	"keyway/internal/engine/docker/inside"
@@ -53,10 +54,6 @@ func (e *Engine) Create(ctx context.Context, s keyway.Spec, report func(keyway.P
 	if err != nil {
 		return keyway.Workspace{}, err
 	}
-	s = settled(d, said, s)
-	if d.Rootless && s.Template != "" && e.client.Local() { // a limit that the user sets himself is refused instead
-		s = engine.Lowered(s, engine.HardLimits(), d.Title(), report)
-	}
 	gpus, err := e.lend(ctx, d, s, report)
 	if err != nil {
 		return keyway.Workspace{}, err
@@ -90,11 +87,12 @@ func (e *Engine) vacant(ctx context.Context, name keyway.Name) error {
 // create makes the workspace with the first mode that works. If none works, it leaves nothing.
 func (e *Engine) create(ctx context.Context, d daemon.Identity, said system.Info, s keyway.Spec, image images.Facts, gpus gpuOrder, report func(keyway.Progress)) (keyway.Workspace, error) {
 	why := e.client.RemoteReason(said)
+	s, by := chosen.Complete(s, d, e.client.Local(), said, report)
 	home, err := e.homes.Make(s, e.guest)
 	if err != nil {
 		return keyway.Workspace{}, err
 	}
-	if err := e.note(s.Name, said); err != nil {
+	if err := e.note(s.Name, said, by); err != nil {
 		return keyway.Workspace{}, errors.Join(err, e.homes.Remove(s.Name))
 	}
 	mode := modeBind

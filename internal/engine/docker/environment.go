@@ -3,7 +3,6 @@ package docker
 import (
 	"context"
 	"io"
-	"os"
 	"sync"
 	"time"
 
@@ -11,6 +10,7 @@ import (
 	"github.com/moby/moby/api/types/system"
 	"github.com/moby/moby/client"
 
+	"keyway/internal/engine/docker/chosen"
 	"keyway/internal/engine/docker/contents"
 	"keyway/internal/engine/docker/daemon"
 	"keyway/internal/keyway"
@@ -102,7 +102,7 @@ func (e *Engine) environment(ctx context.Context, name keyway.Name, f *found) (k
 		return keyway.Environment{}, e.notRunning(m, c.State)
 	}
 	m.spec.Resources = contents.Limits(m.spec.Resources, c, f.daemon.Podman, defaultPids)
-	env := asked(m.spec, f.host, f.daemon)
+	env := chosen.Asked(m.spec, m.rec.Chosen, f.host, f.daemon)
 	env.Engine, env.Guest, env.GPUs = e.Name(), c.Config.Labels[labelVersion], m.gpus
 	image, err := e.identity(ctx, f, m.spec.Image, m.image)
 	if err != nil {
@@ -110,19 +110,6 @@ func (e *Engine) environment(ctx context.Context, name keyway.Name, f *found) (k
 	}
 	env.Image, env.Arch = image.ImageIdentity, image.arch
 	return env, e.survey(ctx, m, c, &env)
-}
-
-// asked returns the environment that was requested for a workspace. The daemon has made the
-// container by it, and nothing in the container can change it.
-func asked(s keyway.Spec, host system.Info, d daemon.Identity) keyway.Environment {
-	env := s.Environment()
-	if s.Template != "" && s.ShmSize == defaultShm(host.MemTotal, s.Memory) {
-		env.Shm = 0 // the template leaves it to the place
-	}
-	if s.User != "" && s.User == caller(d, os.Getuid(), os.Getgid()) {
-		env.User = keyway.UserCaller
-	}
-	return env
 }
 
 // survey finds the software that is installed in a container, and the changed files of its image.

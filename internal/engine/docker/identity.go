@@ -30,9 +30,10 @@ func (e *Engine) which(said system.Info) engine.Daemon {
 	return engine.Daemon{ID: id, At: e.client.Address()}
 }
 
-// note records the daemon that is to have the workspace, before anything is made there.
-func (e *Engine) note(name keyway.Name, said system.Info) error {
-	return e.homes.Revise(name, func(r *engine.Record) { r.Daemon = e.which(said) })
+// note records the daemon that is to have the workspace, before anything is made there, and what
+// the place chose for it.
+func (e *Engine) note(name keyway.Name, said system.Info, by *engine.Chosen) error {
+	return e.homes.Revise(name, func(r *engine.Record) { r.Daemon, r.Chosen = e.which(said), by })
 }
 
 // mine refuses a workspace of another daemon, and one whose Record cannot be read or is another

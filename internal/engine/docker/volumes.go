@@ -5,14 +5,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"os"
 	"path"
 	"strconv"
 	"strings"
 
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/mount"
-	"github.com/moby/moby/api/types/system"
 	"github.com/moby/moby/client"
 
 	"keyway/internal/engine/docker/daemon"
@@ -157,36 +155,6 @@ func volumeArchive(fresh []mount.Mount, secrets []keyway.Secret, uid, gid int, k
 		err = errors.Join(err, writeErr)
 	}
 	return out.Bytes(), errors.Join(err, w.Close())
-}
-
-// defaultShm returns the size of /dev/shm if a template does not set it: half of the memory
-// that the workspace may use, as on a machine without containers. Only used pages take memory.
-// With the daemons' 64 MiB, data loaders die of bus errors.
-func defaultShm(total, limit int64) int64 {
-	if limit > 0 && limit < total {
-		total = limit
-	}
-	return total / 2
-}
-
-// settled completes s with facts of the place: its owner's uid, and the size of its memory.
-func settled(d daemon.Identity, said system.Info, s keyway.Spec) keyway.Spec {
-	if s.Template != "" && s.ShmSize == 0 && s.IPC != keyway.IPCHost && !s.Mounted(keyway.ShmDir) {
-		s.ShmSize = defaultShm(said.MemTotal, s.Memory)
-	}
-	if s.Caller {
-		s.Caller, s.User = false, caller(d, os.Getuid(), os.Getgid())
-	}
-	return s
-}
-
-// caller returns the user for programs in a container whose files are to belong to the owner. If
-// the daemon runs as the owner, that is the container's root.
-func caller(d daemon.Identity, uid, gid int) string {
-	if d.Rootless {
-		return "0:0"
-	}
-	return strconv.Itoa(uid) + ":" + strconv.Itoa(gid)
 }
 
 // RemoveVolume implements engine.VolumeKeeper.

@@ -10,41 +10,9 @@ import (
 	"testing"
 
 	"github.com/moby/moby/api/types/mount"
-	"github.com/moby/moby/api/types/system"
 
-	"keyway/internal/engine/docker/daemon"
 	"keyway/internal/keyway"
 )
-
-func TestCallersAreWhoTheyAreAtThePlace(t *testing.T) {
-	for want, security := range map[string][]string{
-		"1000:100": {"name=seccomp,profile=default", "name=cgroupns"}, "0:0": {"name=seccomp", "name=rootless"},
-	} {
-		rootless, err := (&daemon.Client{}).Rootless(t.Context(), daemon.Identity{}, system.Info{SecurityOptions: security})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := caller(daemon.Identity{Rootless: rootless}, 1000, 100); got != want {
-			t.Errorf("with %q: %s", security, got)
-		}
-	}
-}
-
-func TestDefaultShm(t *testing.T) {
-	for _, c := range []struct{ total, limit, want int64 }{{64 << 30, 0, 32 << 30}, {64 << 30, 8 << 30, 4 << 30}, {8 << 30, 64 << 30, 4 << 30}} {
-		if got := defaultShm(c.total, c.limit); got != c.want {
-			t.Errorf("%+v: %d", c, got)
-		}
-	}
-}
-
-// TestAMountedShmHasNoSize: the size of another /dev/shm is not asked of the daemon.
-func TestAMountedShmHasNoSize(t *testing.T) {
-	s := keyway.Spec{Origin: keyway.Origin{Template: "t"}, Files: keyway.Files{Mounts: []keyway.Mount{{Source: "/dev/shm", Target: "/dev/shm/"}}}}
-	if got := settled(daemon.Identity{}, system.Info{MemTotal: 64 << 30}, s).ShmSize; got != 0 {
-		t.Errorf("%d bytes", got)
-	}
-}
 
 // TestSecretsStayInTheContainer: they are in its volume, for its user alone, and in no
 // label.

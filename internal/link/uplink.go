@@ -482,7 +482,7 @@ func (u *uplink) answeredLocked(c *connection, err error) {
 }
 
 var (
-	errCameBack = errors.New("the connection that was doubted has answered")
+	errCameBack = errors.New("the suspected connection has answered")
 	errIdle     = errors.New("nobody needs it any more")
 )
 

@@ -187,6 +187,7 @@ func TestNothingIsLost(t *testing.T) {
 	t.Run("killed in mid-cell", func(t *testing.T) { killedInMidCell(t, w) })
 	t.Run("killed often", func(t *testing.T) { killedOften(t, w) })
 	t.Run("killed while kernels start", func(t *testing.T) { killedWhileKernelsStart(t, w) })
+	t.Run("none dropped", func(t *testing.T) { noneDropped(t, w) })
 	t.Run("both killed", func(t *testing.T) { bothKilled(t, w) })
 	w.valid(t, "*.ipynb")
 }

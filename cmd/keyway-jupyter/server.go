@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	_ "embed"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -256,6 +257,29 @@ func (s server) known(state string) server {
 	return s
 }
 
+// jupyterConfigPath is the variable with the directories in which a Jupyter server reads further
+// configuration files.
+const jupyterConfigPath = "JUPYTER_CONFIG_PATH"
+
+// moreMessages is a configuration file of a Jupyter server. A kernel may print faster than the
+// server reads, which is one thread of Python. ZeroMQ then drops what is more than 1,000 messages
+// (its option RCVHWM), and with them the end of the cell. The file raises the limit, which counts
+// messages and not bytes: a line that is printed takes about 1 KB of the server's memory while it
+// waits. The server has no option for it.
+//
+//go:embed more_messages.py
+var moreMessages []byte
+
+// configuration makes a directory for jupyterConfigPath. All Jupyter programs read the file, besides
+// those of the user, which remain as they are.
+func configuration(state string) (dir string, err error) {
+	dir = filepath.Join(state, "config")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", err
+	}
+	return dir, keyway.WriteFile(filepath.Join(dir, "jupyter_config.py"), moreMessages, 0o600)
+}
+
 // start starts a Jupyter server. The token is in its environment, because every user of the
 // machine can read its arguments.
 func start(kind string, argv, given []string, dir, state string, news io.Writer) (server, error) {
@@ -267,6 +291,11 @@ func start(kind string, argv, given []string, dir, state string, news io.Writer)
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, news, news
 	cmd.Env = append(os.Environ(), "JUPYTER_TOKEN="+s.Token)
+	if dir, err := configuration(state); err != nil {
+		fmt.Fprintf(news, "the Jupyter server drops output that it reads too slowly: %v\n", err)
+	} else {
+		cmd.Env = append(cmd.Env, jupyterConfigPath+"="+strings.TrimSuffix(dir+":"+os.Getenv(jupyterConfigPath), ":"))
+	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is for this program, which asks the user
 	if err := cmd.Start(); err != nil {
 		return s, err

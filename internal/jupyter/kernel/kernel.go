@@ -177,12 +177,13 @@ func (k *Kernel) shut() {
 // fromKernel writes messages down and hands them on. The mark is of all of them. With
 // again, those of executions with this mark are written down already. It drops the
 // messages.
-func (k *Kernel) fromKernel(batch []wire.Message, mark journal.Mark, again bool) {
-	if len(batch) == 0 {
+func (k *Kernel) fromKernel(messages []wire.Message, mark journal.Mark, again bool) {
+	if len(messages) == 0 {
 		return
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	batch := k.numbers.tellMissing(messages)
 	finished, half := false, false
 	had := k.had(batch, mark, again)
 	for _, m := range batch {
@@ -218,6 +219,7 @@ func (k *Kernel) fromKernel(batch []wire.Message, mark journal.Mark, again bool)
 		k.watchEnds()
 	}
 	release(batch)
+	clear(messages) // batch has another array if something is missing
 }
 
 // largeBatch is from how many bytes on messages are given back at once: clients get them

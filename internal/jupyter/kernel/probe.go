@@ -19,10 +19,11 @@ type probe struct {
 	idle    bool     // and the status after it, which may be lost, too
 }
 
-// probing is the state of the search for lost ends.
+// probing is the state of the search for lost messages.
 type probing struct {
 	probe    probe
 	watching bool // watchEnds is at work
+	numbers  numbering
 }
 
 // lostText ends the output of a cell whose end was not received.

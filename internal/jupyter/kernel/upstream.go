@@ -114,6 +114,9 @@ func (k *Kernel) connected(source feed) (again bool) {
 			again = k.known(source)
 		}
 	}
+	if !resumed {
+		k.numbers = numbering{} // the output tells of the new connection
+	}
 	k.resend(last, resumed)
 	k.watchEnds()
 	for _, e := range k.journal.Executions() {

@@ -501,10 +501,19 @@ func (f *Front) sweep(theirs []string) error {
 	return nil
 }
 
-// isOld reports whether nothing was added to a journal for 30 days.
+// isOld reports whether for 30 days nothing was added to a journal, and it could not be written. The
+// first start at which it could not leaves a file: a clock that was wrong while the kernel ran makes no
+// journal old.
 func isOld(dir string) bool {
-	at, err := lastChange(dir)
-	return err == nil && !at.IsZero() && time.Since(at) > 30*24*time.Hour
+	const age = 30 * 24 * time.Hour
+	name := filepath.Join(dir, "unwritten")
+	first, err := os.Stat(name)
+	if errors.Is(err, os.ErrNotExist) {
+		err = os.WriteFile(name, nil, 0o600)
+		first = nil
+	}
+	at, changeErr := lastChange(dir)
+	return errors.Join(err, changeErr) == nil && first != nil && !at.IsZero() && time.Since(at) > age && time.Since(first.ModTime()) > age
 }
 
 // stepAside leaves a notebook to the server that several people edit it on: there, the

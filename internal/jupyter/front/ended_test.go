@@ -379,9 +379,22 @@ func TestUnreadableNotebook(t *testing.T) {
 	}
 }
 
-// TestOldRecord has a kernel that has ended some days ago, and a notebook that cannot be written.
+// TestOldRecord has a kernel that has ended some days ago, and a notebook that cannot be written. Its
+// record is old if that is so since then, by the clock of both times.
 func TestOldRecord(t *testing.T) {
-	for days, stays := range map[int]bool{29: true, 31: false} {
+	days := func(n int) time.Time { return time.Now().Add(-time.Duration(n) * 24 * time.Hour) }
+	for name, c := range map[string]struct {
+		ended time.Time
+		tried time.Time // for the first time; zero: not yet
+		stays bool
+	}{
+		"29 days":                     {days(29), days(29), true},
+		"31 days":                     {days(31), days(31), false},
+		"not tried yet":               {days(31), time.Time{}, true},
+		"a clock without a battery":   {time.Unix(1000, 0), days(1), true},
+		"a clock that was ahead":      {days(-400), days(31), true},
+		"it was ahead at the attempt": {days(31), days(-400), true},
+	} {
 		f := newFake(t)
 		front, dir, _ := inMidCell(t, f)
 		f.mu.Lock()
@@ -389,25 +402,32 @@ func TestOldRecord(t *testing.T) {
 		f.mu.Unlock()
 		front.bury(t.Context())
 		front.Close()
-		ended := time.Now().Add(-time.Duration(days) * 24 * time.Hour)
 		files, err := filepath.Glob(filepath.Join(dir, theKernel, "*.*"))
 		if err != nil || len(files) == 0 {
 			t.Fatalf("no journal: %v", err)
 		}
 		for _, name := range files {
-			if err := os.Chtimes(name, ended, ended); err != nil {
+			if err := os.Chtimes(name, c.ended, c.ended); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if mark := filepath.Join(dir, theKernel, "unwritten"); !c.tried.IsZero() {
+			if err := os.WriteFile(mark, nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Chtimes(mark, c.tried, c.tried); err != nil {
 				t.Fatal(err)
 			}
 		}
 		f.mu.Lock()
-		f.none, f.modified = true, ended.Add(-time.Hour).UTC().Format(time.RFC3339Nano)
+		f.none, f.modified = true, c.ended.Add(-time.Hour).UTC().Format(time.RFC3339Nano)
 		f.mu.Unlock()
 		next, _ := f.before(dir)
 		if err := next.Resume(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := os.Stat(filepath.Join(dir, theKernel)); os.IsNotExist(err) == stays {
-			t.Errorf("the journal after %d days: %v", days, err)
+		if _, err := os.Stat(filepath.Join(dir, theKernel)); os.IsNotExist(err) == c.stays {
+			t.Errorf("%s: the journal: %v", name, err)
 		}
 	}
 }

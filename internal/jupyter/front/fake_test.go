@@ -66,8 +66,9 @@ type fake struct {
 	away     bool // no kernel can be connected to
 	refused  int  // how often that was tried
 	sockets  []*websocket.Conn
-	asked    chan wire.Message // requests for the kernel,
-	probed   chan wire.Message // and questions what it is
+	raw      func(http.ResponseWriter, *http.Request) // in place of a kernel
+	asked    chan wire.Message                        // requests for the kernel,
+	probed   chan wire.Message                        // and questions what it is
 }
 
 func newDocument() document {
@@ -119,6 +120,8 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		writeJSON(w, []any{map[string]string{"id": theKernel, "execution_state": "starting"}})
 	case path == "api/kernels/"+theKernel && !gone:
 		writeJSON(w, map[string]string{"id": theKernel})
+	case path == "api/kernels/"+theKernel+"/channels" && f.raw != nil:
+		f.raw(w, r)
 	case path == "api/kernels/"+theKernel+"/channels" && f.refuses():
 		http.Error(w, "not now", http.StatusServiceUnavailable)
 	case path == "api/kernels/"+theKernel+"/channels" && !gone:

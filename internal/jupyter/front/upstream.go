@@ -128,6 +128,10 @@ func (f *Front) dialKernel(ctx context.Context, id, session string) (*websocket.
 	}
 	u := url.URL{Scheme: "ws", Host: host, Path: f.upstream.Base + "api/kernels/" + id + "/channels", RawQuery: url.Values{"session_id": {session}}.Encode()}
 	conn, resp, err := d.DialContext(ctx, u.String(), http.Header{"Authorization": {"token " + f.upstream.Token}})
+	if err == nil && resp.Header.Get("Sec-Websocket-Extensions") != "" { // none was asked for; messages that are compressed have no bound
+		_ = conn.Close()
+		return nil, resp, errors.New("the Jupyter server compresses what nobody asked it to")
+	}
 	if err != nil && resp == nil {
 		err = fmt.Errorf("the Jupyter server does not answer: %w", err)
 	}

@@ -16,13 +16,16 @@ import (
 
 // run connects until the kernel is gone, and reports whether it is.
 func (k *Kernel) run(ctx context.Context) bool {
-	pause := 200 * time.Millisecond
-	for {
+	const first = 200 * time.Millisecond
+	for pause := first; ; {
 		conn, resp, err := k.dial(ctx)
 		switch {
 		case err == nil:
-			pause = 200 * time.Millisecond
+			began := time.Now()
 			k.carry(ctx, conn)
+			if time.Since(began) > maxRedial {
+				pause = first
+			}
 		case resp != nil && resp.StatusCode == http.StatusNotFound:
 			k.options.Logf("kernel %s is gone", k.ID)
 			return true

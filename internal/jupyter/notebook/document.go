@@ -36,6 +36,12 @@ type cell struct {
 // maxSource bounds in bytes the source of a cell that is looked at.
 const maxSource = 4 << 20
 
+// maxCells bounds the cells of code that are looked at.
+const maxCells = 50_000
+
+// errCells is a notebook that has more.
+var errCells = errors.New("a notebook of too many cells")
+
 // Scan reads the model of a notebook. A document without Content is none.
 func Scan(r io.Reader) (*Document, error) {
 	s, doc := newScanner(r, 64<<10), &Document{}
@@ -73,6 +79,9 @@ func (doc *Document) scan(s *scanner) error {
 				return errors.Join(err, s.skip())
 			}
 			c, code, err := scanCell(s)
+			if code && len(doc.cells) == maxCells {
+				return errCells
+			}
 			if code {
 				doc.cells, doc.ids = append(doc.cells, c), doc.ids || c.id != ""
 			}

@@ -249,12 +249,28 @@ func TestScanRefuses(t *testing.T) {
 	}
 }
 
+// TestManyCells looks at a bounded number of cells: each takes memory.
+func TestManyCells(t *testing.T) {
+	for n, want := range map[int]error{maxCells: nil, maxCells + 1: errCells} {
+		_, err := Scan(strings.NewReader(`{"content":{"cells":[` + strings.Repeat(`{"cell_type":"code"},{"cell_type":"raw"},`, n) + `{}]}}`))
+		if !errors.Is(err, want) {
+			t.Errorf("%d cells: %v, not %v", n, err, want)
+		}
+	}
+}
+
 // FuzzSplice checks that no notebook makes the splicer panic, and that JSON stays JSON and keeps
 // no mark.
 func FuzzSplice(f *testing.F) {
 	f.Add(`{"content":{"cells":[{"cell_type":"code","id":"a","source":["x","\n"],"metadata":{"keyway":{"shown":"1"}}}]}}`)
 	f.Add(`{"content":{"cells":[{"cell_type":"code","source":5,"metadata":5},7,null]}}`)
 	f.Add(`{"content":{"cells":[{"cell_type":"code","source":"","metadata":{"a":1,"keyway":2},"metadata":{},"outputs":[],"outputs":1}]}}`)
+	for _, number := range []string{"-1", "1e999", "4.5", "99999999999999999999", "null", `"4"`, "[[]]"} {
+		f.Add(`{"content":{"nbformat":` + number + `,"nbformat_minor":` + number + `,"cells":[{"cell_type":"code","execution_count":` + number + `,"source":"","id":` + number + `}]}}`)
+	}
+	f.Add(`{"content":{"cells":[]},"content":{"cells":[{"cell_type":"code","source":"x\n","id":"a","id":"b","source":"","cell_type":"raw"}],"cells":[{"cell_type":"code","source":""}]}}`)
+	f.Add("{\"content\":{\"cells\":[{\"cell_type\":\"code\",\"source\":\"\xff\\ud800\",\"metadata\":{\"\xff\":1}}]}}")
+	f.Add(`{"content":{"cells":` + strings.Repeat("[", 90) + strings.Repeat("]", 90) + `}}`)
 	f.Fuzz(func(t *testing.T, text string) {
 		doc, err := Scan(strings.NewReader(text))
 		if err != nil {

@@ -116,7 +116,7 @@ var sentences = map[keyway.Step]string{
 	keyway.DebugAgent:     "see what is wrong: keyway agent -d",
 	keyway.LogElsewhere:   "an agent that cannot log does not start; say where it can: keyway agent -O audit=PATH",
 	keyway.PolicyForms:    "-O policy= takes openssh, standard or the path of a file",
-	keyway.CheckPolicy:    "mend it and look again: keyway policy check",
+	keyway.CheckPolicy:    "correct it, and check it again: keyway policy check",
 	keyway.Prepare:        "add the line for them to ~/.ssh/config: keyway init",
 	keyway.PrepareNow:     "keyway init",
 	keyway.PrepareIn:      "prepare that one: HOME=%s keyway init",
@@ -214,7 +214,7 @@ var ofWorkspaces = map[keyway.Step]string{
 	keyway.UseOrRemove: "{enter}; start it again: keyway start {it}; remove it: keyway rm {it}\n" +
 		"if it is gone from there: keyway forget {it}\nor choose another name: --name {name}-2",
 	keyway.WaitOrRename:    "see what becomes of it: keyway ls\nor choose another name: --name {name}-2",
-	keyway.SeeWhatCame:     "see what came of it: keyway ls {it}; if it is half made or not there, the same command makes it",
+	keyway.SeeWhatCame:     "see the result: keyway ls {it}; if it is half made or missing, the same command makes it",
 	keyway.FinishOrRemove:  "give the command again that made it, or remove it: keyway rm {it}",
 	keyway.MakeAnew:        "make it anew: keyway rm {it}; then: keyway up{on} --name {name}, with the options that it was made with",
 	keyway.MakeProcesses:   "make it anew: keyway rm {it} && keyway up{on} --engine " + keyway.EngineWith(false) + " --name {name}",

@@ -122,7 +122,7 @@ func (p *approver) show(open []agent.OpenQuestion) {
 		if slices.ContainsFunc(open, func(q agent.OpenQuestion) bool { return q.ID == p.shown.ID }) {
 			return
 		}
-		fmt.Fprintln(p.out, "\nthe question has gone: the program that asked has gone, or the question was answered elsewhere")
+		fmt.Fprintln(p.out, "\nthe question has gone: the program that asked has ended, or the question was answered elsewhere")
 		p.shown = nil
 	}
 	if len(open) > 0 {

@@ -86,7 +86,7 @@ func verifyLog(path string, out io.Writer) error {
 	fmt.Fprintf(out, "sound: %d events from %s to %s\n", r.Events, r.First.Local().Format(time.DateTime), r.Last.Local().Format(time.DateTime))
 	switch {
 	case r.Unsaid:
-		fmt.Fprintln(out, "older ones are gone: an earlier version rotated them out without a word, or somebody removed them")
+		fmt.Fprintln(out, "older ones are gone: an earlier version rotated them out without a record, or somebody removed them")
 	case r.Rotated:
 		fmt.Fprintf(out, "older ones have been rotated out, as the log says; %d uses and changes of keys are kept from them\n", r.Kept)
 	}

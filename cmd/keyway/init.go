@@ -32,7 +32,7 @@ by which ssh, scp, git and VS Code know your workspaces by name, and adds it at 
 
 With --print it changes nothing, and prints the current entries of your workspaces, for
 programs that read ~/.ssh/config themselves and do not follow Include (Paramiko, Fabric).
-With --undo it takes that line out of ~/.ssh/config again, and tells how a service ends.
+With --undo it removes that line from ~/.ssh/config, and says how to end a service of the agent.
 Keys and workspaces stay.` + exitCodes(keyway.BadConfig, keyway.NeedsAnswer),
 		Example: "  keyway init\n  keyway init --yes       in a script; ssh-keygen asks by SSH_ASKPASS\n  keyway init --service   the agent starts when it is first asked\n  keyway init --print     for Paramiko's SSHConfig.from_path, in a file",
 		Args:    takes(0, 0, ""),
@@ -160,7 +160,7 @@ func undoInit(ctx context.Context, yes bool, news io.Writer) error {
 		return declined("left as it is")
 	}
 	if end := agentd.EndOfService(home); end != "" {
-		fmt.Fprintf(news, "the agent is a service still; end it with:\n  %s\n", end)
+		fmt.Fprintf(news, "the agent is still a service; end it with:\n  %s\n", end)
 	}
 	return nil
 }

@@ -10,7 +10,7 @@ import (
 )
 
 func serveMux(context.Context, keyway.Name, io.Writer) error {
-	return keyway.Errorf(keyway.Usage, "there is a mux on Linux alone")
+	return keyway.Errorf(keyway.Usage, "only keyway for Linux has a mux")
 }
 
 func startMux(*app, keyway.Name) {}

@@ -31,7 +31,7 @@ func newTemplatesPublishCommand() *cobra.Command {
 		Short: "Write templates as a place's operators publish them",
 		Long: `Resolve templates, and write each as the file TEMPLATE.json that the operators of a
 place put into ` + catalogue.Dir + ` there: what a workspace gets, its image by the
-digest that the registry names today, and what users may have otherwise. That is
+digest that the registry names today, and what users may change. That is
 x-keyway.override of the template:
 
   x-keyway:
@@ -42,9 +42,9 @@ x-keyway.override of the template:
       volumes: [/scratch, /data:ro, "cache-*"]
       command: true          # also working_dir, labels, secrets, user
 
-A setting that is not named there is as the template says. A directory stands for itself,
-not for what is below it. The node of the place holds to it, and it believes only files
-that belong to root and that nobody else can write to.
+Users cannot change a setting that is not named there. A directory does not include those
+below it. The node of the place enforces this. It trusts only files that belong to root and
+that no other user can write to.
 
 With --only, the place makes no workspace but from its templates. That keeps nobody
 out who may use Docker there by other means; see docs/TEMPLATES.md.

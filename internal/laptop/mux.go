@@ -41,7 +41,7 @@ func (here *Laptop) UseMux(ctx context.Context, e sshconfig.Entry, on bool) erro
 func (here *Laptop) CheckMux(ctx context.Context, e sshconfig.Entry) error {
 	sockets := muxSockets()
 	if sockets == "" {
-		return keyway.Errorf(keyway.Usage, "there is a mux on Linux alone")
+		return keyway.Errorf(keyway.Usage, "only keyway for Linux has a mux")
 	}
 	if e.ForwardAgent {
 		return keyway.Errorf(keyway.Usage, "%s has your agent forwarded, which the mux does not do", e.Name).

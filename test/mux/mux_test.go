@@ -578,6 +578,65 @@ func TestMuxIsNoWayAroundTheAgent(t *testing.T) {
 	}
 }
 
+// withdrawn are the ways in which the key that the mux has logged in with stops being good for a
+// session that nobody is asked about. FILE is the key's.
+var withdrawn = []struct{ name, how string }{
+	{"locked", "keyway lock"},
+	{"expired", "ssh-add -q -t 1 FILE && while ssh-add -l; do sleep 0.1; done"},
+	{"removed", "ssh-add -d FILE"},
+	{"all removed", "ssh-add -D"},
+	{"another in its place", "ssh-add -d FILE && ssh-keygen -q -t ed25519 -N '' -f /tmp/$$ && ssh-add /tmp/$$"},
+	{"added again, with confirmation", "ssh-add -d FILE && ssh-add -q -c FILE"},
+	{"a confirmation added", "ssh-add -q -c FILE"},
+	{"another agent's", "ssh-add -D; ssh-agent -a /tmp/$$.agent && SSH_AUTH_SOCK=/tmp/$$.agent ssh-add -q FILE"},
+	{"the login denied", "printf 'rules:\\n  - deny: login\\n' >/root/.config/keyway/policy.yaml"},
+	{"the login asked about", "printf 'rules:\\n  - ask: login\\n' >/root/.config/keyway/policy.yaml"},
+	{"the session asked about", "printf 'rules:\\n  - ask: session\\n' >/root/.config/keyway/policy.yaml"},
+	{"the agent gone", "pkill -f 'keyway [a]gent'"},
+}
+
+// After the key is withdrawn, the mux gives no session, whatever its connection to the guest, and
+// an open one goes on.
+func TestMuxEndsWithItsKey(t *testing.T) {
+	t.Parallel()
+	w := muxed(t)
+	const policy = "/root/.config/keyway/policy.yaml"
+	agent := "export SSH_AUTH_SOCK=" + strings.TrimSpace(w.must(t, "sh", "-c", "ssh -G train | sed -n 's/^identityagent //p'")) + "; "
+	for _, c := range withdrawn {
+		t.Run(c.name, func(t *testing.T) {
+			open := w.open(t, "echo begun; cat")
+			defer func() { open.in.Close(); _ = open.wait() }()
+			open.expect(t, "begun")
+			allowed := w.sessions(t)
+			w.must(t, "bash", "-c", agent+strings.ReplaceAll(c.how, "FILE", "/root/.ssh/id_ed25519"))
+			r := w.do("ssh", "-o", "BatchMode=yes", train, "true")
+			if n := w.sessions(t); n != allowed {
+				t.Errorf("%d sessions more: %s", n-allowed, r)
+			}
+			_, _ = io.WriteString(open.in, "goes on")
+			open.in.Close()
+			if rest, err := io.ReadAll(open.out); string(rest) != "goes on" {
+				t.Errorf("an open session: %q, %v", rest, err)
+			}
+			w.must(t, "bash", "-c", agent+"rm -f "+policy+"; ssh-add -D; keyway unlock")
+			w.awaitMux(t)
+		})
+	}
+	// Neither the agent of a forwarded connection nor another is the one that decided.
+	for _, options := range []string{"IdentityAgent=$(dirname $SSH_AUTH_SOCK)/forward.sock", "IdentityAgent=none", "IdentityAgent=SSH_AUTH_SOCK", "IdentityFile=/tmp/other -o IdentitiesOnly=yes"} {
+		allowed := w.sessions(t)
+		r := w.do("bash", "-c", agent+"ssh -o BatchMode=yes -o "+options+" train true")
+		if n := w.sessions(t); n != allowed {
+			t.Errorf("%s: %d sessions more: %s", options, n-allowed, r)
+		}
+	}
+	w.must(t, "keyway", "rm", "--yes", train)
+	allowed := w.sessions(t)
+	if r := w.do("ssh", "-o", "BatchMode=yes", train, "true"); r.Code == 0 || w.sessions(t) != allowed {
+		t.Errorf("a workspace that was removed: %s", r)
+	}
+}
+
 func TestMuxThatIsGoneIsNotMissed(t *testing.T) {
 	t.Parallel()
 	w := muxed(t)

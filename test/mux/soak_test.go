@@ -352,8 +352,10 @@ func (s *soak) goroutines() int {
 }
 
 // more is how much more a process may hold after a soak: what is open for the next ssh,
-// threads that the runtime keeps, and a heap that was needed and is collected later.
-var more = usage{descriptors: 6, threads: 8, memory: 24 << 10}
+// threads that the runtime keeps, of which the guest needed one for each process that it waited
+// for at once (a process for each work, and seven more for many sessions), and a heap that was
+// needed and is collected later.
+var more = usage{descriptors: 6, threads: 8 + len(soakWorks) + 7, memory: 24 << 10}
 
 // nothingIsLeft waits until processes hold no more than before.
 func (s *soak) nothingIsLeft(before map[string]usage, goroutines int) {

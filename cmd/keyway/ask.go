@@ -113,7 +113,7 @@ func askKey(question string) byte {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	defer context.AfterFunc(ctx, func() { _ = tty.SetReadDeadline(time.Unix(1, 0)) })()
-	typeahead.Discard(tty, false) // earlier input was not typed as an answer
+	new(typeahead.Marks).Discard(tty, tty, 0) // earlier input was not typed as an answer
 	fmt.Fprintf(tty, "\r\n%s ", plain.Line(question))
 	typed := make([]byte, 16)
 	n, _ := tty.Read(typed)
@@ -125,7 +125,7 @@ func askKey(question string) byte {
 	}
 	answer := keyOf(typed[:n])
 	if n > 0 && answer == 0 {
-		typeahead.Discard(tty, true)
+		new(typeahead.Marks).Discard(tty, tty, typeahead.Pause)
 	}
 	fmt.Fprint(tty, shownKey(answer), "\r\n")
 	return answer

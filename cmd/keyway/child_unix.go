@@ -211,7 +211,7 @@ func (k *keeper) restore() {
 		_, _ = k.out.Write(fmt.Appendf(append(undo, screen.Rest...), "\x1b[%d;1H\r\n", rows))
 	}
 	if _, err := term.MakeRaw(int(k.in.Fd())); err == nil {
-		typeahead.Discard(k.in, false)
+		new(typeahead.Marks).Discard(k.in, k.out, 0)
 	}
 	_ = term.Restore(int(k.in.Fd()), k.state)
 }

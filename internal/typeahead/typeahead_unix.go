@@ -4,6 +4,7 @@ package typeahead
 
 import (
 	"errors"
+	"io"
 	"os"
 	"time"
 
@@ -16,19 +17,39 @@ func Follows(f *os.File, within time.Duration) (follows bool) {
 	return follows
 }
 
-// Discard throws away what waits to be read from the terminal f, which must be raw. If
-// there is anything, or more is expected, it goes on until nothing comes for Pause; but
-// not for ever.
-func Discard(f *os.File, expected bool) {
+// Discard throws away what waits to be read from the terminal f, which must be raw, and what
+// follows it without a pause. It first waits for input for that time; 0 means that none is
+// expected. Within a bracketed paste it goes on to the end of the paste: if nothing comes for a
+// while, it says so on out, and then also ends at a Ctrl-C or after a minute of silence.
+func (m *Marks) Discard(f *os.File, out io.Writer, wait time.Duration) {
 	withDescriptor(f, func(fd int) {
-		wait := time.Duration(0)
-		if expected {
-			wait = Pause
-		}
 		buf := make([]byte, 4<<10)
-		for end := time.Now().Add(most); time.Now().Before(end) && readable(fd, wait); wait = Pause {
-			if n, err := unix.Read(fd, buf); n <= 0 && !errors.Is(err, unix.EINTR) {
+		last, told := time.Now(), false
+		for end := last.Add(most); m.Within || last.Before(end); {
+			patience := wait
+			if m.Within {
+				patience = noticed
+			}
+			if told {
+				patience = silence
+			}
+			if !readable(fd, patience) {
+				if !m.Within || told {
+					return
+				}
+				told = true
+				_, _ = io.WriteString(out, "\r\n[the rest of a paste is thrown away until it ends, or until Ctrl-C]\r\n")
+				continue
+			}
+			n, err := unix.Read(fd, buf)
+			if n <= 0 && !errors.Is(err, unix.EINTR) || told && n == 1 && buf[0] == ctrlC && !readable(fd, Pause) {
 				return
+			}
+			m.Follow(buf[:max(n, 0)])
+			wait = max(wait, PauseAfter(time.Since(last)))
+			last = time.Now()
+			if m.Ended() {
+				wait, told = Pause, false
 			}
 		}
 	})

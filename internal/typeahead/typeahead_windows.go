@@ -1,6 +1,7 @@
 package typeahead
 
 import (
+	"io"
 	"os"
 	"time"
 
@@ -14,14 +15,11 @@ func Follows(f *os.File, within time.Duration) bool {
 	return err == nil && event == windows.WAIT_OBJECT_0
 }
 
-// Discard throws away what waits to be read from the console f. If there is anything, or
-// more is expected, it goes on until nothing comes for Pause; but not for ever.
-func Discard(f *os.File, expected bool) {
-	wait := time.Duration(0)
-	if expected {
-		wait = Pause
-	}
-	for end := time.Now().Add(most); time.Now().Before(end) && Follows(f, wait); wait = Pause {
+// Discard throws away what waits to be read from the console f, and what follows it without a
+// pause. It first waits for input for that time; 0 means that none is expected. Consoles mark no
+// pastes for programs here.
+func (m *Marks) Discard(f *os.File, _ io.Writer, wait time.Duration) {
+	for end := time.Now().Add(most); time.Now().Before(end) && Follows(f, wait); wait = max(wait, Pause) {
 		if windows.FlushConsoleInputBuffer(windows.Handle(f.Fd())) != nil {
 			return
 		}

@@ -18,8 +18,8 @@ var terminal = []mutant{
 	{
 		claim: "the rest of a paste does not run where a job was left",
 		file:  "internal/session/view/terminal.go",
-		old:   "typeahead.Discard(t.In, time.Since(t.escapes.bulk) < bulkEnds)",
-		new:   "_, _ = typeahead.Discard, time.Since",
+		old:   "t.escapes.marks.Discard(t.In, t.Out, wait)",
+		new:   "_ = wait",
 		pkg:   "internal/session/words", run: "TestThePasteNeverRunsHere/job_ends",
 	},
 	{

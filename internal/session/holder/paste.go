@@ -2,18 +2,14 @@
 
 package holder
 
-import "time"
+import (
+	"time"
+
+	"keyway/internal/typeahead"
+)
 
 // A paste of one viewer reaches the job's terminal in many pieces. Input of other viewers waits
 // meanwhile, so that it does not end up inside the paste.
-
-// Marks of a bracketed paste: CSI 200 ~ and CSI 201 ~. Terminals send them to programs that request
-// them.
-const (
-	pasteBegins = 0x1b_5b_32_30_30_7e
-	pasteEnds   = 0x1b_5b_32_30_31_7e
-	markBits    = 48
-)
 
 const (
 	// muchTyped is more bytes than keys send at once.
@@ -28,34 +24,6 @@ const (
 	markedGoesOn = 5 * time.Second
 )
 
-// marks finds the marks in a viewer's input, wherever it is cut.
-type marks struct {
-	last   uint64 // the last bytes
-	within bool   // a paste has begun and not ended
-}
-
-func (m *marks) follow(p []byte) {
-	for _, c := range p {
-		m.last = (m.last<<8 | uint64(c)) & (1<<markBits - 1)
-		switch m.last {
-		case pasteBegins:
-			m.within = true
-		case pasteEnds:
-			m.within = false
-		}
-	}
-}
-
-// cut reports whether the last bytes may be the start of a mark.
-func (m *marks) cut() bool {
-	for n := 8; n < markBits; n += 8 {
-		if m.last&(1<<n-1) == pasteBegins>>(markBits-n) {
-			return true
-		}
-	}
-	return false
-}
-
 // mayType waits until no other viewer types or pastes. It reports false in an input freeze.
 func (vs *viewers) mayType(v *viewer, p []byte) bool {
 	vs.mu.Lock()
@@ -67,11 +35,11 @@ func (vs *viewers) mayType(v *viewer, p []byte) bool {
 		vs.still.changed.Wait()
 	}
 	if t := vs.typist; t != nil && t != v {
-		v.marks = t.marks
+		v.Marks = t.Marks
 	}
 	vs.typist = v
 	vs.pieces++
-	v.follow(p)
+	v.Marks.Follow(p)
 	return true
 }
 
@@ -112,8 +80,7 @@ func (vs *viewers) freeLocked() {
 // leftPaste is an unfinished paste on a connection that a renewal has ended.
 type leftPaste struct {
 	Process int32
-	Last    uint64 // as in marks
-	Within  bool
+	typeahead.Marks
 }
 
 // handOverPaste returns the paste that other viewers wait for; nil if there is none.
@@ -123,7 +90,7 @@ func (vs *viewers) handOverPaste() *leftPaste {
 	if vs.typist == nil {
 		return nil
 	}
-	return &leftPaste{vs.typist.pid, vs.typist.last, vs.typist.within}
+	return &leftPaste{vs.typist.pid, vs.typist.Marks}
 }
 
 // goOnWithPaste keeps other viewers from typing until the paste has been continued and has ended.
@@ -133,7 +100,7 @@ func (vs *viewers) goOnWithPaste(l *leftPaste) {
 	}
 	vs.mu.Lock()
 	defer vs.mu.Unlock()
-	vs.typist = &viewer{left: true, pid: l.Process, marks: marks{last: l.Last, within: l.Within}}
+	vs.typist = &viewer{left: true, pid: l.Process, Marks: l.Marks}
 	vs.freeAfterLocked(markedGoesOn)
 }
 
@@ -168,13 +135,13 @@ func (b *bulk) goesOn() time.Duration {
 // pasting returns the time that others wait after p for the rest of a paste.
 func (v *viewer) pasting(p []byte) time.Duration {
 	switch {
-	case v.within:
+	case v.Within:
 		return markedGoesOn
-	case v.last == pasteEnds:
+	case v.Ended():
 		return 0
 	}
 	wait := v.bulk.follow(p, time.Now())
-	if v.cut() {
+	if v.Cut() {
 		wait = max(wait, pasteGoesOn)
 	}
 	if more := len(v.Unread()) > 0; more && wait > 0 {

@@ -10,6 +10,7 @@ import (
 
 	"keyway/internal/session"
 	"keyway/internal/session/wire"
+	"keyway/internal/typeahead"
 	"keyway/internal/unixsock"
 )
 
@@ -64,7 +65,7 @@ type viewer struct {
 	passed  atomic.Uint64 // offset that it has passed logged output on to
 	feeds   atomic.Bool   // it has begun to send input and not ended it; see feeding
 	replies
-	marks
+	typeahead.Marks
 	bulk bulk
 }
 

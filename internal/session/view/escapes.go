@@ -26,10 +26,11 @@ type escapes struct {
 
 	inLine bool
 	stage  escapeStage
-	held   []byte    // bytes kept in this stage
-	bulk   time.Time // time at which more than one key last came at once
-	text   int       // keys in this piece of input so far, without ends of lines
-	recent burst     // keys in the pieces before
+	held   []byte        // bytes kept in this stage
+	bulk   time.Time     // time at which more than one key last came at once
+	pause  time.Duration // settled, or more if such pieces came slowly
+	text   int           // keys in this piece of input so far, without ends of lines
+	recent burst         // keys in the pieces before
 }
 
 type escapeStage byte
@@ -63,7 +64,7 @@ func (e *escapes) patience() time.Duration {
 	case len(e.part) > 0:
 		return split
 	case e.stage == leaving:
-		return settled
+		return max(settled, e.pause)
 	}
 	return -1
 }
@@ -85,6 +86,10 @@ func (e *escapes) filter(p []byte) (rest []byte) {
 	})
 	e.recent.add(keys)
 	if keys > 1 {
+		gap := time.Since(e.bulk)
+		if e.pause = max(e.pause, typeahead.PauseAfter(gap)); gap > bulkEnds {
+			e.pause = settled
+		}
 		e.bulk = time.Now()
 	}
 	if len(e.part) > 0 && !e.keepsPart() {
@@ -95,7 +100,7 @@ func (e *escapes) filter(p []byte) (rest []byte) {
 
 // keepsPart reports whether the incomplete control sequence may be a key that detaches.
 func (e *escapes) keepsPart() bool {
-	return e.passed == 0 && (e.stage != idle || !e.inLine && !e.pasting && e.extended != nil && e.extended())
+	return e.passed == 0 && (e.stage != idle || !e.inLine && !e.marks.Within && e.extended != nil && e.extended())
 }
 
 // settle is called when no input came for the time that patience returned. It returns the bytes
@@ -117,7 +122,7 @@ func (e *escapes) next(rest []byte, k stroke) []byte {
 		e.held = append(e.held, k.raw...) // it keeps its place in the order
 		return rest
 	}
-	if k.kind != keyPressed || e.pasting {
+	if k.kind != keyPressed || e.marks.Within {
 		if k.kind != report {
 			rest = e.release(rest)
 			e.inLine = true

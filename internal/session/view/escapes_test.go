@@ -207,6 +207,28 @@ func TestNoPasteLeaves(t *testing.T) {
 	}
 }
 
+// A mark of a paste is known wherever the line stops in it, for as long as it likes.
+func TestAMarkThatComesSlowly(t *testing.T) {
+	const begin, end = "\x1b[200~", "\x1b[201~"
+	for at := range len(begin) + 1 {
+		for _, extended := range []bool{false, true} {
+			e := &escapes{extended: func() bool { return extended }}
+			var sent []byte
+			left := false
+			for _, piece := range []string{begin[:at], begin[at:] + "a\r", "~d", "\r", "~.", "\r" + end[:at], end[at:]} {
+				more, leaves := typedIn(e, []byte(piece))
+				sent, left = append(sent, more...), left || leaves
+			}
+			if want := begin + "a\r~d\r~.\r" + end; left || string(sent) != want {
+				t.Errorf("cut at %d, extended %t: left %t, %q", at, extended, left, sent)
+			}
+			if _, left := typedIn(e, []byte("\r"), []byte("~"), []byte("d")); !left {
+				t.Errorf("cut at %d, extended %t: nobody can leave after it", at, extended)
+			}
+		}
+	}
+}
+
 // A question is answered by one key that a person has pressed, not by pasted text.
 func TestAPasteAnswersNoQuestion(t *testing.T) {
 	for _, c := range []struct {

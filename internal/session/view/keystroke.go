@@ -10,6 +10,7 @@ import (
 
 	"keyway/internal/screen"
 	"keyway/internal/session/wire"
+	"keyway/internal/typeahead"
 )
 
 // stroke is one item of a terminal's input: a key, or something that no person typed.
@@ -43,9 +44,9 @@ const maxStroke = 64
 // strokes splits a terminal's input. It understands plain keys, both formats of xterm's
 // modifyOtherKeys, kitty's CSI u, and Windows' input records. The zero value is ready.
 type strokes struct {
-	part    []byte // an incomplete sequence
-	passed  int    // bytes of part that have been passed on
-	pasting bool   // within a bracketed paste
+	part   []byte // an incomplete sequence
+	passed int    // bytes of part that have been passed on
+	marks  typeahead.Marks
 }
 
 // take adds p and calls each with every complete stroke. A stroke is valid until the next call.
@@ -59,13 +60,9 @@ func (s *strokes) take(p []byte, each func(stroke)) {
 			s.part, s.passed = p, passed
 			return
 		}
-		switch kind {
-		case pasteBegins:
-			s.pasting = true
-		case pasteEnds:
-			s.pasting = false
-		}
-		each(stroke{kind, key, p[min(passed, n):n], passed > 0})
+		raw := p[min(passed, n):n]
+		s.marks.Follow(raw)
+		each(stroke{kind, key, raw, passed > 0})
 		passed = max(0, passed-n)
 		p = p[n:]
 	}
@@ -75,6 +72,7 @@ func (s *strokes) take(p []byte, each func(stroke)) {
 // as passed on.
 func (s *strokes) pass() []byte {
 	p := s.part[s.passed:]
+	s.marks.Follow(p)
 	s.passed = len(s.part)
 	return p
 }
@@ -250,12 +248,12 @@ func number(s string) int {
 // onlyKey returns the key in p, if p is nothing but one key that a person pressed, once or
 // several times.
 func (s *strokes) onlyKey(p []byte) (key rune, only bool) {
-	only = !s.pasting
+	only = !s.marks.Within
 	n := 0
 	s.take(p, func(k stroke) {
 		switch {
 		case k.kind == report:
-		case k.kind != keyPressed || s.pasting || n > 0:
+		case k.kind != keyPressed || s.marks.Within || n > 0:
 			only = false
 		default:
 			key = k.key

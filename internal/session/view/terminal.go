@@ -13,7 +13,6 @@ import (
 
 	"keyway/internal/screen"
 	"keyway/internal/session/wire"
-	"keyway/internal/typeahead"
 )
 
 // Terminal is the terminal that a viewer runs on, or the plain files in its place.
@@ -94,7 +93,11 @@ func (t *Terminal) Restore() {
 		_, _ = t.Out.Write(append(undo, screen.Rest...))
 	}
 	if t.raw != nil {
-		typeahead.Discard(t.In, time.Since(t.escapes.bulk) < bulkEnds)
+		wait := time.Duration(0)
+		if time.Since(t.escapes.bulk) < bulkEnds {
+			wait = t.escapes.pause
+		}
+		t.escapes.marks.Discard(t.In, t.Out, wait)
 		_ = term.Restore(int(t.In.Fd()), t.raw)
 		t.raw = nil
 	}

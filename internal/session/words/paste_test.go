@@ -52,6 +52,35 @@ func TestThePasteNeverRunsHere(t *testing.T) {
 	}
 }
 
+// The rest of a marked paste does not run here, however slowly it comes. If its end never comes,
+// Ctrl-C ends the waiting.
+func TestAMarkedPasteThatComesSlowly(t *testing.T) {
+	const line = "~d\n~dave/run.sh\n~.\n"
+	for name, pieces := range map[string][]string{
+		"slow":                {"\x1b[200~x\n", line, line, line, line + "\x1b[201~"},
+		"a mark is cut":       {"\x1b", "[200~x\n", line, "\x1b[20", "1~"},
+		"begins when it ends": {"x\n\x1b[200~", line, line + "\x1b[201~"},
+		"no end":              {"\x1b[200~x\n", line, line, "\x03"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t)
+			p := l.startShellTTY(`"$0" run --as x -- sh -c 'stty -echo; echo ready; read x'; echo left; stty echo; while read line; do echo "HERE $line"; done`)
+			p.out.expect(t, "ready")
+			for _, piece := range pieces {
+				p.keys(piece)
+				time.Sleep(1200 * time.Millisecond) // as over a slow line
+			}
+			p.out.expect(t, "left\r\n")
+			p.keys("\x04")
+			p.wait()
+			if strings.Contains(p.out.String(), "HERE") {
+				t.Errorf("pasted lines ran here: %q", p.out)
+			}
+		})
+	}
+}
+
 // twoTildes is ~~ at the start of a line, which stands for one ~.
 var twoTildes = regexp.MustCompile(`((?:^|[\r\n])(?:\r|\n)*)~~`)
 

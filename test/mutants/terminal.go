@@ -25,7 +25,7 @@ var terminal = []mutant{
 	{
 		claim: "no key counts as an escape within a bracketed paste",
 		file:  "internal/session/view/escapes.go",
-		old:   "if k.kind != keyPressed || e.pasting {",
+		old:   "if k.kind != keyPressed || e.marks.Within {",
 		new:   "if k.kind != keyPressed {",
 		pkg:   "internal/session/view", run: "TestEscapes",
 	},

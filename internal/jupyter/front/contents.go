@@ -254,22 +254,21 @@ func isMissing(err error) bool {
 func (f *Front) writeTo(ctx context.Context, path string, k *kernel.Kernel, unclear []string) (done bool) {
 	ctx, cancel := context.WithTimeout(ctx, f.writeTime)
 	defer cancel()
-	var ids []string
-	var said map[string]int
+	var w written
 	err := errChanged
 	for n := 0; n < maxChanges && errors.Is(err, errChanged); n++ {
-		ids, said, err = f.writeFile(ctx, path, k, unclear)
+		w, err = f.writeFile(ctx, path, k, unclear)
 	}
 	switch {
-	case errors.Is(err, errOvertaken):
-		f.Logf("%s is not written: %v", path, err)
-		return true
 	case err != nil:
 		f.notWritten(path, err)
 		return isMissing(err)
-	case len(ids) > 0:
-		k.Written(ids, said)
-		f.Logf("wrote the outputs of %d cells to %s: nobody was there", len(ids), path)
+	case len(w.ids) > 0 && w.path != path:
+		k.Written(w.ids, w.said)
+		f.Logf("wrote the outputs of %d cells to %s: %s was saved after its kernel's end, and has not all of them", len(w.ids), w.path, path)
+	case len(w.ids) > 0:
+		k.Written(w.ids, w.said)
+		f.Logf("wrote the outputs of %d cells to %s: nobody was there", len(w.ids), path)
 	}
 	f.notWritten(path, nil)
 	return true
@@ -295,9 +294,6 @@ const maxChanges = 3
 // errChanged keeps a file that another has saved meanwhile.
 var errChanged = errors.New("the file has changed meanwhile")
 
-// errOvertaken keeps a file that is newer than all that its kernel has said.
-var errOvertaken = errors.New("the file was saved after the kernel's end")
-
 // fetch reads a notebook. The caller closes the spool.
 func (f *Front) fetch(ctx context.Context, path string) (*spool, *notebook.Document, error) {
 	resp, err := f.ask(ctx, http.MethodGet, f.upstream.path("api/contents/"+path), "type=notebook&content=1", nil)
@@ -317,16 +313,22 @@ func (f *Front) fetch(ctx context.Context, path string) (*spool, *notebook.Docum
 	return file, doc, nil
 }
 
-func (f *Front) writeFile(ctx context.Context, path string, k *kernel.Kernel, unclear []string) (ids []string, said map[string]int, err error) {
+// written is what was written into a file.
+type written struct {
+	path string
+	ids  []string       // of the executions
+	said map[string]int // how much of them
+}
+
+// writeFile writes the outputs of a kernel into a notebook or, if that was saved after the kernel's
+// end, into a copy of it beside it.
+func (f *Front) writeFile(ctx context.Context, path string, k *kernel.Kernel, unclear []string) (w written, err error) {
 	at := f.upstream.path("api/contents/" + path)
 	file, doc, err := f.fetch(ctx, path)
 	if err != nil {
-		return nil, nil, err
+		return w, err
 	}
 	defer file.Close()
-	if f.overtaken(k.ID, doc.Modified) {
-		return nil, nil, errOvertaken
-	}
 	runs, said := k.RunsFinished()
 	for i := range runs {
 		if slices.Contains(unclear, runs[i].ID) {
@@ -338,7 +340,7 @@ func (f *Front) writeFile(ctx context.Context, path string, k *kernel.Kernel, un
 		return slices.ContainsFunc(runs, func(r notebook.Run) bool { return r.ID == id && r.Outputs == nil })
 	})
 	if len(ids) == 0 {
-		return nil, nil, nil
+		return w, nil
 	}
 	body, err := f.spoolOf(func(w io.Writer) error {
 		_, err := io.WriteString(w, `{"type":"notebook","format":"json","content":`)
@@ -351,23 +353,49 @@ func (f *Front) writeFile(ctx context.Context, path string, k *kernel.Kernel, un
 		return err
 	})
 	if err != nil {
-		return nil, nil, err
+		return w, err
 	}
 	defer body.Close()
 	var now struct {
 		Modified string `json:"last_modified"`
 	}
 	if err := f.do(ctx, http.MethodGet, at, "type=notebook&content=0", &now); err != nil {
-		return nil, nil, err
+		return w, err
 	}
 	if now.Modified != doc.Modified {
-		return nil, nil, errChanged
+		return w, errChanged
 	}
-	saved, err := f.ask(ctx, http.MethodPut, at, "", body)
+	w = written{path, ids, said}
+	if f.overtaken(k.ID, doc.Modified) {
+		if w.path, err = f.beside(ctx, path); err != nil {
+			return w, err
+		}
+	}
+	saved, err := f.ask(ctx, http.MethodPut, f.upstream.path("api/contents/"+w.path), "", body)
 	if err != nil {
-		return nil, nil, err
+		return w, err
 	}
-	return ids, said, saved.Body.Close()
+	return w, saved.Body.Close()
+}
+
+// maxBeside bounds the copies of a notebook.
+const maxBeside = 100
+
+// beside returns a free path for a copy of a notebook.
+func (f *Front) beside(ctx context.Context, path string) (string, error) {
+	base, number := strings.TrimSuffix(path, ".ipynb"), ""
+	for n := 2; n <= maxBeside; n++ {
+		free := base + " (outputs kept" + number + ").ipynb"
+		err := f.do(ctx, http.MethodGet, f.upstream.path("api/contents/"+free), "content=0", nil)
+		if isMissing(err) {
+			return free, nil
+		}
+		if err != nil {
+			return "", err
+		}
+		number = " " + strconv.Itoa(n)
+	}
+	return "", fmt.Errorf("%s has %d copies already", path, maxBeside)
 }
 
 // gone writes what a kernel has said before its journal goes with it.

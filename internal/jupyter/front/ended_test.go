@@ -88,17 +88,20 @@ func TestKernelGoneInMidCell(t *testing.T) {
 }
 
 // TestEndedMeanwhile has the kernel and the program end at once, as with the machine. The
-// next start writes the file, unless it was saved after that.
+// next start writes the file or, if it was saved after that, a copy beside it.
 func TestEndedMeanwhile(t *testing.T) {
 	for name, c := range map[string]struct {
 		saved time.Time
 		room  bool
-		want  string
+		taken int    // so many copies are there already
+		want  string // in the file
+		kept  string // a copy that has the output
 	}{
 		"saved before":         {saved: time.Now().Add(-time.Hour), want: stopped},
-		"saved after":          {saved: time.Now().Add(time.Hour)},
+		"saved after":          {saved: time.Now().Add(time.Hour), kept: "x (outputs kept).ipynb"},
+		"saved after, twice":   {saved: time.Now().Add(time.Hour), taken: 1, kept: "x (outputs kept 2).ipynb"},
 		"edited by several":    {saved: time.Now().Add(-time.Hour), room: true},
-		"nobody knows how old": {},
+		"nobody knows how old": {kept: "x (outputs kept).ipynb"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFake(t)
@@ -109,6 +112,9 @@ func TestEndedMeanwhile(t *testing.T) {
 			front.Close()
 			f.mu.Lock()
 			f.none, f.modified = true, ""
+			if c.taken > 0 {
+				f.copies["x (outputs kept).ipynb"] = newDocument()
+			}
 			if !c.saved.IsZero() {
 				f.modified = c.saved.UTC().Format(time.RFC3339Nano)
 			}
@@ -118,6 +124,16 @@ func TestEndedMeanwhile(t *testing.T) {
 				t.Fatal(err)
 			}
 			f.isIn(c.want)
+			f.mu.Lock()
+			for name, doc := range f.copies {
+				if got := outputs(doc); name == c.kept && got != stopped || name != c.kept && got != "" {
+					t.Errorf("%s has %q", name, got)
+				}
+			}
+			if n := len(f.copies); n != c.taken && c.kept == "" || c.kept != "" && (n != c.taken+1 || f.copies[c.kept] == nil) {
+				t.Errorf("%d copies", n)
+			}
+			f.mu.Unlock()
 			if _, err := os.Stat(filepath.Join(dir, theKernel)); !os.IsNotExist(err) {
 				t.Errorf("its journal: %v", err)
 			}

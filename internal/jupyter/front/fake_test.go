@@ -53,6 +53,7 @@ type fake struct {
 	mu       sync.Mutex
 	seen     []*http.Request
 	doc      document
+	copies   map[string]document // by name: other notebooks beside it
 	modified string
 	refuse   bool        // PUT of the notebook fails
 	onRead   func(n int) // called with the number of the read of the notebook
@@ -77,7 +78,7 @@ func newDocument() document {
 
 func newFake(t *testing.T) *fake {
 	f := &fake{t: t, modified: "1", asked: make(chan wire.Message, 100), probed: make(chan wire.Message, 100)}
-	f.doc = newDocument()
+	f.doc, f.copies = newDocument(), map[string]document{}
 	s := httptest.NewServer(f)
 	t.Cleanup(s.Close)
 	t.Cleanup(f.drop)
@@ -128,6 +129,8 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		f.channels(w, r)
 	case path == "api/contents/dir/x.ipynb":
 		f.contents(w, r)
+	case strings.HasPrefix(path, "api/contents/dir/x ("):
+		f.copy(w, r, strings.TrimPrefix(path, "api/contents/dir/"))
 	case path == "page":
 		http.SetCookie(w, &http.Cookie{Name: "username-localhost", Value: "login"})
 		http.SetCookie(w, &http.Cookie{Name: "_xsrf", Value: "x"})
@@ -145,6 +148,21 @@ func (f *fake) refuses() bool {
 		f.refused++
 	}
 	return f.away
+}
+
+// copy serves a notebook beside the kernel's.
+func (f *fake) copy(w http.ResponseWriter, r *http.Request, name string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if r.Method == http.MethodPut {
+		data, _ := io.ReadAll(r.Body)
+		f.copies[name], _ = parseModel(f.t, data)["content"].(document)
+	}
+	if f.copies[name] == nil {
+		http.NotFound(w, r)
+		return
+	}
+	writeJSON(w, map[string]any{"type": "notebook", "last_modified": "1"})
 }
 
 func (f *fake) contents(w http.ResponseWriter, r *http.Request) {

@@ -16,7 +16,9 @@ type Table struct {
 	// pipe or a file.
 	Window int
 	// Yield are the columns that are cut first, counted from 0, when there is not enough room.
-	// The others follow, except the first one and those without a heading.
+	// The others follow, except the first one and those without a heading. If there is no room
+	// for the headings either, whole columns are left out: those of Yield, the last one first,
+	// and the others when the first column has been cut, too.
 	Yield []int
 
 	headings []int // widths of the cells of the first row of all
@@ -56,12 +58,15 @@ func (t *Table) Rows(rows [][]string) string {
 	widths := t.fit()
 	var b strings.Builder
 	for _, row := range rows {
+		blanks := 0
 		for i, cell := range row {
-			cell, width := t.cut(cell, widths[i])
-			b.WriteString(cell)
-			if i < len(row)-1 {
-				b.WriteString(strings.Repeat(" ", widths[i]-width+gap))
+			if widths[i] == leftOut {
+				continue
 			}
+			cell, width := t.cut(cell, widths[i])
+			b.WriteString(strings.Repeat(" ", blanks))
+			b.WriteString(cell)
+			blanks = widths[i] - width + gap
 		}
 		b.WriteByte('\n')
 	}
@@ -71,22 +76,59 @@ func (t *Table) Rows(rows [][]string) string {
 // fit returns the widths of the columns in the window.
 func (t *Table) fit() []int {
 	widths := slices.Clone(t.widths)
-	if t.Window <= 0 {
+	if t.Window <= 0 || len(widths) == 0 {
 		return widths
 	}
-	over := gap*(len(widths)-1) - t.Window
-	for _, w := range widths {
-		over += w
-	}
-	over = t.narrow(widths, t.Yield, over)
 	var others []int
 	for i := 1; i < len(t.headings); i++ {
 		if !slices.Contains(t.Yield, i) {
 			others = append(others, i)
 		}
 	}
-	t.narrow(widths, others, over)
+	first := widths[0]
+	for n := len(t.Yield) - 1; n >= 0; n-- {
+		t.leaveOut(widths, t.Yield[n], first)
+	}
+	first = min(first, least)
+	for n := len(others) - 1; n >= 0; n-- {
+		t.leaveOut(widths, others[n], first)
+	}
+	over := t.narrow(widths, others, t.narrow(widths, t.Yield, t.over(widths)))
+	widths[0] = max(1, widths[0]-max(0, over))
 	return widths
+}
+
+// leftOut is the width of a column that is not shown.
+const leftOut = -gap
+
+// over returns how many columns are too many for the window.
+func (t *Table) over(widths []int) int {
+	over := -gap - t.Window
+	for _, w := range widths {
+		over += w + gap
+	}
+	return over
+}
+
+// leaveOut leaves column i out if there is not enough room for the first one and the narrowest
+// that the others become.
+func (t *Table) leaveOut(widths []int, i, first int) {
+	narrowest := slices.Clone(widths)
+	for n := range narrowest {
+		narrowest[n] = min(widths[n], t.least(n))
+	}
+	narrowest[0] = first
+	if i < len(t.headings) && t.over(narrowest) > 0 {
+		widths[i] = leftOut
+	}
+}
+
+// least returns the least width of a column.
+func (t *Table) least(i int) int {
+	if i < len(t.headings) {
+		return max(least, t.headings[i])
+	}
+	return maxWidth
 }
 
 // narrow takes columns away from the widest of some, and returns how many are still too many.
@@ -94,7 +136,7 @@ func (t *Table) narrow(widths, from []int, over int) int {
 	for over > 0 {
 		widest := -1
 		for _, i := range from {
-			if i < len(t.headings) && widths[i] > max(least, t.headings[i]) && (widest < 0 || widths[i] > widths[widest]) {
+			if i < len(t.headings) && widths[i] > t.least(i) && (widest < 0 || widths[i] > widths[widest]) {
 				widest = i
 			}
 		}

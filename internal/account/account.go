@@ -1,5 +1,5 @@
-// Package account tells who the users of a machine are, also those that only a directory
-// knows (SSSD, LDAP, winbind).
+// Package account identifies the users of a machine, including those that only a directory knows
+// (SSSD, LDAP, winbind).
 package account
 
 import (

@@ -1,6 +1,6 @@
-// Package bake puts the guest into images, for places where no engine of keyway's does. A
-// baked image is its base and one layer more; its entry point is the guest, which then
-// serves SSH on a port (internal/guest, sshdMain).
+// Package bake puts the guest into images, for places where keyway has no engine. A baked image
+// is its base and one layer more; its entry point is the guest, which then serves SSH on a port
+// (internal/guest, sshdMain).
 //
 // Nothing of the base decides who may enter or what the guest is: the layer hides whatever
 // the base has in the guest's directory, and variables of keyway's are taken out. The same

@@ -1,6 +1,6 @@
-// Package catalogue has the templates that the operators of a place publish: what a
-// workspace of each is made from, and what a user may change. It reads no Compose and
-// opens no file, so that the node and the laptop judge alike.
+// Package catalogue holds the templates that a place's operators publish: what a workspace of
+// each is made from, and what a user may change. It reads no Compose and opens no file, so that
+// the node and the laptop judge alike.
 package catalogue
 
 import (

@@ -1,6 +1,6 @@
-// Package dirs knows where this user's files of keyway are: what the user
-// writes (Config), what keyway remembers (State) and what ends with the login
-// (Runtime). Every directory it names exists and is closed to others.
+// Package dirs locates the files of keyway: those that the user writes (Config), those that
+// keyway remembers (State) and those that end with the login (Runtime). Every directory it names
+// exists and is closed to others.
 package dirs
 
 import (

@@ -1,5 +1,5 @@
-// Package gpu knows the GPUs of a place, and lends them to workspaces so that no
-// two get the same one.
+// Package gpu lists the GPUs of a place, and lends them to workspaces so that no two get the same
+// one.
 //
 // There is no daemon. Three things together tell whether a GPU is free: the leases
 // in a directory that all users of the machine share, the workspaces that an engine

@@ -1,3 +1,3 @@
-// Package hostnames knows what the user calls the hosts behind keys: from known_hosts
-// files, from ssh_config, from the policy and from the workspaces of this laptop.
+// Package hostnames finds what the user calls the hosts behind keys, in known_hosts files, in
+// ssh_config, in the policy and among the workspaces of this laptop.
 package hostnames

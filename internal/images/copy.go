@@ -1,5 +1,5 @@
-// Package images brings images to places, from a registry, another place or a file, with
-// what only this laptop has: its logins and its routes.
+// Package images brings images to places, from a registry, another place or a file, with the
+// logins and the routes that only this laptop has.
 package images
 
 import (

@@ -1,7 +1,6 @@
-// Package installed reads what is installed in a file system from its files alone:
-// nothing of it is started, neither Python nor a package manager. The file system may be
-// anybody's, so whatever it holds is bounded, and what is not the name of a package is
-// no package.
+// Package installed lists the software in a file system by reading its files. It starts nothing
+// of it, neither Python nor a package manager. The file system may be anybody's, so whatever it
+// holds is bounded, and what is not the name of a package is no package.
 package installed
 
 import (

@@ -1,6 +1,6 @@
-// Package laptop is what the commands on the laptop work with: the workspaces that it
-// knows, the places, the agent and the link. It returns values and errors, prints
-// nothing, and asks through UI.
+// Package laptop implements the use cases of the commands on the laptop: its workspaces, the
+// places, the agent and the link. It returns values and errors, prints nothing, and asks through
+// UI.
 package laptop
 
 import (

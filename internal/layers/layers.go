@@ -1,4 +1,4 @@
-// Package layers brings layers of images from a registry to a place. The received part of an
+// Package layers fetches layers of images from a registry to a place. The received part of an
 // interrupted layer stays there, and the next attempt requests the rest. No data is passed on
 // before its digest has been verified.
 package layers

@@ -1,6 +1,6 @@
-// Package open knows what people open of a workspace in a browser or an editor: how
-// each server is started and found, and by which URL it is reached. The words of a
-// workspace decide no more than the path and the token of a URL on this machine.
+// Package open starts and finds the servers of a workspace that users open in a browser or an
+// editor, and gives the URL of each. The words of a workspace decide no more than the path and
+// the token of a URL on this machine.
 package open
 
 import (

@@ -1,7 +1,6 @@
-// Package pin is keyway.lock: the environment that a template resolved to, and how
-// another one differs from it. It is pure but for reading and writing that file, which
-// may be anybody's: it is bounded, and each value in it is what it should be or the file
-// is refused.
+// Package pin reads, writes and compares keyway.lock: the environment that a template resolved
+// to. It is pure but for reading and writing that file, which may be anybody's: it is bounded,
+// and each value in it is what it should be or the file is refused.
 package pin
 
 import (

@@ -1,6 +1,5 @@
-// Package plain makes text that somebody else may have chosen safe to show: on a
-// terminal it moves no cursor, changes no colour, hides nothing and does not
-// reverse what stands beside it.
+// Package plain makes text that another party may have chosen safe to show. On a terminal it
+// moves no cursor, changes no colour, hides nothing and does not reverse the text beside it.
 package plain
 
 import (

@@ -1,3 +1,3 @@
-// Package proctree reads what the kernel tells of processes, and decides which of a tree
-// of them to tell next that it is to end.
+// Package proctree reads the kernel's facts about processes, and decides in which order a tree of
+// them is told to end.
 package proctree

@@ -1,5 +1,5 @@
-// Package registry asks an image's registry about it, before anything is pulled: with
-// the laptop's own credentials, which go to no place.
+// Package registry asks an image's registry about it before anything is pulled. It uses the
+// laptop's own credentials, which go to no place.
 package registry
 
 import (

@@ -1,8 +1,8 @@
 //go:build unix
 
-// Package feed is the connection from which the messages of a kernel come. It knows which
-// of them are there whole, so that these are written down together, and leaves them with
-// the operating system until they are: what a slow disk holds back waits there.
+// Package feed reads a kernel's messages from its connection. It knows which of them are there
+// whole, so that these are written down together, and leaves them with the operating system until
+// they are: what a slow disk holds back waits there.
 //
 // It reads the frames of a websocket's server (RFC 6455) only as far as to know where
 // each begins and ends.

@@ -183,7 +183,7 @@ const (
 	WithoutTerminal Step = "without-terminal"   // About is empty
 )
 
-// Of returns the workspace n of p in advice.
+// Of returns PLACE/NAME, the subject of advice about a workspace.
 func (p Place) Of(n Name) string { return string(p) + "/" + string(n) }
 
 // Advise returns e with a further step for the user.
@@ -193,7 +193,7 @@ func (e *Error) Advise(step Step, about ...string) *Error {
 	return &with
 }
 
-// AdviseTo returns one step, for what is no error.
+// AdviseTo returns one step of advice that belongs to no error.
 func AdviseTo(step Step, about ...string) []Advice { return []Advice{{step, about}} }
 
 // HelpOf returns e with the help of another error.
@@ -205,7 +205,7 @@ func (e *Error) HelpOf(other error) *Error {
 	return &with
 }
 
-// Help returns all that e says of what to do, in the words of no face: for logs and tests.
+// Help returns all advice of e in the words of no face, for logs and tests.
 func (e *Error) Help() string {
 	lines := []string{}
 	if e.Next != "" {

@@ -24,7 +24,7 @@ const (
 	argvPiece = 30_000
 )
 
-// EncodeArgv returns words as variables of an environment. Words cannot hold NUL bytes.
+// EncodeArgv returns words as variables of an environment, which cannot hold NUL bytes.
 func EncodeArgv(words []string) []string {
 	var all strings.Builder
 	for _, w := range words {
@@ -65,7 +65,7 @@ func (a *Argv) Set(name, value string) bool {
 // Given reports whether there was any such variable.
 func (a *Argv) Given() bool { return a.count > 0 || a.wrong }
 
-// Words returns the words, or an error if they are not whole.
+// Words returns the words, or an error if some are missing.
 func (a *Argv) Words() ([]string, error) {
 	broken := Errorf(Usage, "the words of the command have not come whole, or are over %d bytes", MaxArgv)
 	if a.wrong {

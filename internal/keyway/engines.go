@@ -37,12 +37,12 @@ func EngineNames() []string {
 	return names
 }
 
-// EnginesOfImages returns the names of those that make containers from images.
+// EnginesOfImages returns the names of the engines that make containers from images.
 func EnginesOfImages() []string {
 	return slices.DeleteFunc(EngineNames(), func(name string) bool { return !UsesImages(name) })
 }
 
-// EngineChoice returns the names of the engines as a sentence has them: a, b or c.
+// EngineChoice returns the names of the engines as in a sentence: a, b or c.
 func EngineChoice() string {
 	names := EngineNames()
 	last := len(names) - 1
@@ -54,8 +54,8 @@ func UsesImages(name string) bool {
 	return slices.ContainsFunc(Engines, func(e EngineKind) bool { return e.Name == name && e.Images })
 }
 
-// EngineWith returns the preferred engine that makes containers from images, or that
-// does not.
+// EngineWith returns the preferred engine that makes containers from images or, if images is
+// false, that does not.
 func EngineWith(images bool) string {
 	for _, e := range Engines {
 		if e.Images == images {

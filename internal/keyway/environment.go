@@ -79,7 +79,7 @@ func (i ImageIdentity) Same(other ImageIdentity) bool {
 	return slices.ContainsFunc(i.Digests, func(d string) bool { return slices.Contains(other.Digests, d) })
 }
 
-// Distinct returns those texts that are not empty, each once, in the order given.
+// Distinct returns the texts that are not empty, each once, in their order.
 func Distinct(texts ...string) []string {
 	var all []string
 	for _, text := range texts {
@@ -102,7 +102,7 @@ type Software struct {
 	System []string `json:"system,omitempty"`
 }
 
-// PackageHash returns one hash for a list of packages; empty for none.
+// PackageHash returns one hash for a list of packages, or empty if there are none.
 func PackageHash(packages []string) string {
 	if len(packages) == 0 {
 		return ""
@@ -138,7 +138,7 @@ type Variable struct {
 // values apart.
 const maxHashText = 32
 
-// hashVariables returns the variables of env, by their names.
+// hashVariables returns the hashes of the variables in env, by name.
 func hashVariables(env map[string]string) []Variable {
 	var all []Variable
 	for _, name := range slices.Sorted(maps.Keys(env)) {

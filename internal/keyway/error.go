@@ -77,7 +77,8 @@ func Errorf(kind Kind, format string, args ...any) *Error {
 	return &Error{Kind: kind, Message: err.Error(), cause: errors.Unwrap(err)}
 }
 
-// Hint returns e with the next step for the user, which is none of keyway's own (Advise).
+// Hint returns e with a next step that is not one of keyway's own commands (for those, see
+// Advise).
 func (e *Error) Hint(format string, args ...any) *Error {
 	with := *e
 	with.Next = fmt.Sprintf(format, args...)
@@ -88,8 +89,8 @@ func (e *Error) Error() string { return e.Message }
 
 func (e *Error) Unwrap() error { return e.cause }
 
-// Quoted returns err as a part of another sentence: where it is in the words of a host,
-// these are quoted, with its name.
+// Quoted returns err as a part of another sentence: text in a host's words is quoted, with the
+// host's name.
 func Quoted(err error) error {
 	var e *Error
 	if !errors.As(err, &e) || e.Host == "" {
@@ -126,7 +127,7 @@ func Is(err error, kind Kind) bool {
 	return errors.As(err, &e) && e.Kind == kind
 }
 
-// ExitCode returns the status that a command which ends with err exits with.
+// ExitCode returns the exit status of a command that ends with err.
 func ExitCode(err error) int {
 	if err == nil {
 		return 0

@@ -75,7 +75,7 @@ type MountFacts struct {
 	Writable bool   `json:"writable"`
 }
 
-// Identity is by what the image is known.
+// Identity returns the names and hashes that identify the image.
 func (f ImageFacts) Identity() ImageIdentity {
 	return ImageIdentity{ID: f.ID, Digests: Distinct(f.Digest, f.Build)}
 }
@@ -114,7 +114,8 @@ func (f ImageFacts) Plain() ImageFacts {
 	return f
 }
 
-// onlyOf returns s if it is short and has only such characters, else nothing.
+// onlyOf returns s if it is short and has only characters for which is returns true, and
+// otherwise "".
 func onlyOf(s string, is func(rune) bool) string {
 	if len(s) > maxFactWord || strings.ContainsFunc(s, func(r rune) bool { return !is(r) }) {
 		return ""

@@ -33,7 +33,7 @@ func ParseGrace(text string) (time.Duration, error) {
 // DefaultGrace.
 func (h Home) GraceFile() string { return filepath.Join(string(h), "grace") }
 
-// GraceText returns the content of GraceFile for a grace.
+// GraceText returns the content of GraceFile for a grace period.
 func GraceText(grace time.Duration) []byte {
 	return append(strconv.AppendInt(nil, grace.Milliseconds(), 10), '\n')
 }

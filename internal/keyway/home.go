@@ -67,10 +67,10 @@ func (h Home) file(name string) string { return filepath.Join(string(h), name) }
 // AuthorizedKeys returns the file with the public keys that may enter.
 func (h Home) AuthorizedKeys() string { return h.file("authorized_keys") }
 
-// Bin returns the directory with the guest program and the names it goes by.
+// Bin returns the directory with the guest program and its other names.
 func (h Home) Bin() string { return h.file("bin") }
 
-// Program returns the guest program itself.
+// Program returns the path of the guest program.
 func (h Home) Program() string { return filepath.Join(h.Bin(), GuestProgram) }
 
 // Info returns the file with the GuestInfo.
@@ -79,7 +79,7 @@ func (h Home) Info() string { return h.file("guest.json") }
 // Socket returns the unix socket on which the guest serves SSH.
 func (h Home) Socket() string { return h.file("guest.sock") }
 
-// AgentSocket returns the one path of the forwarded agent inside the workspace.
+// AgentSocket returns the fixed path of the forwarded agent inside the workspace.
 func (h Home) AgentSocket() string { return h.file("agent.sock") }
 
 // Data returns the directory for what no user but the workspace's shall see. In
@@ -87,7 +87,7 @@ func (h Home) AgentSocket() string { return h.file("agent.sock") }
 // to read, and has no business in the owner's home directory.
 func (h Home) Data() string { return h.file("data") }
 
-// Sessions returns the directory with one directory a session.
+// Sessions returns the directory that holds one directory for each session.
 func (h Home) Sessions() string { return filepath.Join(h.Data(), "sessions") }
 
 // UserHome returns the home directory of a user whose image gives him none.

@@ -22,7 +22,7 @@ const hostKeyMagic = "keyway-host-key-1 "
 // HostKeyLine is the length of a handed over host key in bytes.
 const HostKeyLine = len(hostKeyMagic) + 44 + 1
 
-// MarshalHostKey returns key as it is handed to a guest.
+// MarshalHostKey returns key in the encoding in which the node hands it to a guest.
 func MarshalHostKey(key ed25519.PrivateKey) []byte {
 	return []byte(hostKeyMagic + base64.StdEncoding.EncodeToString(key.Seed()) + "\n")
 }

@@ -12,8 +12,8 @@ import (
 	"keyway/internal/watch"
 )
 
-// TellOfCells has the link tell of cells of a workspace's notebooks that end while
-// nobody is there. The session is the one that keeps them.
+// TellOfCells has the link report the ends of cells in a workspace's notebooks while no page is
+// open. session is the one that keeps their output.
 func (here *Laptop) TellOfCells(workspace, session keyway.Name) error {
 	return watch.AddCells(here.JobsDir(), workspace, session)
 }

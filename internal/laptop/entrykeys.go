@@ -50,9 +50,8 @@ type KeySet struct {
 	listed []PublicKey
 }
 
-// EntryKeys returns the keys that shall be able to enter a workspace at place: those
-// that the user named; else those that the user's ssh has for the place; else all
-// that its agent holds.
+// EntryKeys returns the keys that may enter a workspace at place: those that the user named;
+// otherwise those that the user's ssh has for the place; otherwise all that its agent holds.
 func (here *Laptop) EntryKeys(ctx context.Context, place keyway.Place, named []string) (KeySet, error) {
 	host := configured(ctx, place)
 	agent, listed, noAgent := here.agentOf(ctx, host)
@@ -88,8 +87,8 @@ func (here *Laptop) EntryKeys(ctx context.Context, place keyway.Place, named []s
 	return e, nil
 }
 
-// configured returns what the user's configuration makes of a place; nothing, where ssh
-// cannot say: reaching the place will tell.
+// configured returns the user's configuration of ssh for a place, or nothing if ssh cannot
+// resolve it: connecting will then report the reason.
 func configured(ctx context.Context, place keyway.Place) sshconfig.Host {
 	if place == keyway.Local {
 		place = "localhost" // no host is logged in to: what holds for all of them
@@ -101,9 +100,9 @@ func configured(ctx context.Context, place keyway.Place) sshconfig.Host {
 	return host
 }
 
-// meantKeys returns those of held that the user's configuration names for a host, or
-// that ssh takes from its usual files. A key that the agent does not hold would not
-// get in unasked.
+// meantKeys returns the keys of held that the user's configuration names for a host, or that ssh
+// takes from its default files. A key that the agent does not hold would not enter without a
+// question.
 func meantKeys(host sshconfig.Host, held []PublicKey) []PublicKey {
 	var meant []PublicKey
 	for _, file := range host.KeyFiles() {
@@ -118,8 +117,8 @@ func meantKeys(host sshconfig.Host, held []PublicKey) []PublicKey {
 	return meant
 }
 
-// openFiles returns those of files that are private keys without a passphrase, and
-// not among those that an agent holds.
+// openFiles returns those of the files that are private keys without a passphrase and are not
+// among the keys that an agent holds.
 func openFiles(ctx context.Context, files []string, held []PublicKey) (open []string) {
 	for _, file := range files {
 		file, err := filepath.Abs(strings.TrimSuffix(file, ".pub"))
@@ -228,7 +227,8 @@ func (here *Laptop) Held(ctx context.Context) (keys []PublicKey, where string) {
 	return entering(listed), where
 }
 
-// unlistedAgent returns why an agent that the user's configuration names has told of no key.
+// unlistedAgent returns the reason why an agent that the user's configuration names has not
+// listed its keys.
 func unlistedAgent(named string, err error) error {
 	what := "is locked or holds no key"
 	if err != nil {
@@ -268,7 +268,8 @@ func (here *Laptop) addList(ctx context.Context, socket string) (list []byte, sa
 	return out.Bytes(), strings.TrimSpace(errs.String()), err
 }
 
-// agentLists returns all that the agent at socket holds; empty: the usual one.
+// agentLists returns all keys that the agent at socket holds. An empty socket means the usual
+// agent.
 func (here *Laptop) agentLists(ctx context.Context, socket string) ([]PublicKey, error) {
 	out, said, err := here.addList(ctx, socket)
 	var exit *exec.ExitError
@@ -289,7 +290,7 @@ func (here *Laptop) agentLists(ctx context.Context, socket string) ([]PublicKey,
 	return keys, nil
 }
 
-// Locked returns those of the key files whose key the agent does not hold.
+// Locked returns the key files whose keys the agent does not hold.
 func (here *Laptop) Locked(ctx context.Context, files []string) ([]string, error) {
 	held, _, err := here.addList(ctx, "")
 	if exit := new(exec.ExitError); err != nil && !errors.As(err, &exit) {

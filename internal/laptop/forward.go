@@ -8,9 +8,8 @@ import (
 	"keyway/internal/sshconfig"
 )
 
-// Forward has a port of this machine's 127.0.0.1 lead to a port or a socket of a
-// workspace until ctx ends, and calls each with every state of it. A link that ends is
-// replaced.
+// Forward forwards a port of this machine's 127.0.0.1 to a port or a socket of a workspace until
+// ctx ends, and calls each with every state. It replaces a link that ends.
 func (here *Laptop) Forward(ctx context.Context, e sshconfig.Entry, want link.ForwardRequest, each func(link.ForwardState)) error {
 	want.Env = here.env()
 	if _, err := here.FindSSH(); err != nil {

@@ -57,7 +57,7 @@ func New(ui UI) (*Laptop, error) {
 	return here, nil
 }
 
-// useAgent has the generated ssh_config name the agent that there is now.
+// useAgent makes the generated ssh_config name the present agent.
 func (here *Laptop) useAgent() {
 	here.Hosts = sshconfig.Open(here.state, sshconfig.Client{Program: here.Program, Agent: here.AgentSocket(), Forward: here.forwardSocket(), Mux: muxSockets()})
 }
@@ -94,8 +94,8 @@ func (here *Laptop) Connect(ctx context.Context, place keyway.Place) (*link.Clie
 	return l, node, err
 }
 
-// NodeWithEngine is Node for a command about images and containers of an engine of the place;
-// empty: the node chooses.
+// NodeWithEngine is Node for a command about images and containers of an engine of the place. If
+// engine is empty, the node chooses.
 func (here *Laptop) NodeWithEngine(ctx context.Context, place keyway.Place, engine string) (*api.Client, error) {
 	node, err := here.Node(ctx, place)
 	if err == nil && engine != keyway.EngineHost {

@@ -31,7 +31,8 @@ func ByName(a, b Row) int {
 	return cmp.Or(cmp.Compare(a.Place, b.Place), cmp.Compare(a.Name, b.Name))
 }
 
-// unseen returns a workspace that this laptop knows and has not heard of now.
+// unseen returns a row for a workspace that this laptop knows and that its place has not
+// reported.
 func unseen(e sshconfig.Entry, why string) Row {
 	return Row{Known: true, Workspace: keyway.Workspace{
 		Name: e.Name, Place: e.Place, Engine: e.Engine, State: keyway.Unknown, Reason: why,
@@ -49,11 +50,11 @@ type Machine struct {
 	known []sshconfig.Entry // what this laptop knows there
 }
 
-// Known returns the workspaces that this laptop knows there.
+// Known returns the workspaces that this laptop knows on the machine.
 func (m Machine) Known() []sshconfig.Entry { return m.known }
 
-// Machines returns those to be asked: of the places named, or those where this
-// laptop knows a workspace, or all places that it knows.
+// Machines returns the machines to ask: those of the named places, or those where this laptop
+// knows a workspace, or those of all places that it knows.
 func (here *Laptop) Machines(ctx context.Context, named []string, all bool) ([]Machine, error) {
 	known, err := here.Hosts.List()
 	if err != nil {
@@ -165,7 +166,7 @@ func (here *Laptop) List(ctx context.Context, m Machine) Listing {
 // for each engine.
 const maxProblems = 8
 
-// unasked returns what this laptop knows of a machine that cannot be asked.
+// unasked returns what this laptop knows about a machine that cannot be asked.
 func unasked(m Machine, why error) []Row {
 	var rows []Row
 	for _, e := range m.known {

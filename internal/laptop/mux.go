@@ -25,8 +25,7 @@ func muxSockets() string {
 	return path
 }
 
-// UseMux has ssh have its sessions in a workspace on the connection that keyway's mux
-// holds, or not.
+// UseMux switches on or off that ssh has its sessions in a workspace on the mux's connection.
 func (here *Laptop) UseMux(ctx context.Context, e sshconfig.Entry, on bool) error {
 	if on {
 		if err := here.CheckMux(ctx, e); err != nil {

@@ -225,7 +225,8 @@ func hide(err error) error     { return hidden{err} }
 func (h hidden) Error() string { return "" }
 func (h hidden) Unwrap() error { return h.error }
 
-// endsUnanswered says of p, whose node has greeted, that it ends each time before it answers.
+// endsUnanswered returns the error for p, whose node has greeted and ends each time before it
+// answers.
 func endsUnanswered(ctx context.Context, place keyway.Place, p *nodeProcess) error {
 	select { // its words have come then
 	case <-p.ended:

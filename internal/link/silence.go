@@ -98,8 +98,8 @@ func (d *sshRun) silentPlace(place keyway.Place, silence time.Duration) error {
 		Hint("see where it stops: ssh -v %s true", plain.Shell(string(place)))
 }
 
-// stage says how far the attempt has come: which host answers, and which does not. A nil attempt is
-// one to the local place.
+// stage returns the stage that the attempt has reached: which host answers, and which does not. A
+// nil sshRun stands for the local place.
 func (d *sshRun) stage(place keyway.Place) string {
 	if d == nil {
 		return "the node on this machine does not answer"

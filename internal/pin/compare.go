@@ -123,7 +123,7 @@ func (c *comparison) image(want, found keyway.ImageIdentity) {
 	}
 }
 
-// short is by what people know an image.
+// short returns the words by which people identify an image.
 func short(i keyway.ImageIdentity) string {
 	id := i.ID
 	if len(i.Digests) > 0 {
@@ -248,7 +248,7 @@ func set(list []string) map[string]string {
 	return m
 }
 
-// models are GPUs as people count them: 2 × NVIDIA A100.
+// models returns GPUs as people count them: 2 × NVIDIA A100.
 func models(gpus []string) string {
 	count := map[string]int{}
 	for _, g := range gpus {

@@ -56,7 +56,7 @@ type Pin struct {
 	keyway.Environment
 }
 
-// FromWorkspace returns the pin of a template whose workspace is as env tells.
+// FromWorkspace returns the pin of a template whose running workspace has the environment env.
 func FromWorkspace(template, image string, env keyway.Environment) Pin {
 	env = clean(env)
 	env.Image.Reference = image
@@ -152,8 +152,8 @@ const maxWord = 128
 
 var word = lazyregexp.New(`^[0-9A-Za-z][0-9A-Za-z.+:~_-]*$`)
 
-// Find returns the pin of a template for an architecture. If there is only one for
-// others, it says for which.
+// Find returns the template's pin for an architecture. If there are pins for others only, the
+// error names them.
 func (l Lock) Find(template, arch string) (p Pin, others []string, ok bool) {
 	for _, p := range l.Pins {
 		switch {
@@ -172,7 +172,7 @@ func (l Lock) Of(template string) []Pin {
 	return slices.DeleteFunc(slices.Clone(l.Pins), func(p Pin) bool { return p.Template != template })
 }
 
-// With returns l with p in the place of that of the same template and architecture.
+// With returns l with p in place of the pin of the same template and architecture.
 func (l Lock) With(p Pin) Lock {
 	pins := slices.DeleteFunc(slices.Clone(l.Pins), func(o Pin) bool { return o.Template == p.Template && o.Arch == p.Arch })
 	pins = append(pins, p)

@@ -89,8 +89,8 @@ const (
 // everything else.
 func Standard() *Policy { return &Policy{preset: standard} }
 
-// OpenSSH is as permissive about destinations as ssh-agent, while everything is
-// still verified and logged. Remote askers still only list and sign.
+// OpenSSH returns a policy that is as permissive about destinations as ssh-agent, while
+// everything is still verified and logged. Remote askers may still only list and sign.
 func OpenSSH() *Policy { return &Policy{preset: openSSH} }
 
 // Grant is an answer of the user that holds for a while.
@@ -140,7 +140,7 @@ func (p *Policy) Decide(f Facts, grants []Grant) Decision {
 	return d
 }
 
-// Explain is Decide with every rule that was looked at and why it did not match.
+// Explain is Decide, but also returns every rule that was examined and why it did not match.
 func (p *Policy) Explain(f Facts, grants []Grant) (Decision, []string) {
 	return p.decide(f, grants, []string{})
 }

@@ -140,7 +140,7 @@ func (e *Ending) By(at time.Time) {
 	}
 }
 
-// Hurry has the next Step kill all that is left.
+// Hurry makes the next Step kill everything that is left.
 func (e *Ending) Hurry(now time.Time) { e.by, e.kill = now, now }
 
 // Step does what is due at that moment: all are the processes that are to end, of which

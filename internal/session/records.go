@@ -130,7 +130,7 @@ type HookRecord struct {
 	Error  string `json:"error,omitempty"`  // why it did not run
 }
 
-// Failure says briefly how the command failed; empty if it did not.
+// Failure returns briefly how the command failed, or empty if it did not.
 func (r *HookRecord) Failure() string {
 	switch {
 	case r == nil:
@@ -145,7 +145,7 @@ func (r *HookRecord) Failure() string {
 	return ""
 }
 
-// String says in words how a session ended.
+// String returns in words how a session ended.
 func (s End) String() string {
 	if s.Signal != 0 {
 		return "was ended by " + unix.SignalName(s.Signal)

@@ -366,7 +366,7 @@ func (r *namesReader) knownHosts(args []string) (files []string) {
 	return files
 }
 
-// WithPort is NAME as known_hosts has it for a port.
+// WithPort returns NAME in the form of known_hosts for a port.
 func WithPort(name, port string) string {
 	if port == "" || port == "22" || strings.HasPrefix(name, "[") {
 		return name

@@ -46,7 +46,7 @@ func (d *defaultCiphers) fast(ctx context.Context, r resolver, host string) []st
 	return nil
 }
 
-// get returns the list of ciphers; empty if ssh cannot be asked.
+// get returns the list of ciphers, or empty if ssh cannot be asked.
 func (d *defaultCiphers) get(ctx context.Context) string {
 	program, err := sshProgram()
 	if err != nil {

@@ -44,9 +44,8 @@ func (c Change) Diff() string {
 	return diff(c.Path, c.edits)
 }
 
-// PlanInclude says what must change in home's ~/.ssh/config, so that it includes
-// the file at include before anything else has a say. Everything else in the
-// file stays as it is, byte for byte.
+// PlanInclude returns the change of home's ~/.ssh/config by which it includes the file at include
+// before any other setting. The rest of the file stays as it is, byte for byte.
 func PlanInclude(home, include string) (Change, error) {
 	if err := checkIncludable(include); err != nil {
 		return Change{}, err
@@ -69,7 +68,7 @@ func PlanInclude(home, include string) (Change, error) {
 	return c, nil
 }
 
-// PlanRemoval says what must change so that the Include line is gone.
+// PlanRemoval returns the change that removes the Include line.
 func PlanRemoval(home, include string) (Change, error) {
 	c, err := load(home, include)
 	if err != nil || c.absent {
@@ -159,7 +158,8 @@ func (c Change) refuseUnread(err error) error {
 	return c.refuse("cannot be read", err)
 }
 
-// refuse says that the file cannot be changed, and what the user can put there.
+// refuse returns an error that says that the file cannot be changed, and what the user can write
+// there.
 func (c Change) refuse(what string, err error) error {
 	if keyway.Is(err, keyway.NoSpace) {
 		return err

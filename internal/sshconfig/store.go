@@ -76,7 +76,7 @@ func (e Entry) SameWorkspace(w keyway.Workspace) error {
 	return e.SameKey(w.Guest.HostKey)
 }
 
-// Fingerprint is that of the host key, as ssh shows it.
+// Fingerprint returns the host key's fingerprint as ssh shows it.
 func (e Entry) Fingerprint() string { return fingerprint(e.HostKey) }
 
 // Client configures the connections of the generated ssh_config.
@@ -138,7 +138,7 @@ func (s *Store) Proved(e Entry) error {
 	})
 }
 
-// SetMux has ssh have sessions of e on the connection that keyway's mux holds, or not.
+// SetMux switches on or off that ssh has the sessions of e on the mux's connection.
 func (s *Store) SetMux(e Entry, on bool) error {
 	return s.change(func(h *hosts) error {
 		for i, known := range h.Workspaces {
@@ -198,8 +198,8 @@ func (s *Store) CheckPlace(p keyway.Place) error {
 	return h.checkPlace(p)
 }
 
-// Places returns the places where this laptop knows workspaces, sorted; an
-// earlier keyway remembered others, too.
+// Places returns the places where this laptop knows workspaces, sorted. It omits others that an
+// earlier keyway remembered.
 func (s *Store) Places() ([]keyway.Place, error) {
 	h, err := s.read()
 	return h.Places, err

@@ -23,7 +23,7 @@ func (a *alarm) set(at, now time.Time) {
 	}
 }
 
-// rang is called when it has rung.
+// rang is called when the alarm has fired.
 func (a *alarm) rang() { a.due = time.Time{} }
 
 func (a *alarm) stop() {

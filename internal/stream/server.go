@@ -248,7 +248,7 @@ func (c *Conn) lose(p *path, err error) error {
 	return c.detach(p, err)
 }
 
-// stopTimer is for a stream that nobody ever saw.
+// stopTimer stops the timer of a stream that no user has seen.
 func (c *Conn) stopTimer() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

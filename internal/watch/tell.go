@@ -79,8 +79,8 @@ func badConfig(path string, err error) error {
 		Hint("for example:\non-exit: [curl, -s, -d, a job has ended, https://example.org/hook]")
 }
 
-// Teller tells of ends: on the desktop, if there is one, and by the command in the
-// configuration at path.
+// Teller returns a function that reports ends: on the desktop, if there is one, and by the
+// command in the configuration at path.
 func Teller(ctx context.Context, path string, log *slog.Logger) func(Job, End) {
 	return func(j Job, e End) {
 		title := plain.Sprintf("%s/%s %s", j.Workspace, j.Session, e)

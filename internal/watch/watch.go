@@ -89,7 +89,7 @@ var ErrGone = errors.New("there is no such job any more")
 // Waiter waits for one job. Of its errors only ErrGone is final.
 type Waiter func(context.Context, Job) (Report, error)
 
-// Add has a job waited for.
+// Add adds a job to those whose end is awaited.
 func Add(dir string, j Job) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
@@ -112,8 +112,8 @@ func (j Job) path(dir string) string {
 	return filepath.Join(dir, name+suffix)
 }
 
-// AddCells has the cells of a workspace's notebooks waited for, if they are not. Those
-// that have ended before are nobody's news.
+// AddCells adds the cells of a workspace's notebooks, unless they are awaited already. Cells that
+// ended before are not reported.
 func AddCells(dir string, workspace, session keyway.Name) error {
 	j := Job{Workspace: workspace, Session: session, Cells: true, Seen: -1}
 	if _, err := os.Stat(j.path(dir)); err == nil {
@@ -122,7 +122,7 @@ func AddCells(dir string, workspace, session keyway.Name) error {
 	return Add(dir, j)
 }
 
-// Forget has nothing more waited for in a workspace, which is no more.
+// Forget removes everything that is awaited in a workspace that no longer exists.
 func Forget(dir string, workspace keyway.Name) error {
 	files, err := filepath.Glob(filepath.Join(dir, string(workspace)+"@*"+suffix))
 	for _, path := range files {

@@ -274,7 +274,7 @@ func (f *Front) writeTo(ctx context.Context, path string, k *kernel.Kernel, uncl
 	return true
 }
 
-// notWritten tells of a file that cannot be written, once until it can.
+// notWritten reports a file that cannot be written, once until it can.
 func (f *Front) notWritten(path string, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -102,7 +102,7 @@ func (f *Front) serveNews(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, some)
 }
 
-// tell has whoever asks know of cells that nobody saw end.
+// tell reports cells whose end no page saw to the next client that asks.
 func (f *Front) tell(k *kernel.Kernel) {
 	all := k.Untold(f.Long)
 	if len(all) == 0 {

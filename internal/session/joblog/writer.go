@@ -59,7 +59,7 @@ func (l *Writer) Capacity() uint64 { return l.bounds.Segment * uint64(l.bounds.S
 // Base returns the offset of the first byte that the log keeps.
 func (l *Writer) Base() uint64 { return l.segments[0].start }
 
-// Moved tells the writer the new path of the log's directory.
+// Moved gives the writer the new path of the log's directory.
 func (l *Writer) Moved(dir string) { l.dir = dir }
 
 // Failing reports whether the log cannot be written for now.
@@ -254,7 +254,7 @@ func (l *Writer) Close() {
 // Reader reads what has been written so far. It shares the writer's descriptors.
 func (l *Writer) Reader() Reader { return newReader(l.segments, l.end) }
 
-// noSpaceReason says briefly why a log is incomplete.
+// noSpaceReason returns briefly why a log is incomplete.
 func noSpaceReason(err error) string {
 	if keyway.IsNoSpace(err) {
 		return "no space left"

@@ -134,7 +134,7 @@ func (c *Process) viewLive(t *Terminal, v Viewing) (out outcome, shown seen, err
 	return out, seen{at, conn.TTY, true}, nil
 }
 
-// tellHowToLeave tells a returning user how to detach, in a line above the session's output and
+// tellHowToLeave shows a returning user how to detach, in a line above the session's output and
 // in the window's title.
 func (c *Process) tellHowToLeave(t *Terminal, v Viewing) {
 	t.title = c.Show(v.Name) + ": ~d at the start of a line leaves"
@@ -285,7 +285,7 @@ func (c *Process) watch(conn *wire.Connection, t *Terminal, v Viewing, signals <
 	return out, 0
 }
 
-// conclude tells the user how the viewing ended and returns the exit code.
+// conclude prints how the viewing ended, and returns the exit code.
 func (c *Process) conclude(v Viewing, t *Terminal, out outcome) (int, error) {
 	switch {
 	case out.status != nil:

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -43,6 +44,37 @@ func appFor(name string) (*app, sshconfig.Entry, error) {
 	}
 	entry, err := a.Lookup(name)
 	return a, entry, err
+}
+
+// Lookup is that of the laptop; see hostInstead.
+func (a *app) Lookup(arg string) (sshconfig.Entry, error) {
+	entry, err := a.Laptop.Lookup(arg)
+	return entry, hostInstead(arg, err)
+}
+
+// Target is that of the laptop; see hostInstead.
+func (a *app) Target(arg string) (keyway.Place, keyway.Name, error) {
+	place, name, err := a.Laptop.Target(arg)
+	return place, name, hostInstead(arg, err)
+}
+
+// hostLook bounds how long ssh's configuration may take to tell of a host.
+const hostLook = 2 * time.Second
+
+// hostInstead returns err, or an error that what was taken for a workspace is a host of ssh's
+// configuration, as people type on their first day.
+func hostInstead(word string, err error) error {
+	e := keyway.AsError(err)
+	if e == nil || e.Kind != keyway.NotFound || strings.Contains(word, "/") || !slices.ContainsFunc(e.Advice, func(a keyway.Advice) bool { return a.Step == keyway.SeeOrMake }) {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), hostLook)
+	defer cancel()
+	if !sshconfig.IsHost(ctx, word) {
+		return err
+	}
+	return keyway.Errorf(keyway.NotFound, "%s is a host, not a workspace", word).
+		Hint("enter it: ssh %s\nmake a workspace there: keyway up --on %[1]s --image IMAGE --name NAME", plain.Shell(word))
 }
 
 func completeWorkspaces(cmd *cobra.Command, args []string, toComplete string) ([]cobra.Completion, cobra.ShellCompDirective) {

@@ -72,7 +72,7 @@ func completeJobs(cmd *cobra.Command, args []string, toComplete string) ([]cobra
 	if !a.IsUp(ctx, entry.Place) {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	ask, err := a.InsideCommand(ctx, entry.Name, []string{"-o", "BatchMode=yes", "-o", "LogLevel=QUIET"}, "ls", "--json")
+	ask, err := a.InsideCommand(ctx, entry.Name, quietly, "ls", "--json")
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
@@ -104,6 +104,51 @@ func completeList(list []byte, name string, args []string) []cobra.Completion {
 	}
 	return append(running, ended...)
 }
+
+// completeCommands completes a workspace, and then a program in it; after that the shell completes
+// files, of this machine.
+func completeCommands(cmd *cobra.Command, args []string, toComplete string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	if len(args) == 0 {
+		return completeWorkspaces(cmd, args, toComplete)
+	}
+	if len(args) > 1 || strings.Contains(toComplete, "/") {
+		return nil, cobra.ShellCompDirectiveDefault
+	}
+	a, entry, err := appFor(args[0])
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), completionTime)
+	defer cancel()
+	if !a.IsUp(ctx, entry.Place) {
+		return nil, cobra.ShellCompDirectiveDefault
+	}
+	ask, err := a.SSHCommand(ctx, entry.Name, quietly, `exec sh -c 'IFS=:; for d in $PATH; do ls "$d" 2>/dev/null; done; true'`)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveDefault
+	}
+	list, _ := bounded.Output(ask, maxPrograms) // some programs are better than none
+	return programNames(list, toComplete), cobra.ShellCompDirectiveDefault
+}
+
+// maxPrograms bounds the bytes of the names of a workspace's programs.
+const maxPrograms = 1 << 20
+
+// programNames returns the names in a list, one on a line, that begin with a prefix.
+func programNames(list []byte, prefix string) []cobra.Completion {
+	var names []cobra.Completion
+	for name := range strings.Lines(string(list)) {
+		name = strings.TrimSuffix(name, "\n")
+		if name != "" && strings.HasPrefix(name, prefix) && plain.Shell(name) == name {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// quietly are options for an ssh that neither asks nor tells.
+var quietly = []string{"-o", "BatchMode=yes", "-o", "LogLevel=QUIET"}
 
 // completePlaces completes a place: first the places that keyway knows, then the hosts that ssh's
 // configuration names.

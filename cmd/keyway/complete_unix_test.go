@@ -12,6 +12,10 @@ import (
 	"testing"
 
 	"github.com/spf13/cobra"
+
+	"keyway/internal/keyway"
+	"keyway/internal/laptop"
+	"keyway/internal/sshconfig"
 )
 
 // Hosts of ssh's configuration are places to complete: those of files that it includes,
@@ -71,5 +75,30 @@ echo "${COMPREPLY[@]}"`)
 	out, err := cmd.CombinedOutput()
 	if got := strings.Fields(string(out)); err != nil || !slices.Equal(got, []string{"start", "status"}) {
 		t.Errorf("%v: %s", err, out)
+	}
+}
+
+// After the workspace comes a command, not another workspace.
+func TestACommandIsNoWorkspace(t *testing.T) {
+	newLaptop(t)
+	here, err := laptop.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIHwwKLJpGBg5hy8VRb3SB4lXAeEZaV2mVCnGYKMuhVb"
+	for _, name := range []keyway.Name{"train", "other"} {
+		if err := here.Hosts.Add(sshconfig.Entry{Name: name, Place: "gpu1", Engine: "docker", User: "root", HostKey: key}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, _ := completeCommands(nil, nil, ""); len(got) != 2 {
+		t.Errorf("workspaces: %q", got)
+	}
+	if got, then := completeCommands(nil, []string{"train"}, ""); len(got) != 0 || then != cobra.ShellCompDirectiveDefault {
+		t.Errorf("of a place that is not up: %q, %d", got, then)
+	}
+	list := "python3\npython3.11\npy thon\npy$(x)\npython3\nperl\n\npy"
+	if got, want := programNames([]byte(list), "py"), []string{"py", "python3", "python3.11"}; !slices.Equal(got, want) {
+		t.Errorf("programs: %q, want %q", got, want)
 	}
 }

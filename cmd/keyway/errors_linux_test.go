@@ -119,16 +119,22 @@ func unusedPort(t *testing.T) string {
 // run runs keyway without a terminal, where names are looked up as a file says.
 func (f *faulty) run(names string, env []string, args ...string) (stderr string, code int) {
 	f.t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return f.program(names, env, append([]string{self}, args...)...)
+}
+
+// program is run for any program.
+func (f *faulty) program(names string, env []string, args ...string) (stderr string, code int) {
+	f.t.Helper()
 	const mounts = `for m in "$0:$1" "$0/$2:/etc/nsswitch.conf" "$0/resolv:/etc/resolv.conf"; do mount --bind "${m%%:*}" "${m#*:}" || exit 99; done; shift 2; eval "$PREPARE" || exit 99; exec "$@"`
 	flags := []string{"-m", "--propagation", "private", "sh", "-c", mounts, f.dir, f.home, names}
 	if f.prepare != "" {
 		flags = append([]string{"-n"}, flags...)
 	}
-	self, err := os.Executable()
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	cmd := exec.Command("unshare", slices.Concat(flags, []string{self}, args)...)
+	cmd := exec.Command("unshare", slices.Concat(flags, args)...)
 	var said bytes.Buffer
 	cmd.Env, cmd.Dir, cmd.Stderr = append(slices.Concat(f.env, env), "PREPARE="+f.prepare), "/", &said
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}

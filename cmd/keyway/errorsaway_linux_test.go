@@ -91,6 +91,21 @@ func TestErrorsNameThePlaceOfAJob(t *testing.T) {
 			t.Errorf("%q, %d, want %q:\n%s", line, code, want, said)
 		}
 	}
+	// To a plain ssh's own end, only one line of it is added.
+	said, code := f.program("files", nil, "ssh", "train", "true")
+	if want := "keyway: gpu1 cannot be reached: Connection refused\n  → try by hand: ssh -v gpu1 true\nConnection closed by UNKNOWN port 65535\r\n"; code != 255 || said != want {
+		t.Errorf("ssh train true, %d, want %q:\n%s", code, want, said)
+	}
+}
+
+// On the first day people type the host where a workspace is meant.
+func TestAHostInPlaceOfAWorkspace(t *testing.T) {
+	f := newFaulty(t)
+	f.config(map[string]string{"gpu1": "Port " + unusedPort(t)})
+	for _, line := range [][]string{{"ssh", "gpu1"}, {"ssh", "gpu1", "nvidia-smi"}, {"run", "gpu1", "--", "true"}, {"stop", "gpu1"}, {"logs", "gpu1"}} {
+		f.fails(30, "gpu1 is a host, not a workspace", "→ enter it: ssh gpu1", line...)
+	}
+	f.fails(30, "there is no workspace \"gpu7\" that this laptop knows", "keyway up --name NAME", "ssh", "gpu7")
 }
 
 // An agent is locked, keyway's or another, and the host takes passwords, too: what is

@@ -6,10 +6,12 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	"golang.org/x/term"
 
 	"keyway/internal/keyway"
+	"keyway/internal/lazyregexp"
 	"keyway/internal/sshconfig"
 )
 
@@ -20,6 +22,9 @@ type inside struct {
 	terminal bool
 	// out receives the command's standard output; nil means this process's own.
 	out io.Writer
+	// again returns the words with which a command that only looks goes on when its connection has
+	// broken; nil means that it does not go on.
+	again func() []string
 }
 
 // run runs the command. The error is the command's exit status, or ssh's. If the workspace does
@@ -46,11 +51,7 @@ func (i inside) run(ctx context.Context, name string, args ...string) error {
 		// the user's shell.
 		options = append(options, "-t", "-o", "EscapeChar=none")
 	}
-	ssh, err := a.InsideCommand(context.WithoutCancel(ctx), entry.Name, options, args...) // ssh itself gets the signals
-	if err != nil {
-		return err
-	}
-	code, err := runChild(ssh, i.terminal, i.out, errs)
+	code, err := i.show(ctx, a, entry.Name, options, own, errs, args)
 	var killed errKilled
 	switch {
 	case stored.lost() != nil:
@@ -83,6 +84,37 @@ func (i inside) run(ctx context.Context, name string, args ...string) error {
 		return exitStatus(code)
 	}
 	return nil
+}
+
+// A command whose connection breaks is shown again at most maxAgain times in a row, with a longer
+// pause each time. The count begins anew when it was shown for shownWhile.
+const (
+	maxAgain   = 5
+	shownWhile = 10 * time.Second
+)
+
+// show runs ssh with the command, again if that can go on, and returns the exit code.
+func (i inside) show(ctx context.Context, a *app, name keyway.Name, options []string, own sshWords, errs io.Writer, args []string) (int, error) {
+	for tries := 0; ; tries++ {
+		begun := time.Now()
+		ssh, err := a.InsideCommand(context.WithoutCancel(ctx), name, options, args...) // ssh itself gets the signals
+		if err != nil {
+			return 0, err
+		}
+		code, err := runChild(ssh, i.terminal, i.out, errs)
+		if time.Since(begun) > shownWhile {
+			tries = 0
+		}
+		if i.again == nil || err != nil || code != sshFailed || !own.broke() || tries == maxAgain || os.Truncate(own.path, 0) != nil {
+			return code, err
+		}
+		select {
+		case <-ctx.Done():
+			return code, nil
+		case <-time.After(time.Second << tries):
+		}
+		args = i.again()
+	}
 }
 
 // refused returns the reason why ssh has not entered a workspace, if more is known than what ssh
@@ -131,6 +163,15 @@ const proxyEnded = "kex_exchange_identification: "
 // agent's log has the reason.
 const sentAway = "muxclient: master hello exchange failed"
 
+// reBroke is how ssh reports that a connection ended that it had.
+var reBroke = lazyregexp.New(`(?m)^(client_loop: |Read from remote host |Connection (to|closed by|reset by) )`)
+
+// broke reports whether ssh has lost its connection to the workspace.
+func (s sshWords) broke() bool {
+	text := s.text()
+	return reBroke.MatchString(text) && !strings.HasPrefix(text, proxyEnded)
+}
+
 func (s sshWords) text() string {
 	f, err := os.Open(s.path)
 	if err != nil {
@@ -178,7 +219,7 @@ func splitSession(arg string, known func(workspace string) bool) (name, session 
 
 // isKnown reports whether this laptop has an entry for a workspace.
 func (a *app) isKnown(workspace string) bool {
-	_, err := a.Lookup(workspace)
+	_, err := a.Laptop.Lookup(workspace)
 	return err == nil
 }
 

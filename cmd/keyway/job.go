@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -45,7 +46,7 @@ if the workspace does not run; 255 if the connection failed.`,
   keyway run train -d --as exp7 -- torchrun --nproc-per-node 8 train.py
   keyway run train -d --on-exit 'touch /data/done' -- make
   keyway attach train/exp7`,
-		ValidArgsFunction: completeWorkspaces,
+		ValidArgsFunction: completeCommands,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			at := cmd.ArgsLenAtDash()
 			if at < 0 {
@@ -185,11 +186,19 @@ func inJob(ctx context.Context, i inside, arg string, words ...string) error {
 	if err != nil {
 		return err
 	}
-	if session != "" {
+	again := i.again
+	if i.again = nil; session != "" { // else it may be another one that is the newest by then
 		words = append(words, session)
+		if again != nil {
+			i.again = func() []string { return append(again(), session) }
+		}
 	}
 	return i.run(ctx, name, words...)
 }
+
+// logsOverlap is how far a log that goes on after its connection broke begins before that: what was
+// on the way is not lost, and some lines may come again.
+const logsOverlap = 10 * time.Second
 
 func newLogsCommand() *cobra.Command {
 	cmd := &cobra.Command{
@@ -212,6 +221,12 @@ is no such job, 31 if the workspace does not run, 255 if the connection failed.`
 			words := append([]string{"logs"}, givenOptions(f, option.Logs())...)
 			// On a terminal, a progress bar that is being redrawn is shown in its latest state.
 			here := inside{terminal: isOn(f, "follow") && !isOn(f, "raw") && interactive() && term.IsTerminal(int(os.Stderr.Fd()))}
+			if isOn(f, "follow") && !isOn(f, "raw") {
+				here.again = func() []string {
+					fmt.Fprintf(cmd.ErrOrStderr(), "[the connection broke; the log goes on %v before that]\n", logsOverlap)
+					return []string{"logs", "--follow", "--since", (logsOverlap + time.Second).String()}
+				}
+			}
 			return inJob(cmd.Context(), here, args[0], words...)
 		},
 	}
@@ -232,7 +247,7 @@ the connection failed.`,
 		Args:              takes(1, 1, "one workspace or job"),
 		ValidArgsFunction: completeJobs,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return inJob(cmd.Context(), inside{}, args[0], "wait")
+			return inJob(cmd.Context(), inside{again: func() []string { return []string{"wait"} }}, args[0], "wait")
 		},
 	}
 }

@@ -7,7 +7,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"keyway/internal/keyway"
+	"keyway/internal/laptop"
+	"keyway/internal/link"
 	"keyway/internal/pipe"
+	"keyway/internal/sshconfig"
 )
 
 func newProxyCommand() *cobra.Command {
@@ -27,7 +30,7 @@ Include, such as Paramiko, need the entries themselves: keyway init --print.` + 
 		Args:              takes(1, 1, "one workspace"),
 		ValidArgsFunction: completeWorkspaces,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return runProxy(cmd.Context(), args[0])
+			return runProxy(cmd, args[0])
 		},
 	}
 	cmd.Flags().Bool("fdpass", false, "")
@@ -35,31 +38,16 @@ Include, such as Paramiko, need the entries themselves: keyway init --print.` + 
 	return cmd
 }
 
-func runProxy(ctx context.Context, arg string) error {
-	a, err := newApp()
+func runProxy(cmd *cobra.Command, arg string) error {
+	ctx := cmd.Context()
+	a, entry, l, err := reachForSSH(ctx, arg)
 	if err != nil {
-		return err
+		return saidFirst(cmd, err)
 	}
-	a.ui.quiet = true // only questions and errors are shown: everything else that ssh's user sees is ssh's
-	entry, err := a.Lookup(arg)
-	if err != nil {
-		return err
-	}
-	l, node, err := a.Connect(ctx, entry.Place)
-	if err != nil {
-		return err
-	}
-	a.SendKeys(ctx, node, entry)
-	if entry.Proved.IsZero() { // an earlier keyway trusted the key at its first use
-		if err := l.Prove(ctx, entry.Place, entry.Name, entry.HostKey); err == nil {
-			_ = a.Hosts.Proved(entry) // if it fails, the next connection tries again
-		}
-	}
-	a.holdReady(entry)
 	if isOpenSSH() && givesPipes(os.Stdin, os.Stdout) {
 		err := l.Proxy(ctx, entry.Place, entry.Name, entry.HostKey, os.Stderr, os.Stdin, os.Stdout)
-		if !keyway.Is(err, keyway.VersionMismatch) { // the link is an earlier keyway's, and still carries connections
-			return err
+		if !keyway.Is(err, keyway.VersionMismatch) { // of a link that an earlier keyway has started, and that carries on
+			return saidFirst(cmd, err)
 		}
 	}
 	conn, err := l.Stream(ctx, entry.Place, entry.Name, entry.HostKey, os.Stderr)
@@ -82,4 +70,40 @@ func runProxy(ctx context.Context, arg string) error {
 		return keyway.Errorf(keyway.Other, "the process that carried this connection (keyway link) has ended, and the connection with it")
 	}
 	return err
+}
+
+// reachForSSH brings the link to a workspace's place, and the place up to date.
+func reachForSSH(ctx context.Context, arg string) (*app, sshconfig.Entry, *link.Client, error) {
+	a, err := newApp()
+	if err != nil {
+		return nil, sshconfig.Entry{}, nil, err
+	}
+	a.ui.quiet = true // what ssh's user sees is ssh's; only questions and errors are ours
+	entry, err := a.Lookup(arg)
+	if err != nil {
+		return nil, entry, nil, err
+	}
+	l, node, err := a.Connect(ctx, entry.Place)
+	if err != nil {
+		return nil, entry, nil, err
+	}
+	a.SendKeys(ctx, node, entry)
+	if entry.Proved.IsZero() { // an earlier keyway took its key on trust
+		if err := l.Prove(ctx, entry.Place, entry.Name, entry.HostKey); err == nil {
+			_ = a.Hosts.Proved(entry) // or the next time
+		}
+	}
+	a.holdReady(entry)
+	return a, entry, l, nil
+}
+
+// saidFirst reports err, for which there is no connection, before ssh learns of that: it adds as
+// little as it can. An ssh of a keyway command is left to add all: that command reads it.
+func saidFirst(cmd *cobra.Command, err error) error {
+	if err == nil || !isOpenSSH() || !givesPipes(os.Stdin, os.Stdout) || os.Getenv(laptop.EnvOwnSSH) != "" {
+		return err
+	}
+	code := report(os.Stderr, cmd, err)
+	link.EndIdentified(os.Stdin, os.Stdout)
+	return exitStatus(code)
 }

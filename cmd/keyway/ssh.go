@@ -13,7 +13,7 @@ func newSSHCommand() *cobra.Command {
 		Long:               "Enter a workspace. This runs your own ssh with the arguments unchanged, so all of its\noptions work; \"ssh NAME\" does the same.\n\nExit code: that of ssh, which is the command's own, or 255 when the connection failed.",
 		Example:            "  keyway ssh train\n  keyway ssh train nvidia-smi\n  keyway ssh train -L 8888:localhost:8888",
 		DisableFlagParsing: true,
-		ValidArgsFunction:  completeWorkspaces,
+		ValidArgsFunction:  completeCommands,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return keyway.Errorf(keyway.Usage, "keyway ssh needs a workspace").Hint("for example: keyway ssh train")

@@ -27,7 +27,7 @@ func (here *Laptop) awaitCells(ctx context.Context, j watch.Job) (watch.Report, 
 	if j.Seen >= 0 {
 		command += fmt.Sprint(" ", j.Seen)
 	}
-	out, _, err := outcome(here.sshTo(ctx, j.Workspace, unattended, command))
+	out, _, err := outcome(here.SSHCommand(ctx, j.Workspace, unattended, command))
 	if err != nil {
 		return watch.Report{}, err
 	}

@@ -42,7 +42,7 @@ func (here *Laptop) Offered(ctx context.Context, place keyway.Place, name keyway
 func SplitWorkspace(arg string) (keyway.Place, keyway.Name, error) {
 	i := strings.LastIndexByte(arg, '/')
 	if i < 0 {
-		return "", "", keyway.Errorf(keyway.Usage, "%q is not PLACE/NAME", arg).Advise(keyway.ExampleOfAdding, arg)
+		return "", "", keyway.Errorf(keyway.Usage, "%q is not PLACE/NAME", arg).Advise(keyway.ExampleOfAdding, arg).Advise(keyway.SeeAt, arg)
 	}
 	place, err := keyway.ParsePlace(arg[:i])
 	if err != nil {

@@ -83,7 +83,7 @@ func (here *Laptop) Output(ctx context.Context, e sshconfig.Entry, most int, arg
 		quoted[i] = shellQuote(a)
 	}
 	return here.answer(ctx, e, most, func(ctx context.Context) (*exec.Cmd, error) {
-		return here.sshTo(ctx, e.Name, nil, strings.Join(quoted, " "))
+		return here.SSHCommand(ctx, e.Name, nil, strings.Join(quoted, " "))
 	})
 }
 

@@ -40,27 +40,30 @@ func remoteCommand(args []string) (command string, argv []string) {
 	return command, keyway.EncodeArgv(args)
 }
 
-// InsideCommand returns an ssh with a command of the workspace's keyway; see sshTo. The
+// EnvOwnSSH is set for an ssh of InsideCommand, and so for its proxy command.
+const EnvOwnSSH = "KEYWAY_OWN_SSH"
+
+// InsideCommand returns an ssh with a command of the workspace's keyway; see SSHCommand. The
 // options of ssh come before those that it has anyway.
 func (here *Laptop) InsideCommand(ctx context.Context, workspace keyway.Name, options []string, args ...string) (*exec.Cmd, error) {
 	command, env := remoteCommand(args)
-	cmd, err := here.sshTo(ctx, workspace, append(slices.Clone(options), "-o", "SendEnv="+keyway.EnvArgv+"*"), command)
+	cmd, err := here.SSHCommand(ctx, workspace, append(slices.Clone(options), "-o", "SendEnv="+keyway.EnvArgv+"*"), command)
 	if err != nil {
 		return nil, err
 	}
-	cmd.Env = append(cmd.Env, env...)
+	cmd.Env = append(append(cmd.Env, env...), EnvOwnSSH+"=1")
 	return cmd, nil
 }
 
-// sshTo returns the user's ssh with a command for a workspace, of which nothing is started
+// SSHCommand returns the user's ssh with a command for a workspace, of which nothing is started
 // yet. LogLevel keeps ssh from adding "Connection to train closed." to the command's own
 // last words; errors still show.
-func (here *Laptop) sshTo(ctx context.Context, workspace keyway.Name, options []string, command string) (*exec.Cmd, error) {
+func (here *Laptop) SSHCommand(ctx context.Context, workspace keyway.Name, options []string, command string) (*exec.Cmd, error) {
 	path, err := here.FindSSH()
 	if err != nil {
 		return nil, err
 	}
-	args := slices.Concat(options, []string{"-o", "LogLevel=ERROR", "-o", "RequestTTY=no"}, link.OwnOptions(ctx, path), []string{"--", string(workspace), command})
+	args := slices.Concat(options, []string{"-o", "LogLevel=ERROR", "-o", "RequestTTY=no"}, link.OwnOptions(), []string{"--", string(workspace), command})
 	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Env = here.Environ()
 	return cmd, nil

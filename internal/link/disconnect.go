@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"io"
 	"net"
+	"os"
 	"time"
 
 	"keyway/internal/keyway"
@@ -29,10 +30,45 @@ func sendDisconnect(conn net.Conn, err error) {
 	if _, err := conn.Write(disconnectPacket(plain.ASCII(text))); err != nil {
 		return
 	}
-	// Clients first send their own identification line and then read. The connection must accept
-	// the line; otherwise they get a broken pipe instead of the reason.
+	readOut(conn)
+}
+
+// readOut ends our direction of conn and waits for the client's end. Clients first send their own
+// identification line and then read. The connection must accept the line; otherwise they get a
+// broken pipe instead of the reason.
+func readOut(conn net.Conn) {
 	pipe.CloseWrite(conn)
 	io.Copy(io.Discard, conn)
+}
+
+// identification is the line by which an SSH server begins.
+const identification = "SSH-2.0-keyway\r\n"
+
+// endIdentified ends the connection to an ssh whose user has been told why. With the line, ssh adds
+// one line of its own to that, "Connection closed by", without it two. No end is without a line.
+func endIdentified(conn net.Conn) {
+	conn.SetDeadline(time.Now().Add(disconnectTimeout))
+	if _, err := io.WriteString(conn, identification); err == nil {
+		readOut(conn)
+	}
+}
+
+// EndIdentified ends the connection of an ssh to its proxy command in the same way. in and out are
+// the proxy command's standard input and output.
+func EndIdentified(in, out *os.File) {
+	if _, err := io.WriteString(out, identification); err != nil {
+		return
+	}
+	out.Close()
+	ended := make(chan struct{})
+	go func() { // ends with the process at the latest
+		defer close(ended)
+		_, _ = io.Copy(io.Discard, in)
+	}()
+	select {
+	case <-ended:
+	case <-time.After(disconnectTimeout):
+	}
 }
 
 // disconnectTimeout bounds the time for a client to read the reason.
@@ -58,7 +94,7 @@ func disconnectPacket(text string) []byte {
 	payload = appendString(payload, text)
 	payload = appendString(payload, "en")
 	padding := blockSize - (4+1+len(payload)+minPadding)%blockSize + minPadding
-	packet := []byte("SSH-2.0-keyway\r\n")
+	packet := []byte(identification)
 	packet = binary.BigEndian.AppendUint32(packet, uint32(1+len(payload)+padding))
 	packet = append(packet, byte(padding))
 	packet = append(packet, payload...)

@@ -22,13 +22,19 @@ var ownOptions = []string{"-o", "Tunnel=no", "-o", "RemoteCommand=none", "-o", "
 // configuration cannot set these options.
 var sessionOptions = []string{"-o", "SessionType=default", "-o", "StdinNull=no", "-o", "ForkAfterAuthentication=no"}
 
-// OwnOptions returns the options for every ssh that keyway starts for a connection of its own, as
-// far as the program at that path knows them. An option before them takes precedence.
-func OwnOptions(ctx context.Context, ssh string) []string {
-	return slices.Concat(noForwards, forwardingOptions(ctx, ssh))
+// unknownToo lets an ssh pass over options that it does not know, so that a command need not ask it
+// first, which takes 5 ms. It also passes over such options of the user's configuration. A value of
+// IgnoreUnknown there would not count any more, so this one is every option.
+var unknownToo = []string{"-o", "IgnoreUnknown=*"}
+
+// OwnOptions returns the options for every ssh that a command starts for a connection of its own. An
+// option before them takes precedence.
+func OwnOptions() []string {
+	return slices.Concat(noForwards, unknownToo, ownOptions, sessionOptions)
 }
 
-// forwardingOptions returns the OwnOptions for an ssh that forwards a port itself.
+// forwardingOptions returns options like the OwnOptions for an ssh that forwards a port itself, as
+// far as the program at that path knows them.
 func forwardingOptions(ctx context.Context, ssh string) []string {
 	return slices.Concat(ownOptions, knownOptions(ctx, ssh, sessionOptions))
 }

@@ -3,8 +3,10 @@ package link
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -26,5 +28,19 @@ func TestAnSSHThatDidNotAnswerIsAskedAgain(t *testing.T) {
 		if said, err := os.ReadFile(asked); err != nil || string(said) != "x\nx\n" {
 			t.Errorf("it was asked %d times, want 2, %v", len(said)/2, err)
 		}
+	}
+}
+
+// The OwnOptions neither need an ssh that knows them all, nor does an older one fail by them.
+func TestAnOlderSSHPassesOverOptions(t *testing.T) {
+	config := filepath.Join(t.TempDir(), "config")
+	if err := os.WriteFile(config, []byte("IgnoreUnknown UseKeychain\nUseKeychain yes\nSessionType none\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	// The option of a later version stands where the session's stand for an older one.
+	args := slices.Concat([]string{"-F", config}, OwnOptions(), []string{"-o", "OfALaterVersion=yes", "-G", "--", "localhost"})
+	out, err := exec.Command("ssh", args...).CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "sessiontype default\n") {
+		t.Errorf("%v: %s", err, out)
 	}
 }

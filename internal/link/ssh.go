@@ -305,5 +305,5 @@ func sshOnPath(path string) (string, error) {
 
 // optionsOf returns the options for every hop, as far as that ssh knows them.
 func optionsOf(ctx context.Context, ssh string) []string {
-	return slices.Concat(hopOptions, OwnOptions(ctx, ssh), knownOptions(ctx, ssh, newerHopOptions))
+	return slices.Concat(hopOptions, noForwards, forwardingOptions(ctx, ssh), knownOptions(ctx, ssh, newerHopOptions))
 }

@@ -98,9 +98,14 @@ func (l *stallLine) show(text string) {
 
 func (l *stallLine) clear() { l.show("") }
 
+// lines returns a sentence, and what to do next on a line of its own, as a terminal shows them.
+func lines(text string) string {
+	return "keyway: " + strings.ReplaceAll(text, "\n", "\r\n  → ") + "\r\n"
+}
+
 // say writes a sentence on a line of its own, for a connection that has ended in the middle.
 func say(s screen, text string) {
 	if s != nil {
-		s.write("\r\nkeyway: " + strings.ReplaceAll(text, "\n", "\r\n  ") + "\r\n")
+		s.write("\r\n" + lines(text))
 	}
 }

@@ -175,21 +175,26 @@ func (l *Link) proxy(ctx context.Context, c *proxied) {
 
 // sayWhy tells the user why the connection has ended.
 func (c *proxied) sayWhy(ctx context.Context, e *keyway.Error) {
-	if c.status().Down == 0 {
+	begun := c.status().Down != 0 // ssh accepts no message of ours any more
+	switch {
+	case !begun && c.screen == nil:
 		sendDisconnect(c.ssh, e)
 		return
-	}
-	if ctx.Err() != nil {
+	case begun && ctx.Err() != nil:
 		e = keyway.Errorf(keyway.Interrupted, "the link was stopped, and the connection to %s with it", c.name)
 	}
-	// In the middle of a connection, ssh would accept no message of ours.
 	text := plain.Line(e.Message)
 	if e.Host != "" {
 		text = plain.Sprintf("%s says: %s", e.Host, e.Message)
 	} else if e.Next != "" {
 		text += "\n" + plain.Text(e.Next)
 	}
-	say(c.screen, text)
+	if begun {
+		say(c.screen, text)
+		return
+	}
+	c.screen.write(lines(text))
+	endIdentified(c.ssh)
 }
 
 // spelledOut returns e with the next step in the words of the program that started the link.

@@ -36,6 +36,7 @@ var sameOptions = map[string]string{
 	"forkafterauthentication": "no",
 	"forwardagent":            "", // the protocol has it, but without a path: see readValue
 	"forwardx11":              "no",
+	"ignoreunknown":           "",
 	"localforward":            "",
 	"loglevel":                "",
 	"permitlocalcommand":      "no",

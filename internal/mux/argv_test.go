@@ -27,6 +27,7 @@ func TestReadArgs(t *testing.T) {
 		{args: "ssh|-oForwardX11 no|-oPermitLocalCommand no|-oClearAllForwardings yes|-oForwardAgent no|-oControlMaster no|-s|--|train|sftp"},
 		{args: "ssh|-o|SendEnv=GIT_PROTOCOL|train|git-upload-pack 'x'"},
 		{args: "ssh|-o|BatchMode=yes|-o|connecttimeout 5|train|true"},
+		{args: "ssh|-o|IgnoreUnknown=*|-o|SessionType=default|train|true"},
 
 		{args: "ssh|-o|ClearAllForwardings=true|-o|ForwardAgent=True|-o|LogLevel=error|train"},
 		{args: "ssh|-o|LogLevel=INFO|-v|train", refused: true},

@@ -412,7 +412,7 @@ func (h *hosts) nearest(name string) (workspace string, ok bool) {
 	}
 	best, distance := "", maxSlips+1
 	for _, e := range h.Workspaces {
-		if d := keyway.Distance(string(e.Name), name); d < distance && d < len(e.Name) {
+		if d := keyway.Distance(strings.ToLower(string(e.Name)), strings.ToLower(name)); d < distance && d < len(e.Name) {
 			best, distance = e.Place.Of(e.Name), d
 		}
 	}

@@ -4,6 +4,9 @@ package e2e
 
 import (
 	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -116,6 +119,19 @@ func TestJobSurvives(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.must(t, "keyway", "run", train, "-d", "--as", "job", "--", "sh", "-c", "i=0; until [ -e /tmp/enough ]; do i=$((i+1)); echo $i; sleep 0.05; done; exit 5")
+	followed, err := os.Create(filepath.Join(t.TempDir(), "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer followed.Close()
+	follow, wait := w.command("keyway", "logs", "-f", train+"/job"), w.command("keyway", "wait", train+"/job")
+	follow.Stdout = followed
+	for _, cmd := range []*exec.Cmd{follow, wait} {
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = cmd.Process.Kill() })
+	}
 	for _, c := range []struct {
 		what string
 		kill func() error
@@ -123,7 +139,9 @@ func TestJobSurvives(t *testing.T) {
 		{"the bastion", func() error { w.Bastion.KillSSHD(); return w.Bastion.StartSSHD() }},
 		{"the GPU machine's sshd", func() error { w.GPU.KillSSHD(); return w.GPU.StartSSHD() }},
 		{"the node", func() error { return lab.Kill(syscall.SIGKILL, programs(w.GPU)...) }},
-		{"the link", func() error { return lab.Kill(syscall.SIGKILL, w.Laptop.Processes("keyway")...) }},
+		{"the link", func() error {
+			return lab.Kill(syscall.SIGKILL, withArgument(w.Laptop.Processes("keyway"), "link serve ")...)
+		}},
 	} {
 		if err := c.kill(); err != nil {
 			t.Fatal(err)
@@ -141,6 +159,26 @@ func TestJobSurvives(t *testing.T) {
 		if line != strconv.Itoa(i+1) {
 			t.Fatalf("line %d of the log is %q", i+1, line)
 		}
+	}
+	// Those that looked on all the time have gone on, too.
+	_, _ = follow.Wait(), wait.Wait()
+	if follow, wait := follow.ProcessState.ExitCode(), wait.ProcessState.ExitCode(); follow != 0 || wait != 5 {
+		t.Errorf("logs -f exits with %d, want 0; wait with %d, want 5", follow, wait)
+	}
+	text, err := os.ReadFile(followed.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen, last := strings.Fields(string(text)), 0
+	for _, line := range seen {
+		n, _ := strconv.Atoi(line)
+		if n > last+1 {
+			t.Errorf("logs -f lacks the lines between %d and %d", last, n)
+		}
+		last = max(last, n)
+	}
+	if last != len(lines) {
+		t.Errorf("logs -f ends with line %d of %d", last, len(lines))
 	}
 }
 

@@ -52,11 +52,8 @@ func (u *uplink) awaitRetry(ctx context.Context) error {
 		u.mu.Unlock()
 		return nil
 	}
-	if u.risen == nil {
-		u.risen = make(chan struct{})
-	}
-	risen := u.risen
 	u.mu.Unlock()
+	risen := u.rise()
 	timer, look := time.NewTimer(pause), time.NewTicker(agentLook)
 	defer timer.Stop()
 	defer look.Stop()

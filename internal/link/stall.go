@@ -100,7 +100,7 @@ func (l *stallLine) clear() { l.show("") }
 
 // lines returns a sentence, and what to do next on a line of its own, as a terminal shows them.
 func lines(text string) string {
-	return "keyway: " + strings.ReplaceAll(text, "\n", "\r\n  → ") + "\r\n"
+	return "keyway: " + strings.ReplaceAll(text, "\n", "\r\n  ") + "\r\n"
 }
 
 // say writes a sentence on a line of its own, for a connection that has ended in the middle.

@@ -281,6 +281,7 @@ const maxEnded = 5
 // RoundTrip implements http.RoundTripper. If the connection turns out to be dead before the
 // answer, the request is repeated on the next one.
 func (t transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	var mute muteness
 	for ended := 0; ; {
 		c, err := t.uplink.node(req.Context(), nil, nil)
 		if err != nil {
@@ -288,7 +289,11 @@ func (t transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		trusted := t.uplink.trust(c)
 		if req.Method != http.MethodGet {
-			return c.http.RoundTrip(req)
+			resp, err := c.http.RoundTrip(req)
+			if err != nil && c.heard.Load() == 0 && time.Since(c.since) >= deadTime {
+				err = t.uplink.mute()
+			}
+			return resp, err
 		}
 		resp, spoilt, err := ask(trusted, c.http, req)
 		switch {
@@ -300,10 +305,68 @@ func (t transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		if t.uplink.hasEnded(c) {
 			ended++
 		}
+		if err := mute.after(req.Context(), t.uplink, c); err != nil {
+			return nil, err
+		}
 		if ended == maxEnded {
 			return nil, endsUnanswered(req.Context(), t.uplink.place, c.process)
 		}
 	}
+}
+
+// muteness counts a request's connections on which nothing has come since the greeting, so that a
+// node that hangs is given up after few logins. The zero value has none.
+type muteness struct {
+	since time.Time     // when the first one was suspected
+	pause time.Duration // before the next login
+}
+
+// mutePause is the pause before the second login. Each further one is twice as long.
+const mutePause = time.Second
+
+// after is called when a request has been given up on c, which is suspected or has ended. If the node
+// there has never answered, it waits, until the uplink is up at the latest. The error says that the
+// node has been mute for deadTime.
+func (m *muteness) after(ctx context.Context, u *uplink, c *connection) error {
+	if c.heard.Load() > 0 || u.hasEnded(c) {
+		return nil
+	}
+	if m.since.IsZero() {
+		m.since, m.pause = time.Now(), mutePause
+	}
+	left := deadTime - time.Since(m.since)
+	if left <= 0 {
+		return u.mute()
+	}
+	timer := time.NewTimer(min(m.pause, left))
+	defer timer.Stop()
+	m.pause *= 2
+	select {
+	case <-u.rise():
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return nil
+}
+
+func (u *uplink) mute() error {
+	return keyway.Errorf(keyway.Unreachable, "the node that keyway starts at %s greets and then does not answer, for %v now", u.place, deadTime).
+		Hint("does a file system or the machine itself hang there? %s", typedAt(u.place, "df"))
+}
+
+// rise returns a channel that is closed when the uplink is up the next time, or now if it is.
+func (u *uplink) rise() <-chan struct{} {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.up != nil {
+		up := make(chan struct{})
+		close(up)
+		return up
+	}
+	if u.risen == nil {
+		u.risen = make(chan struct{})
+	}
+	return u.risen
 }
 
 func (u *uplink) hasEnded(c *connection) bool {

@@ -1,12 +1,14 @@
 package link
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"os/exec"
 	"strings"
 	"sync"
@@ -283,6 +285,80 @@ func TestANodeThatEndsUnderAQuestion(t *testing.T) {
 			served.Wait()
 		})
 	}
+}
+
+// A node that greets and then does not answer, as one whose home directory hangs, is given up with
+// few logins. One that only answers late is not.
+func TestANodeThatHangsAfterItsGreeting(t *testing.T) {
+	for _, c := range []struct {
+		method string
+		late   time.Duration
+		starts int
+	}{{http.MethodGet, time.Hour, 6}, {http.MethodPut, time.Hour, 2}, {http.MethodGet, 3 * time.Second, 3}, {http.MethodPut, 3 * time.Second, 2}} {
+		synctest.Test(t, func(t *testing.T) {
+			var served sync.WaitGroup
+			starts, begun := 0, time.Now()
+			stop := make(chan struct{})
+			u := &uplink{place: "gpu1", log: slog.New(slog.DiscardHandler), old: map[*connection]struct{}{}, start: func(context.Context, *attempt) (*nodeProcess, error) {
+				if starts++; starts > 20 {
+					return nil, errors.New("it is started again and again")
+				}
+				ours, theirs := net.Pipe()
+				ended := make(chan struct{})
+				served.Go(func() {
+					defer close(ended)
+					defer theirs.Close()
+					var got bytes.Buffer
+					heard := make(chan struct{})
+					served.Go(func() {
+						defer close(heard)
+						_, _ = io.Copy(&got, theirs) // what a pipe and a network take
+					})
+					select {
+					case <-heard:
+					case <-stop:
+					case <-time.After(c.late):
+						_ = theirs.SetReadDeadline(time.Now())
+						<-heard
+						_ = theirs.SetReadDeadline(time.Time{})
+						_ = api.ServeConn(t.Context(), readFirst{&got, theirs}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+							api.WriteJSON(w, struct{}{})
+						}))
+					}
+				})
+				return &nodeProcess{cmd: &exec.Cmd{Process: &os.Process{}}, conn: ours, ended: ended, errors: &stderrTail{}}, nil
+			}}
+			req, err := http.NewRequestWithContext(t.Context(), c.method, "http://node/v1/workspaces", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp, err := transport{u}.RoundTrip(req)
+			if err == nil {
+				resp.Body.Close()
+			}
+			took := time.Since(begun)
+			hangs := c.late == time.Hour
+			if starts > c.starts || (err != nil) != hangs || hangs && (!keyway.Is(err, keyway.Unreachable) || !strings.Contains(err.Error(), "gpu1")) || took > deadTime+10*time.Second {
+				t.Errorf("%s, %v late: %d starts, %v: %v", c.method, c.late, starts, took, err)
+			}
+			close(stop)
+			u.close()
+			served.Wait()
+		})
+	}
+}
+
+// readFirst is a connection of which some bytes have been read already.
+type readFirst struct {
+	first *bytes.Buffer
+	net.Conn
+}
+
+func (r readFirst) Read(p []byte) (int, error) {
+	if r.first.Len() > 0 {
+		return r.first.Read(p)
+	}
+	return r.Conn.Read(p)
 }
 
 // Nobody waits for the last words of a node when the asker has left.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"keyway/internal/keyway"
+	"keyway/internal/lazyregexp"
 	"keyway/internal/plain"
 )
 
@@ -22,6 +23,9 @@ var errDropped = errors.New("dropped before the host has said what it is")
 // noise is the place's standard output.
 func (s starter) diagnose(ctx context.Context, p *nodeProcess, place keyway.Place, noise string, err error) error {
 	if p.dial == nil {
+		if m := reLimited.FindStringSubmatch(p.errors.String()); m != nil {
+			return limited(string(keyway.Local), m[1])
+		}
 		return keyway.Errorf(keyway.Other, "the node on this machine does not start: %s", brief(p.errors.String()))
 	}
 	route := p.dial.route()
@@ -53,7 +57,16 @@ func (s starter) diagnose(ctx context.Context, p *nodeProcess, place keyway.Plac
 	if nobody := keyway.NoSuchUser(last.told() + last.greeted()); nobody != nil && len(last.own()) == 0 {
 		return nobody
 	}
-	return endedWithoutFault(string(place), last.state().authenticated, last.greeted(), err, noise, last.told())
+	return endedWithoutFault(string(place), last.state().authenticated, last.greeted(), err, noise, last.said.String())
+}
+
+// reLimited finds how a Go program, the node, reports that a limit does not let it start. A long
+// trace follows, which helps nobody.
+var reLimited = lazyregexp.New(`(?m)^(?:fatal error|runtime): (failed to reserve page summary memory|failed to create new OS thread|(?:runtime: )?(?:out of memory|cannot (?:allocate|reserve|map)[^\r\n]{0,80}))`)
+
+func limited(place, why string) error {
+	return keyway.Errorf(keyway.Other, "a limit at %s does not let keyway's node start: “%s”", place, why).
+		Hint("which one is too low, the memory or the processes: %s", typedAt(keyway.Place(place), "ulimit -a"))
 }
 
 // endedWithoutFault returns the error for an ssh without an error message: the place has
@@ -62,6 +75,9 @@ func endedWithoutFault(place string, in bool, greeted string, err error, said ..
 	words := quoted(place, said...)
 	if words == "" && !in {
 		words = quoted(place, greeted)
+	}
+	if m := reLimited.FindStringSubmatch(strings.Join(said, "\n")); m != nil && in {
+		return limited(place, m[1])
 	}
 	e := keyway.Errorf(keyway.Unreachable, "%s cannot be reached: the connection closed%s", place, words)
 	switch {

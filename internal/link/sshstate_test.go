@@ -119,6 +119,23 @@ func TestADropIsTriedAgain(t *testing.T) {
 	}
 }
 
+// A limit that keeps the node from starting is named, without the trace that follows.
+func TestALimitIsNamed(t *testing.T) {
+	trace := "\n\nruntime stack:\n" + strings.Repeat("runtime.throw({0xef0323?, 0x4000000?})\n\t/go/src/runtime/panic.go:1229 +0x48\n", 60)
+	for said, want := range map[string]string{
+		"fatal error: failed to reserve page summary memory" + trace:                                                                      "“failed to reserve page summary memory”",
+		"runtime: failed to create new OS thread (have 5 already; errno=11)\nruntime: may need ulimit -u\nfatal error: newosproc" + trace: "“failed to create new OS thread”",
+		"fatal error: runtime: out of memory" + trace:                                                                                     "“runtime: out of memory”",
+		"fatal error: runtime: cannot allocate memory" + trace:                                                                            "“runtime: cannot allocate memory”",
+		"use the web portal": "runs no command",
+	} {
+		e := diagnosed(t, "", nil, onTheWay{"gpu1", in, said})
+		if !strings.Contains(e.Message, want) || strings.Contains(e.Message, "panic.go") || e.Help() == "" {
+			t.Errorf("%.60q: %q, next %q", said, e.Message, e.Help())
+		}
+	}
+}
+
 // TestNeitherOutputCrowdsOutTheOther checks that both standard output and standard error of a
 // place are quoted, however long either is.
 func TestNeitherOutputCrowdsOutTheOther(t *testing.T) {

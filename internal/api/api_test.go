@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -379,3 +381,44 @@ func TestTextsAreNotChangedOnTheWay(t *testing.T) {
 type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// Why there is no connection any more in the middle of a command is the command's error, with its
+// kind and advice, however the transport wraps it. What is no reason of its own is a broken
+// connection.
+func TestAnErrorInMidCommandKeepsItsKind(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		kind keyway.Kind
+		next string
+	}{
+		{keyway.Errorf(keyway.NoKey, "the agent is locked").Hint("unlock it"), keyway.NoKey, "unlock it"},
+		{fmt.Errorf("http2: %w", keyway.Errorf(keyway.HostKeyChanged, "another key").Hint("ask")), keyway.HostKeyChanged, "ask"},
+		{&url.Error{Op: "Get", URL: "x", Err: keyway.Errorf(keyway.Unreachable, "gpu1 does not answer").Hint("wait")}, keyway.Unreachable, "wait"},
+		{io.ErrUnexpectedEOF, keyway.Unreachable, ""},
+	} {
+		client := NewClient(roundTripper(func(*http.Request) (*http.Response, error) { return nil, c.err }), "http://node").At("gpu1").For("gpu1")
+		for call, do := range map[string]func() error{
+			"List":   func() error { _, err := client.List(t.Context()); return err },
+			"Info":   func() error { _, err := client.Info(t.Context()); return err },
+			"Stop":   func() error { return client.Stop(t.Context(), "train", 0) },
+			"Remove": func() error { return client.Remove(t.Context(), "train") },
+			"Events": func() error {
+				_, err := client.Events(t.Context(), http.MethodPut, "/x", nil, func(Event) {})
+				return err
+			},
+			"Dial": func() error {
+				conn, err := client.Dial(t.Context(), "train")
+				if err == nil {
+					_, err = conn.Read(make([]byte, 1))
+					conn.Close()
+				}
+				return err
+			},
+		} {
+			e := keyway.AsError(do())
+			if e == nil || e.Kind != c.kind || e.Next != c.next || e.Host != "" {
+				t.Errorf("%s, %v: %+v", call, c.err, e)
+			}
+		}
+	}
+}

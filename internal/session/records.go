@@ -148,10 +148,10 @@ func (r *HookRecord) Failure() string {
 // String returns in words how a session ended.
 func (s End) String() string {
 	if s.Signal != 0 {
-		return "was ended by " + unix.SignalName(s.Signal)
+		return "was ended by " + SignalName(s.Signal)
 	}
 	return fmt.Sprint("ended: exit code ", s.Code)
 }
 
 // End returns the job's end.
-func (r *ExitRecord) End() *End { return &End{r.Code, unix.SignalNum(r.Signal)} }
+func (r *ExitRecord) End() *End { return &End{r.Code, SignalNum(r.Signal)} }

@@ -82,7 +82,7 @@ func (h *holder) hookEnded(pid int, ws unix.WaitStatus) {
 	s := statusOf(ws)
 	r := session.HookRecord{Code: s.Code}
 	if s.Signal != 0 {
-		r.Signal = unix.SignalName(s.Signal)
+		r.Signal = session.SignalName(s.Signal)
 	}
 	h.recordHook(r)
 	close(h.hook.done)

@@ -92,7 +92,7 @@ func (h *holder) record(s jobStatus) session.ExitRecord {
 		r.Rows, r.Cols = w.Rows, w.Cols
 	}
 	if s.Signal != 0 {
-		r.Signal = unix.SignalName(s.Signal)
+		r.Signal = session.SignalName(s.Signal)
 	}
 	if s.Code != 0 {
 		r.OOMKills = max(h.oom.Kills(), h.oomKills) - h.oomKills

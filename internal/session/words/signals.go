@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"keyway/internal/keyway"
+	"keyway/internal/session"
 )
 
 // keySignals are the keys that a terminal turns into signals. A job without a terminal gets the
@@ -21,7 +22,7 @@ func parseSignal(word string) (sig unix.Signal, ok bool, err error) {
 	if !strings.HasPrefix(upper, "SIG") {
 		return 0, false, nil
 	}
-	if sig = unix.SignalNum(upper); sig == 0 {
+	if sig = session.SignalNum(upper); sig == 0 {
 		return 0, false, keyway.Errorf(keyway.Usage, "%s is not a signal", word).
 			Hint("for example: SIGINT, SIGTERM, SIGKILL, SIGUSR1; to type the word itself: keyway send --text NAME %s", word)
 	}

@@ -2,6 +2,7 @@ package laptop
 
 import (
 	"context"
+	"errors"
 	"net"
 	"slices"
 	"time"
@@ -48,6 +49,10 @@ func (here *Laptop) Examine(ctx context.Context, l *link.Client, place keyway.Pl
 		if info, err = node.Info(ctx); err == nil {
 			r.Node = &info
 		}
+	}
+	if errors.Is(err, context.DeadlineExceeded) && keyway.AsError(err).Kind == keyway.Other {
+		err = keyway.Errorf(keyway.Unreachable, "%s has not answered within %v", place, placeTimeout).
+			Hint("try by hand: ssh %s true", place)
 	}
 	r.Error = keyway.AsError(err)
 	return r

@@ -270,3 +270,48 @@ func TestCutCable(t *testing.T) {
 		t.Error("it hangs")
 	}
 }
+
+// TestDroppedPacketsAreBounded has the laptop's network drop what goes to the bastion and comes from
+// it, without a word. Commands that begin then say which host is silent, in bounded time; what was
+// under way goes on afterwards.
+func TestDroppedPacketsAreBounded(t *testing.T) {
+	t.Parallel()
+	w := start(t, lab.Options{})
+	for _, argv := range [][]string{{"init", "--yes"}, {"unlock"}, {"up", "--on", "gpu1", "--engine", "host", "--name", train}} {
+		w.must(t, append([]string{"keyway"}, argv...)...)
+	}
+	w.must(t, "keyway", "run", train, "-d", "--as", "job", "--", "sh", "-c", "until [ -e /tmp/enough ]; do sleep 0.1; done; exit 5")
+	wait := w.command("keyway", "wait", train+"/job")
+	if err := wait.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = wait.Process.Kill() })
+	under := w.background(t, "ready", w.command("ssh", train, "echo ready; until [ -e /tmp/enough ]; do sleep 0.1; done; echo still here"))
+	bastion := strings.Fields(w.must(t, "sh", "-c", "ssh -G bastion | grep ^hostname"))[1]
+	for _, rule := range []string{"OUTPUT -d", "INPUT -s"} {
+		w.must(t, strings.Fields("iptables -A "+rule+" "+bastion+" -j DROP")...)
+	}
+	const bound = 45 * time.Second // a command waits 30 s for its place
+	var all sync.WaitGroup
+	for line, code := range map[string]int{
+		"keyway ls --on gpu1": 11, "keyway ls train": 255, "keyway ports train": 11, "keyway send train/job x": 255, "keyway kill train/job": 255,
+		"keyway run train -- true": 255, "ssh train true": 255, "keyway status gpu1": 11, "keyway stop train": 11,
+	} {
+		all.Go(func() {
+			begun := time.Now()
+			r := w.do(strings.Fields(line)...)
+			said := r.Stdout + r.Stderr
+			if took := time.Since(begun); r.Code != code || took > bound || !strings.Contains(said, "bastion") && !strings.Contains(said, "gpu1 has not answered") {
+				t.Errorf("%s: after %v, want %d and the silent host: %s", line, took, code, r)
+			}
+		})
+	}
+	all.Wait()
+	w.must(t, "iptables", "-F")
+	w.must(t, "ssh", train, "touch /tmp/enough")
+	_ = wait.Wait()
+	if code := wait.ProcessState.ExitCode(); code != 5 {
+		t.Errorf("wait exits with %d, want the job's 5", code)
+	}
+	under.await(t, "still here")
+}

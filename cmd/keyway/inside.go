@@ -86,10 +86,11 @@ func (i inside) run(ctx context.Context, name string, args ...string) error {
 	return nil
 }
 
-// A command whose connection breaks is shown again at most maxAgain times in a row, with a longer
-// pause each time. The count begins anew when it was shown for shownWhile.
+// A command whose connection breaks is shown again at most maxAgain times in a row, with a pause
+// that doubles each time. The count begins anew when it was shown for shownWhile.
 const (
 	maxAgain   = 5
+	againPause = 200 * time.Millisecond
 	shownWhile = 10 * time.Second
 )
 
@@ -105,13 +106,13 @@ func (i inside) show(ctx context.Context, a *app, name keyway.Name, options []st
 		if time.Since(begun) > shownWhile {
 			tries = 0
 		}
-		if i.again == nil || err != nil || code != sshFailed || !own.broke() || tries == maxAgain || os.Truncate(own.path, 0) != nil {
+		if i.again == nil || err != nil || code != sshFailed || !own.mayGoOn(tries) || os.Truncate(own.path, 0) != nil {
 			return code, err
 		}
 		select {
 		case <-ctx.Done():
 			return code, nil
-		case <-time.After(time.Second << tries):
+		case <-time.After(againPause << tries):
 		}
 		args = i.again()
 	}
@@ -166,10 +167,12 @@ const sentAway = "muxclient: master hello exchange failed"
 // reBroke is how ssh reports that a connection ended that it had.
 var reBroke = lazyregexp.New(`(?m)^(client_loop: |Read from remote host |Connection (to|closed by|reset by) )`)
 
-// broke reports whether ssh has lost its connection to the workspace.
-func (s sshWords) broke() bool {
+// mayGoOn reports whether ssh has lost its connection to the workspace, and the command may be
+// shown once more. If ssh finds the end of its input before that of its output, it ends without a
+// word, as it does with a job's own exit code 255, which is the same the next time.
+func (s sshWords) mayGoOn(tries int) bool {
 	text := s.text()
-	return reBroke.MatchString(text) && !strings.HasPrefix(text, proxyEnded)
+	return text == "" && tries == 0 || tries < maxAgain && reBroke.MatchString(text) && !strings.HasPrefix(text, proxyEnded)
 }
 
 func (s sshWords) text() string {

@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"bytes"
 	"encoding/json"
 	"os"
 	"os/exec"
@@ -126,6 +127,8 @@ func TestJobSurvives(t *testing.T) {
 	defer followed.Close()
 	follow, wait := w.command("keyway", "logs", "-f", train+"/job"), w.command("keyway", "wait", train+"/job")
 	follow.Stdout = followed
+	var errs [2]bytes.Buffer
+	follow.Stderr, wait.Stderr = &errs[0], &errs[1]
 	for _, cmd := range []*exec.Cmd{follow, wait} {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
@@ -163,7 +166,7 @@ func TestJobSurvives(t *testing.T) {
 	// Those that looked on all the time have gone on, too.
 	_, _ = follow.Wait(), wait.Wait()
 	if follow, wait := follow.ProcessState.ExitCode(), wait.ProcessState.ExitCode(); follow != 0 || wait != 5 {
-		t.Errorf("logs -f exits with %d, want 0; wait with %d, want 5", follow, wait)
+		t.Errorf("logs -f exits with %d, want 0: %s; wait with %d, want 5: %s", follow, &errs[0], wait, &errs[1])
 	}
 	text, err := os.ReadFile(followed.Name())
 	if err != nil {

@@ -64,6 +64,7 @@ type onDisk struct {
 	queue    []byte   // records for the last segment that are not yet written
 	open     bool     // large ones are, and their commit is not
 	over     bool     // the end is queued: the files are to be closed
+	loose    bool     // there is text, or something changes other outputs: compaction is of use
 }
 
 type segment struct {
@@ -135,6 +136,9 @@ func (e *Execution) Queue(m wire.Message) {
 func (e *Execution) queueOutput(m wire.Message) {
 	e.Said++
 	e.Running = true // execute_input may be lost
+	if m.Head.Type == "stream" || m.Head.Type == "clear_output" || m.Head.Type == "update_display_data" {
+		e.loose = true
+	}
 	if e.kernel == "" || len(m.Buffers) > 0 || !m.Texts(func(t wire.Text) { e.add(textRecord(t.Name, t.Text)) }) {
 		e.mark(output, m)
 		e.noteDisplay(m)
@@ -426,7 +430,10 @@ func (e *Execution) compactLast(more bool) error {
 	if err := e.flush(); err != nil {
 		return err
 	}
-	cleared, err := e.compactSegment(len(e.segments) - 1)
+	cleared, err := false, error(nil)
+	if e.loose { // a large output alone is not read again
+		cleared, err = e.compactSegment(len(e.segments) - 1)
+	}
 	if err != nil {
 		return err
 	}
@@ -442,6 +449,7 @@ func (e *Execution) compactLast(more bool) error {
 
 // load reads a segment of an execution of an earlier run.
 func (e *Execution) load(index int) error {
+	e.loose = true // maybe
 	path := e.path(index)
 	size, err := readFile(path, func(r record) error {
 		switch r.kind {

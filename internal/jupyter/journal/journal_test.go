@@ -593,3 +593,34 @@ func TestARequestTwice(t *testing.T) {
 		t.Errorf("%d executions; it shows %s", n, shown(t, j.Find("req")))
 	}
 }
+
+// TestCompactsWhatIsLoose rewrites the file of an execution at its end only if that can make it
+// smaller: a large output would be read into memory for nothing.
+func TestCompactsWhatIsLoose(t *testing.T) {
+	picture := said("display_data", map[string]any{"data": map[string]string{"image/png": strings.Repeat("QUFB", 100_000)}})
+	for name, c := range map[string]struct {
+		all  []wire.Message
+		want bool
+	}{
+		"a picture":                 {[]wire.Message{picture}, false},
+		"a picture that is cleared": {[]wire.Message{picture, said("clear_output", map[string]bool{"wait": false})}, true},
+		"a picture and text":        {[]wire.Message{picture, printed("a\rb\n")}, true},
+		"an update of another":      {[]wire.Message{picture, said("update_display_data", map[string]any{})}, true},
+	} {
+		dir := t.TempDir()
+		e := begin(t, open(t, dir, Default), "a")
+		appendAll(t, e, c.all...)
+		before, err := os.Stat(e.path(0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		appendAll(t, e, replied(), status("idle"))
+		after, err := os.Stat(e.path(0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if rewritten := !os.SameFile(before, after); rewritten != c.want {
+			t.Errorf("%s: rewritten: %v", name, rewritten)
+		}
+	}
+}

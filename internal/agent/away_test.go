@@ -297,7 +297,7 @@ func TestShorten(t *testing.T) {
 	if until() != time.Hour {
 		t.Error("a remote asker changed it")
 	}
-	c.expect(t, "occasions", join([]byte{msgExtension}, text(extForget), text("idle=30m,sleep")), true)
+	c.expect(t, "triggers", join([]byte{msgExtension}, text(extForget), text("idle=30m,sleep")), true)
 	if keys, err := client.Keys(t.Context()); err != nil || !slices.Equal(keys[0].ForgetOn, []string{"idle=1800s", "sleep"}) {
 		t.Errorf("%+v %v", keys, err)
 	}

@@ -117,7 +117,7 @@ func TestHandOver(t *testing.T) {
 	c.expect(t, "add", addMessage(w.me, "me"), true)
 	c.expect(t, "add restricted", addMessage(w.other, "restricted", toGPU, lifetime(1000), []byte{constrainMaxSigns, 0, 0, 0, 2}), true)
 	c.expect(t, "add RSA", addMessage(w.rsa, "confirmed", []byte{constrainConfirm}), true)
-	c.expect(t, "occasions", join([]byte{msgExtension}, text(extForget), text("idle=5h,sleep")), true)
+	c.expect(t, "triggers", join([]byte{msgExtension}, text(extForget), text("idle=5h,sleep")), true)
 	gpu, db, bastion := dial(t, local), dial(t, local), dial(t, local)
 	gpu.expect(t, "bind", bindMessage(w.gpu, s1, false), true)
 	db.expect(t, "bind", bindMessage(w.bastion, s1, true), true)

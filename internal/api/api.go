@@ -60,7 +60,7 @@ type Node interface {
 	// Denied: the login was good for some of it; a new one goes on from there.
 	PullImage(ctx context.Context, engine string, p keyway.Pull, report func(keyway.Progress)) error
 	// Containers tells of the containers that run at the place and are not made as
-	// workspaces. All texts are those of whoever made them.
+	// workspaces. All texts are those of the containers' makers.
 	Containers(ctx context.Context) ([]keyway.Container, error)
 	// Adopt makes a workspace of such a container: a guest beside its first process. An
 	// empty engine is the first that has it. If it fails or ctx ends, nothing is left.

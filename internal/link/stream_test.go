@@ -78,8 +78,8 @@ func nothingIsLost(t *testing.T, w *world, conn net.Conn) {
 	}
 }
 
-// An uplink that has frozen still counts as up, and never ends by itself. Whoever
-// needs it gets another, and who was on it moves there.
+// TestAFrozenUplinkIsReplaced: a frozen uplink still counts as up, and never ends by itself. New
+// requests get another, and streams on the old one move there.
 func TestAFrozenUplinkIsReplaced(t *testing.T) {
 	w := startWorld(t)
 	before := w.ssh("train")
@@ -119,7 +119,7 @@ func TestALateAnswerIsAnAnswer(t *testing.T) {
 	w := startWorld(t)
 	first := pid(t, w.node("counts"))
 	freeze(t, first)
-	w.hang(true) // whoever is to replace it takes for ever
+	w.hang(true) // its replacement never comes up
 	answered := make(chan int)
 	go func() { answered <- pid(t, w.node("counts")) }()
 	w.await("connecting")
@@ -314,7 +314,7 @@ func TestAQuestionThatNobodyHears(t *testing.T) {
 	}
 }
 
-// fakeAgent answers whoever asks what it holds.
+// fakeAgent answers every request for its keys.
 func fakeAgent(t *testing.T, path string, keys byte) {
 	t.Helper()
 	l, err := unixsock.Listen(path, 0o600)

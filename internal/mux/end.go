@@ -13,9 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// end is one of a client's descriptors, passed to the mux. Its flags belong to
-// whoever else has it open, the user's shell among them, so it is never made
-// non-blocking: pipes and terminals are opened once more, with flags of their own.
+// end is one of a client's descriptors, passed to the mux. Other processes that have it open, such
+// as the user's shell, share its flags, so it is never made non-blocking: pipes and terminals are
+// opened again, with flags of their own.
 type end struct {
 	fd       int      // -1: closed, for file
 	file     *os.File // the same pipe or terminal; nil for others

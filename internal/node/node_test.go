@@ -215,9 +215,9 @@ func TestAnotherMachinesWorkspaceIsLeftAlone(t *testing.T) {
 	}
 }
 
-// TestListTellsOfWhatIsBereft checks that List reports workspaces whose container or processes
+// TestListReportsOrphans checks that List reports workspaces whose container or processes
 // were removed by other means, except those that are just being made.
-func TestListTellsOfWhatIsBereft(t *testing.T) {
+func TestListReportsOrphans(t *testing.T) {
 	homes := engine.HomesIn(t.TempDir())
 	for _, name := range []keyway.Name{"whole", "gone", "coming"} {
 		if _, err := homes.Make(keyway.Spec{Name: name, Engine: "docker"}, engine.Guest{}); err != nil {

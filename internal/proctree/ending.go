@@ -268,8 +268,8 @@ func (e *Ending) files(now time.Time, m *member) []openFile {
 	return m.files
 }
 
-// foremost leaves out of due whoever is in the background of a terminal that another
-// of due is in the foreground of.
+// foremost returns due without the processes in the background of a terminal whose foreground
+// has another process of due.
 func foremost(due []Process) (front []Process) {
 	for _, p := range due {
 		behind := false

@@ -37,16 +37,16 @@ func TestSlowReader(t *testing.T) {
 	w := start(t, lab.Options{})
 	w.must("ssh", train, "true")
 	t.Run("down", func(t *testing.T) {
-		w.standStill(t, "seq 4000000", "", w.readers, stillReader)
+		w.freeze(t, "seq 4000000", "", w.readers, stillReader)
 	})
 	t.Run("up", func(t *testing.T) {
-		w.standStill(t, "cat", "seq 4000000 |", w.guests, stillGuest)
+		w.freeze(t, "cat", "seq 4000000 |", w.guests, stillGuest)
 	})
 }
 
-// standStill stops the victims while connections are busy, watches the memory,
+// freeze stops the victims while connections are busy, watches the memory,
 // and lets them go on.
-func (w *world) standStill(t *testing.T, remote, feed string, victims func() []int, most int64) {
+func (w *world) freeze(t *testing.T, remote, feed string, victims func() []int, most int64) {
 	before := w.resident(t)
 	script := fmt.Sprintf(`%s ssh train %q | sha256sum`, feed, remote)
 	want := w.must("sh", "-c", "seq 4000000 | sha256sum")

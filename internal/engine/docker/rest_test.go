@@ -77,9 +77,9 @@ func engineOf(t *testing.T, s *stock, rec engine.Record, text string) *Engine {
 	return e
 }
 
-// TestOnlyABereftHomeIsRemoved: to make, adopt or remove a workspace removes the Home of that
+// TestOnlyAnOrphanedHomeIsRemoved: to make, adopt or remove a workspace removes the Home of that
 // name only if its Record says that it is this daemon's, and its container is gone.
-func TestOnlyABereftHomeIsRemoved(t *testing.T) {
+func TestOnlyAnOrphanedHomeIsRemoved(t *testing.T) {
 	ofDocker := keyway.Spec{Engine: keyway.EngineDocker, Image: "x"}
 	label, err := json.Marshal(map[string]string{labelName: "train", labelOwner: "7", labelMode: modeBind, labelSpec: `{"name":"train"}`})
 	if err != nil {

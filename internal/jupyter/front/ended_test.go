@@ -149,7 +149,7 @@ func TestEndedWhileTheFileCannotBeWritten(t *testing.T) {
 	f.mu.Lock()
 	f.gone, f.refuse = true, true
 	f.mu.Unlock()
-	front.bury(t.Context())
+	front.endRecords(t.Context())
 	front.Close()
 	f.restart(dir)
 	f.isIn("")
@@ -357,7 +357,7 @@ func TestEndedWhileAnotherSaves(t *testing.T) {
 				}
 			}
 			f.mu.Unlock()
-			front.bury(t.Context())
+			front.endRecords(t.Context())
 			front.Close()
 			f.isIn(c.want)
 			f.mu.Lock()
@@ -416,7 +416,7 @@ func TestOldRecord(t *testing.T) {
 		f.mu.Lock()
 		f.gone, f.refuse = true, true
 		f.mu.Unlock()
-		front.bury(t.Context())
+		front.endRecords(t.Context())
 		front.Close()
 		files, err := filepath.Glob(filepath.Join(dir, theKernel, "*.*"))
 		if err != nil || len(files) == 0 {

@@ -14,7 +14,7 @@ import (
 	"keyway/internal/keyway"
 )
 
-// News are the cells that have ended while nobody was there, for whoever asks later.
+// News holds the cells that ended while no page was open, for clients that ask later.
 type News struct {
 	Last int64         `json:"last"` // the number of the latest
 	All  []kernel.News `json:"news"` // up to that one

@@ -51,7 +51,7 @@ func (f *Front) own(w http.ResponseWriter, r *http.Request, what string) {
 }
 
 func (f *Front) status(r *http.Request) []KernelStatus {
-	states := f.bury(r.Context())
+	states := f.endRecords(r.Context())
 	_, _ = f.sessions(r.Context()) // else as it was
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -73,9 +73,9 @@ func (f *Front) status(r *http.Request) []KernelStatus {
 // notebooks returns the paths of a kernel's notebooks, for people. The caller holds mu.
 func (f *Front) notebooks(id string) string { return strings.Join(f.paths[id], ", ") }
 
-// bury ends the records of kernels that the Jupyter server does not have any more. It
+// endRecords ends the records of kernels that the Jupyter server does not have any more. It
 // leaves their websockets open. It returns the states of the others, by the server's word.
-func (f *Front) bury(ctx context.Context) map[string]string {
+func (f *Front) endRecords(ctx context.Context) map[string]string {
 	f.mu.Lock()
 	known := slices.Collect(maps.Values(f.kernels))
 	f.mu.Unlock()

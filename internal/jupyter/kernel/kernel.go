@@ -375,7 +375,7 @@ func (k *Kernel) Restarted() {
 	k.report(k.journal.Retry())
 	for _, e := range k.journal.Executions() {
 		if e.Ended && !e.Told {
-			k.report(e.WasTold()) // whoever has asked for the restart knows
+			k.report(e.WasTold()) // the client that asked for the restart knows
 		}
 	}
 	if some && len(k.clients) == 0 {

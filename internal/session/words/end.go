@@ -133,10 +133,10 @@ func (c *cli) mustRun(name keyway.Name) (session.Info, error) {
 
 const killUsage = `Usage: keyway kill [--grace TIME] NAME…
 
-Ends sessions: their jobs get SIGTERM, what these started when they have ended, and
-whoever is left after the grace is killed. Returns when all have ended. Logs and exit
-codes stay. A second kill with a shorter grace shortens the time. Of a session that
-has ended it ends what that has left running.
+Ends sessions: their jobs get SIGTERM, and so do the processes that a job has started,
+when it has ended. Processes that are left after the grace period are killed. Returns
+when all have ended. Logs and exit codes stay. A second kill with a shorter grace
+shortens the time. Of a session that has ended it ends what that has left running.
 
   --grace TIME  time to end by themselves, as in 30 or 2m (default 10s); 0: none at all
 

@@ -67,9 +67,9 @@ func Homes(c container.InspectResponse) []string {
 	}
 }
 
-// Limits returns r with the limits that a container has now: whoever may use the daemon can
-// change them while it runs (docker update). pids is the limit of processes where r has none.
-// Podman does not tell of limits as it was asked for them.
+// Limits returns r with the limits that a container has now: a user of the daemon can change them
+// while it runs (docker update). pids is the limit of processes if r has none. Podman does not
+// report limits in the form in which they were requested.
 func Limits(r keyway.Resources, c container.InspectResponse, podman bool, pids int64) keyway.Resources {
 	if c.HostConfig == nil || podman {
 		return r

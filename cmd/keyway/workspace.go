@@ -194,6 +194,16 @@ func (a *app) confirmRemove(ctx context.Context, node *api.Client, arg string, n
 	return said, err
 }
 
+// goneAt reports whether the place answers and does not list the workspace.
+func goneAt(ctx context.Context, node *api.Client, name keyway.Name) bool {
+	if node == nil {
+		return false
+	}
+	w, err := listed(ctx, node, name)
+	return err == nil && w.Name == ""
+}
+
+// remove removes a workspace, with its volumes if they are to go, and forgets it.
 func (a *app) remove(ctx context.Context, arg string, yes, volumes bool, stderr io.Writer) error {
 	place, name, err := a.Target(arg)
 	if err != nil {
@@ -208,6 +218,14 @@ func (a *app) remove(ctx context.Context, arg string, yes, volumes bool, stderr 
 		err = a.removeAt(ctx, node, name, volumes)
 	}
 	a.ui.end()
+	if err != nil && volumes && ctx.Err() == nil && goneAt(ctx, node, name) && !keyway.Is(err, keyway.NotFound) {
+		e := keyway.AsError(err)
+		left := keyway.Errorf(e.Kind, "%s is removed, and of its volumes not all: %w", name, err).HelpOf(e)
+		if err := a.Drop(place, name); err != nil {
+			return halfRemoved(place, name, err)
+		}
+		return left
+	}
 	switch {
 	case keyway.Is(err, keyway.NotFound):
 		said = "was gone already:"

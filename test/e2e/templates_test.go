@@ -132,6 +132,15 @@ func (w *world) oneTemplate(t *testing.T) {
 	w.must(t, "keyway", "rm", "--yes", "--volumes", "train")
 	w.upTrain(t)
 	equal(t, "the home after rm --volumes", inside("ls -d ~/www 2>/dev/null; stat -c %u ~"), "2001\n")
+	w.must(t, "keyway", "up", "--on", "ada", "--image", string(lab.Base), "--name", "other", "-v", "proj-home:/theirs")
+	if r := w.do("keyway", "rm", "--yes", "--volumes", "train"); r.Code == 0 || !strings.Contains(r.Stderr, "train is removed, and of its volumes not all: the volume proj-home is in use") {
+		t.Errorf("a volume that another workspace uses: %s", r)
+	}
+	if known := w.must(t, "keyway", "ls"); strings.Contains(known, "train") {
+		t.Errorf("after that it is listed:\n%s", known)
+	}
+	w.must(t, "keyway", "rm", "--yes", "other")
+	w.upTrain(t)
 	w.must(t, "keyway", "rm", "--yes", "--volumes", "train")
 
 	w.write(t, "/root/proj/keyway.yaml", strings.Replace(projTemplate, "setup: |", "setup: |\n        echo no >&2; exit 7", 1))

@@ -140,6 +140,8 @@ func TestDrift(t *testing.T) {
 		up(args...)
 		only(what, field, name)
 	}
+	w.must(t, "ssh", "env", "cd /usr/local/lib && touch -r tool.py /tmp/time && echo 'x = 3' >tool.py && touch -r /tmp/time tool.py")
+	only("a file of the same size and time", "file", "/usr/local/lib/tool.py")
 	w.must(t, "ssh", "env", "echo 'x = 2' >/usr/local/lib/tool.py")
 	only("a file", "file", "/usr/local/lib/tool.py")
 	again("a variable", "env", "SEED", "-e", "SEED=18")

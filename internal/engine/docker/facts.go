@@ -35,7 +35,16 @@ func (e *Engine) Facts(ctx context.Context, image string) (keyway.EngineFacts, e
 // anything is pulled or made.
 func (e *Engine) Refuses(ctx context.Context, s keyway.Spec) error {
 	d, err := e.client.Identify(ctx)
-	return cmp.Or(err, check(d, e.client.Local(), s))
+	if err == nil {
+		err = check(d, e.client.Local(), s)
+	}
+	if err == nil && dependsOnDaemon(s) {
+		var said system.Info
+		if said, err = e.client.Said(ctx); err == nil {
+			d, err = e.client.Inquire(ctx, d, said)
+		}
+	}
+	return cmp.Or(err, unlimited(d, s.Resources))
 }
 
 // hooks are the paths at which packages install the program by which daemons without NVIDIA's

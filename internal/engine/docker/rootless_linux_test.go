@@ -1,6 +1,7 @@
 package docker_test
 
 import (
+	"context"
 	"os"
 	"os/exec"
 	"strings"
@@ -29,9 +30,9 @@ func TestRootlessPodman(t *testing.T) {
 		}
 	}()
 	// The parts of the contract that could differ; all of it takes minutes.
-	const parts = "TestPodmanOfAStranger$/^(Adopt|Robber|Peeker|SecondUser|Hostile|RunsSave|Fields)$/^(Removed|Process.Caller|Resources.(CPUs|Ulimits.Name))"
+	const parts = "TestPodmanOfAStranger$/^(Adopt|Told|Robber|Peeker|SecondUser|Hostile|RunsSave|Fields)$/^(Removed|Process.Caller|Resources.(CPUs|Ulimits.Name))"
 	said := asStranger(t, parts, strangerUID, envSocket+"="+podman.Host)
-	for _, name := range []string{"Adopt/Removed", "Robber", "Peeker", "SecondUser", "Hostile", "RunsSave", "Fields/Process.Caller", "Fields/Resources.CPUs"} {
+	for _, name := range []string{"Adopt/Removed", "Told", "Robber", "Peeker", "SecondUser", "Hostile", "RunsSave", "Fields/Process.Caller", "Fields/Resources.CPUs"} {
 		if !strings.Contains(said, "--- PASS: TestPodmanOfAStranger/"+name) {
 			t.Errorf("%s did not run:\n%s", name, said)
 		}
@@ -49,9 +50,31 @@ func TestPodmanOfAStranger(t *testing.T) {
 	t.Run("Adopt", func(t *testing.T) {
 		adopts(t, onDaemon(t, socket), []string{"Removed"}, docker.Podman())
 	})
+	t.Run("Told", func(t *testing.T) { toldBefore(t, w) })
 	t.Run("SecondUser", func(t *testing.T) { secondUser(t, w) })
 	t.Run("Hostile", func(t *testing.T) { hostileHome(t, w) })
 	enginetest.Run(t, w.Subject)
+}
+
+// toldBefore: a limit that cannot be had is refused before an image is pulled, too, as keyway check
+// asks for it.
+func toldBefore(t *testing.T, w world) {
+	spec := w.Spec(t, "told")
+	spec.Memory = 1 << 30
+	early := w.Engine.(interface {
+		Refuses(ctx context.Context, s keyway.Spec) error
+	}).Refuses(enginetest.Context(t), spec)
+	_, err := w.Engine.Create(enginetest.Context(t), spec, func(keyway.Progress) {})
+	if err == nil {
+		err = w.Engine.Remove(enginetest.Context(t), spec.Name)
+		if early != nil || err != nil {
+			t.Errorf("it is made, and was refused before: %v; %v", early, err)
+		}
+		return
+	}
+	if early == nil || early.Error() != err.Error() {
+		t.Errorf("before: %v; when it is made: %v", early, err)
+	}
 }
 
 // hostileHome has a user of the workspace leave in the Home what its owner at the

@@ -109,18 +109,18 @@ func (e *Engine) environment(ctx context.Context, name keyway.Name, f *found) (k
 		return env, err
 	}
 	env.Image, env.Arch = image.ImageIdentity, image.arch
-	return env, e.survey(ctx, m, c, f.host, &env)
+	return env, e.survey(ctx, m, c, &env)
 }
 
 // survey finds the software that is installed in a container, and the changed files of its image.
 // It asks the guest for what is not known already.
-func (e *Engine) survey(ctx context.Context, m made, c container.InspectResponse, host system.Info, env *keyway.Environment) error {
+func (e *Engine) survey(ctx context.Context, m made, c container.InspectResponse, env *keyway.Environment) error {
 	said, err := e.client.ContainerDiff(ctx, m.id, client.ContainerDiffOptions{})
 	if err != nil {
 		return e.client.Explain(ctx, err)
 	}
 	changes := contents.Changes(said.Changes)
-	changes = append(changes, contents.Unlisted(host, c, changes)...)
+	changes = append(changes, contents.Unlisted(c, changes)...)
 	of := contents.Container{Image: m.image, Env: c.Config.Env, Changes: changes, Mounted: contents.Mounted(c), Homes: contents.Homes(c)}
 	var unreached error // why the guest cannot be asked
 	shown, err := e.contents.Of(of, func() (io.ReadWriteCloser, error) {

@@ -1,48 +1,106 @@
 package contents
 
 import (
+	"bytes"
+	"io"
 	"io/fs"
 	"os"
-	"slices"
+	"path/filepath"
+	"syscall"
 
 	"github.com/moby/moby/api/types/container"
-	"github.com/moby/moby/api/types/system"
 
 	"keyway/internal/keyway"
 )
 
-// Unlisted returns the changed files of a container that its daemon does not list. A daemon that
-// compares a container with its image by attributes alone misses a file that was replaced by one of
-// the same size and time. All files that differ are in the upper directory of the container's
-// overlay; usually only root at the place may read it.
-func Unlisted(host system.Info, c container.InspectResponse, listed []keyway.FileChange) []keyway.FileChange {
-	compares := slices.ContainsFunc(host.DriverStatus, func(kv [2]string) bool { return kv == [2]string{"Native Overlay Diff", "false"} })
-	if !compares || c.GraphDriver == nil {
+// Unlisted returns the changed files of a container that its daemon does not list. Docker compares a
+// container with its image by attributes, so it misses a file that was replaced by one of the same
+// size and time. All files that may differ are in the upper directory of the container's overlay;
+// usually only root at the place may read that.
+func Unlisted(c container.InspectResponse, listed []keyway.FileChange) []keyway.FileChange {
+	if c.GraphDriver == nil {
 		return nil
 	}
-	root, err := os.OpenRoot(c.GraphDriver.Data["UpperDir"])
+	upper, err := os.OpenRoot(c.GraphDriver.Data["UpperDir"])
 	if err != nil {
 		return nil
 	}
-	defer root.Close()
-	return unlisted(root.FS(), listed)
+	defer upper.Close()
+	var lower []*os.Root
+	for _, dir := range filepath.SplitList(c.GraphDriver.Data["LowerDir"]) {
+		if root, err := os.OpenRoot(dir); err == nil {
+			defer root.Close()
+			lower = append(lower, root)
+		}
+	}
+	return unlisted(upper, lower, listed)
 }
 
-// unlisted is Unlisted of the upper directory itself. What cannot be read there is left out.
-func unlisted(upper fs.FS, listed []keyway.FileChange) (all []keyway.FileChange) {
+// unlisted is Unlisted of the directories themselves, the nearest lower one first. What cannot be
+// read there is left out.
+func unlisted(upper *os.Root, lower []*os.Root, listed []keyway.FileChange) (all []keyway.FileChange) {
 	known := make(map[string]bool, len(listed))
 	for _, c := range listed {
 		known[c.Path] = true
 	}
-	seen := 0
-	_ = fs.WalkDir(upper, ".", func(name string, d fs.DirEntry, err error) error {
+	seen, room := 0, int64(maxContent)
+	_ = fs.WalkDir(upper.FS(), ".", func(name string, d fs.DirEntry, err error) error {
 		if seen++; seen > maxChanges {
 			return fs.SkipAll
 		}
-		if path := "/" + name; err == nil && (d.Type().IsRegular() || d.Type() == fs.ModeSymlink) && !known[path] {
-			all = append(all, keyway.FileChange{Path: path, Change: keyway.ChangeModified}) // a new one would be listed
+		if path := "/" + name; err == nil && d.Type().IsRegular() && !known[path] && replaced(upper, lower, name, &room) {
+			all = append(all, keyway.FileChange{Path: path, Change: keyway.ChangeModified})
 		}
 		return nil
 	})
 	return all
+}
+
+// replaced reports whether a file has another content than the image's. A program that opens a file
+// to write has it copied to the upper directory, even if it writes nothing. A file beyond the room
+// for contents counts as replaced.
+func replaced(upper *os.Root, lower []*os.Root, name string, room *int64) bool {
+	for _, layer := range lower {
+		st, err := layer.Lstat(name)
+		if err != nil {
+			continue
+		}
+		if !st.Mode().IsRegular() {
+			return false // the daemon sees this
+		}
+		if *room -= st.Size(); *room < 0 {
+			return true
+		}
+		return !sameContent(upper, layer, name, st.Size())
+	}
+	return false // it is new, and the daemon lists it if it is still there
+}
+
+// sameContent reports whether both have the same file, up to a byte beyond that size. A file that
+// cannot be read counts as the same. A program in the container may have put something else in its
+// place meanwhile, which is neither waited for nor followed.
+func sameContent(a, b *os.Root, name string, size int64) bool {
+	var readers [2]io.Reader
+	for i, root := range []*os.Root{a, b} {
+		f, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+		if err != nil {
+			return true
+		}
+		defer f.Close()
+		if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
+			return true
+		}
+		readers[i] = io.LimitReader(f, size+1)
+	}
+	var x, y [32 << 10]byte
+	for {
+		n, end := io.ReadFull(readers[0], x[:])
+		m, _ := io.ReadFull(readers[1], y[:])
+		if !bytes.Equal(x[:n], y[:m]) {
+			return false
+		}
+		if end != nil {
+			return true
+		}
+	}
 }

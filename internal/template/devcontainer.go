@@ -233,6 +233,9 @@ func (d *devcontainer) text(setting, name string, n *yaml.Node) {
 func (d *devcontainer) list(setting, name string, n *yaml.Node) {
 	for _, each := range items(n) {
 		w, ok := d.word(setting, each)
+		if ok && name == "cap_add" {
+			w.Value = strings.TrimPrefix(w.Value, "CAP_")
+		}
 		switch {
 		case !ok:
 		case name == "security_opt" && !strings.HasPrefix(w.Value, "no-new-privileges"):
@@ -250,7 +253,10 @@ func (d *devcontainer) add(name string, item *yaml.Node) {
 		list = &yaml.Node{Kind: yaml.SequenceNode, Tag: "!!seq", Line: item.Line}
 		put(d.service, name, list)
 	}
-	list.Content = append(list.Content, item)
+	same := func(other *yaml.Node) bool { return item.Kind == yaml.ScalarNode && other.Value == item.Value }
+	if !slices.ContainsFunc(list.Content, same) { // two settings may ask for one thing
+		list.Content = append(list.Content, item)
+	}
 }
 
 // inner returns a mapping of the service, and makes it if it does not exist.
@@ -295,6 +301,7 @@ func (d *devcontainer) mount(setting string, n *yaml.Node) {
 		options[p.key.Value] = resolve(p.value).Value
 	}
 	m := mapping()
+	m.Line = n.Line
 	for _, o := range []struct{ to, names, def string }{{"type", "type", "volume"}, {"source", "source src", ""}, {"target", "target dst destination", ""}} {
 		v := o.def
 		for _, name := range strings.Fields(o.names) {

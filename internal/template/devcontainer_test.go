@@ -52,6 +52,9 @@ func TestDevcontainerSettings(t *testing.T) {
 		`"onCreateCommand": "pip install x", "postCreateCommand": ["echo", "a b"]`:     "x-keyway: {setup: \"set -e\\n(pip install x\\n)\\n('echo' 'a b'\\n)\\n\"}",
 		`"postCreateCommand": {"one": "a", "two": ["b"]}`:                              "x-keyway: {setup: \"set -e\\n(a\\n)\\n('b'\\n)\\n\"}",
 		`"overrideCommand": true, "privileged": false, "name": "Training"`:             "",
+		`"forwardPorts": [8888, 8888], "appPort": [8888, "6006"]`:                      "expose: [\"8888\", \"6006\"]",
+		`"runArgs": ["--cap-add=CAP_SYS_PTRACE"], "capAdd": ["SYS_PTRACE"]`:            "cap_add: [SYS_PTRACE]",
+		`"runArgs": ["--device=/dev/fuse", "--device", "/dev/fuse"]`:                   "devices: [/dev/fuse]",
 	} {
 		env := map[string]string{"USER": "ada"}
 		got, left, err := container(t, "{\n// what is trained\n\"image\": \"i:1\", /* , */ "+settings+",\n}", env)
@@ -180,4 +183,12 @@ func FuzzDevcontainer(f *testing.F) {
 			t.Errorf("%v", err)
 		}
 	})
+}
+
+// TestDevcontainerAsksTwice: two mounts at one target are an error that names both lines.
+func TestDevcontainerAsksTwice(t *testing.T) {
+	_, _, err := container(t, "{\"image\": \"i\", \"mounts\": [\n\"source=/a,target=/x,type=bind\",\n{\"type\": \"tmpfs\", \"target\": \"/x\"}]}", nil)
+	if !keyway.Is(err, keyway.BadConfig) || !strings.Contains(err.Error(), "devcontainer.json:3: volumes: the target /x is taken already, in line 2 (volumes)") {
+		t.Error(err)
+	}
 }

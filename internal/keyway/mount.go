@@ -62,7 +62,7 @@ func (m Mount) validate() error {
 	default:
 		return Errorf(Usage, "a mount at %s of the kind %.40q is not possible", m.Target, m.Kind).Hint("possible are directories, volumes and tmpfs")
 	}
-	if m.Kind != MountBind && (!path.IsAbs(m.Target) || path.Clean(m.Target) == "/") {
+	if m.Kind != MountBind && !path.IsAbs(m.Target) || path.Clean(m.Target) == "/" {
 		return Errorf(Usage, "nothing can be mounted at %.80q in the workspace: give an absolute path below /", m.Target).Hint("for example: /scratch")
 	}
 	if m.Kind != MountTmpfs && m.Size != 0 {

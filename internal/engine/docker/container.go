@@ -10,6 +10,7 @@ import (
 	"math"
 	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -77,8 +78,25 @@ func check(d daemon.Identity, local bool, s keyway.Spec) error {
 		if _, err := os.Stat(m.Source); m.Kind == keyway.MountBind && d.Podman && local && errors.Is(err, fs.ErrNotExist) {
 			return noSource(m) // Podman's API would make a directory there
 		}
+		if above, below := mountAbove(s.Mounts, m); local && above.Kind == keyway.MountBind && above.ReadOnly {
+			if _, err := os.Stat(filepath.Join(above.Source, below)); errors.Is(err, fs.ErrNotExist) {
+				return noMountPoint(m)
+			}
+		}
 	}
 	return nil
+}
+
+// mountAbove returns the nearest mount that m is within, and the path of m below it; the zero Mount
+// is none.
+func mountAbove(all []keyway.Mount, m keyway.Mount) (above keyway.Mount, below string) {
+	for _, other := range all {
+		rest, within := strings.CutPrefix(path.Clean(m.Target), path.Clean(other.Target)+"/")
+		if within && len(other.Target) > len(above.Target) {
+			above, below = other, rest
+		}
+	}
+	return above, below
 }
 
 func noSource(m keyway.Mount) error {

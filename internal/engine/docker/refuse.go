@@ -147,11 +147,20 @@ func discarded(d daemon.Identity, r keyway.Resources, warnings []string) error {
 	return nil
 }
 
+// readOnlyAbove is what runtimes say of a mount point that they cannot make.
+const readOnlyAbove = "read-only file system"
+
+func noMountPoint(m keyway.Mount) error {
+	return keyway.Errorf(keyway.Usage, "%s cannot be mounted at %s: nothing is there, and nothing can be made in what is mounted there to read only", m.Source, m.Target).
+		Hint("make it at the place first, or mount what is above it to write")
+}
+
 // mountMissing finds the user's mount that the daemon's message is about.
 func mountMissing(_ daemon.Identity, s keyway.Spec, said, low string) error {
 	missing := strings.Contains(low, "does not exist") || strings.Contains(low, "no such file or directory")
 	refused := missing || strings.Contains(low, "not shared") || strings.Contains(low, "denied") || strings.Contains(low, "not permitted") ||
-		strings.Contains(low, "not a directory") || strings.Contains(low, "invalid mount")
+		strings.Contains(low, "not a directory") || strings.Contains(low, "invalid mount") || strings.Contains(low, "cannot be mounted") ||
+		strings.Contains(low, readOnlyAbove)
 	if !refused {
 		return nil
 	}
@@ -160,6 +169,8 @@ func mountMissing(_ daemon.Identity, s keyway.Spec, said, low string) error {
 		switch {
 		case source && missing:
 			return noSource(m)
+		case (source || target) && strings.Contains(low, readOnlyAbove):
+			return noMountPoint(m)
 		case source || target:
 			return keyway.Errorf(keyway.Usage, "%s cannot be mounted at %s: %s", m.Source, m.Target, said).
 				Hint("see what both are: a directory goes onto a directory, a file onto a file")

@@ -152,3 +152,48 @@ func TestSharingOfPodman(t *testing.T) {
 		}
 	}
 }
+
+// TestMountsBelowReadOnlyOnes: what is to be mounted there must exist already. A refusal by the
+// runtime says the same.
+func TestMountsBelowReadOnlyOnes(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(dir, "there"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	spec := func(readOnly bool, targets ...string) keyway.Spec {
+		s := keyway.Spec{Name: "x", Image: "i", Access: keyway.Access{AuthorizedKeys: []string{"k"}}}
+		s.Mounts = []keyway.Mount{{Source: dir, Target: "/a/", ReadOnly: readOnly}}
+		for _, target := range targets {
+			s.Mounts = append(s.Mounts, keyway.Mount{Kind: keyway.MountVolume, Source: "v", Target: target})
+		}
+		return s
+	}
+	for what, c := range map[string]struct {
+		s  keyway.Spec
+		ok bool
+	}{
+		"there":         {spec(true, "/a/there"), true},
+		"not there":     {spec(true, "/a/none/x"), false},
+		"beside":        {spec(true, "/ab/none"), true},
+		"to write":      {spec(false, "/a/none"), true},
+		"below another": {spec(true, "/a/there", "/a/there/none"), true},
+		"the root":      {spec(true, "/"), false},
+	} {
+		if err := check(daemon.Identity{}, true, c.s); (err == nil) != c.ok || err != nil && keyway.AsError(err).Help() == "" {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if err := check(daemon.Identity{}, false, spec(true, "/a/none")); err != nil {
+		t.Errorf("of a daemon elsewhere: %v", err)
+	}
+	s := spec(true, "/a/none")
+	s.Mounts[1] = keyway.Mount{Source: "/data", Target: "/a/none"}
+	for said, want := range map[string]string{
+		`error mounting "/data" to rootfs at "/a/none": mkdir /x/merged/a/none: read-only file system: OCI runtime error`: "nothing is there",
+		`error mounting "/data" to rootfs at "/a/none": "/x/merged/a/none" cannot be mounted because it is inside /proc`:  "/data cannot be mounted at /a/none",
+	} {
+		if err := mountMissing(daemon.Identity{}, s, said, strings.ToLower(said)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", said, err)
+		}
+	}
+}

@@ -302,6 +302,15 @@ const Rest = "\x1b[2l\x1b[4l\x1b[12h\x1b[20l\x1b[?1l\x1b>\x1b[?7h\x1b[?25h" +
 	"\x1b[?9l\x1b[?1000l\x1b[?1001l\x1b[?1002l\x1b[?1003l\x1b[?1004l\x1b[?1005l\x1b[?1006l\x1b[?1015l\x1b[?1016l" +
 	"\x1b[?2004l\x1b[?2026l\x1b[?2031l\x1b[?2048l\x1b[?9001l\x1b(B\x0f\x1b[m"
 
+// SaveModes has a terminal keep modes that users set in different ways, and RestoreModes brings
+// these back; terminals that keep none ignore both. In order: blinking cursor, scroll bar,
+// backspace, alternate scroll, scrolling on output and keys, Alt and Meta keys, selection, bells.
+const (
+	SaveModes    = "\x1b[?" + ownModes + "s"
+	RestoreModes = "\x1b[?" + ownModes + "r"
+	ownModes     = "12;30;67;1007;1010;1011;1034;1035;1036;1037;1039;1040;1041;1042;1043"
+)
+
 // Undo appends the bytes that bring a terminal that has shown all this to rest: they leave the
 // alternate screen and switch off the modes that are on. If programs have cleaned up after
 // themselves, there is nothing to undo.
@@ -349,7 +358,10 @@ func (s *Screen) Undo(dst []byte) []byte {
 	}
 	dst = s.residue.rest(dst)
 	dst = s.undoTabs(dst)
-	for range s.titles.stack {
+	if s.titles.lost > 0 { // rather none than the one of a program
+		dst = append(dst, "\x1b]0;\x1b\\"...)
+	}
+	for range min(len(s.titles.stack)+s.titles.lost, maxTitles) {
 		dst = append(dst, "\x1b[23;0t"...)
 	}
 	return s.state.undo(dst)

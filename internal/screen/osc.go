@@ -18,6 +18,7 @@ const (
 type titles struct {
 	title string
 	stack []string
+	lost  int // pushed before a full reset, which takes them from some terminals
 }
 
 // oscState holds values that operating system commands have set, except the title.
@@ -172,6 +173,8 @@ func (t *titles) pop() {
 	if n := len(t.stack); n > 0 {
 		t.title = t.stack[n-1]
 		t.stack = t.stack[:n-1]
+	} else if t.lost > 0 {
+		t.lost--
 	}
 }
 

@@ -85,7 +85,7 @@ var undoings = [residueKinds]string{
 	protected:      "\x1b[0\"q",
 	rectangles:     "\x1b[0*x",
 	checksums:      "\x1b[0#y",
-	titleModes:     "\x1b[>T",
+	titleModes:     "\x1b[>0;1;2;3T",
 	pointerMode:    "\x1b[>1p",
 	shiftEscape:    "\x1b[>0s",
 	consoleCursor:  "\x1b[?0c",
@@ -208,6 +208,7 @@ func (r *residue) private(number uint16, on bool) {
 	switch number {
 	case 2:
 		r.put(vt52, !on)
+		r.put(conformance, !on || r.has(conformance)) // xterm comes back as a VT100
 	case 38:
 		r.put(tektronix, on)
 	default:

@@ -84,6 +84,10 @@ func (l *ledger) mode(name string, set bool) {
 	switch name {
 	case "?47", "?1047", "?1049":
 		name = "alternate"
+	case "?2":
+		if !set { // xterm comes back from VT52 mode as a VT100
+			l.put("\"p", "61")
+		}
 	case "?69":
 		if !set {
 			l.put("side margins", "")
@@ -123,7 +127,9 @@ func (l *ledger) csi(name, params string) {
 	case ">n":
 		l.put(">m"+p[0], "off")
 	case ">t", ">T":
-		l.put("title modes", map[string]string{">t": params + "!"}[name])
+		if name == ">t" || params == "0;1;2;3" { // xterm takes nothing from an empty list
+			l.put("title modes", map[string]string{">t": params + "!"}[name])
+		}
 	case "s":
 		if l.state["mode ?69"] != "" {
 			l.put("side margins", params)
@@ -273,15 +279,30 @@ func TestNothingStaysOn(t *testing.T) {
 	}
 	check(strings.Join(all[:len(all)-5], ""), true)
 	for _, off := range []string{
-		"\x1b[?9001h\x1b[?9001l", "\x1b[12l\x1b[12h", "\x1b[5i\x1b[4i", "\x1b[?2l\x1b<", "\x1b G\x1b F", "\x1b(K\x1b(B", "\x1b[3g\x1b[?5W",
+		"\x1b[?9001h\x1b[?9001l", "\x1b[12l\x1b[12h", "\x1b[5i\x1b[4i", "\x1b G\x1b F", "\x1b(K\x1b(B", "\x1b[3g\x1b[?5W",
 		"\x1b]22;wait\a\x1b]22;\a", "\x1b[>1;3m\x1b[>1m", "\x1b]21;a=b\a\x1b]21;a\a", "\x1b[9;1t\x1b[9;0t", "\x1b[?1046l\x1b[?1046h", "\x1bP0;1|17/68\x1b\\\x1bP00;1|\x1b\\",
-		"\x1b[?2l\x1b[?9001h\x1b[2h\x1bc", "\x1b[?12345h\x1b[?12345l", "\x1b]50;x\a\x1b]50;#0\a",
+		"\x1b[?2l\x1b<\x1b[65;1\"p", "\x1b[?2l\x1b[?9001h\x1b[2h\x1bc", "\x1b[?12345h\x1b[?12345l", "\x1b]50;x\a\x1b]50;#0\a",
 	} {
 		s := New(cols, rows, Options{})
 		s.Write([]byte(off))
 		if undo := s.Undo(nil); len(undo) > 0 {
 			t.Errorf("%q is switched off already, and is undone by %q", off, undo)
 		}
+	}
+}
+
+// TestTheTitleAfterAFullReset checks that the title of a session does not stay where a program
+// resets the terminal: some terminals then forget the titles that were pushed, xterm does not.
+func TestTheTitleAfterAFullReset(t *testing.T) {
+	s := New(80, 24, Options{})
+	s.Write(append(PushTitle(nil, "x: ~d leaves"), "\x1b[22t\x1bc\x1b[22t"...))
+	undo := s.Undo(nil)
+	if want := "\x1b]0;\x1b\\" + strings.Repeat("\x1b[23;0t", 3); string(undo) != want {
+		t.Errorf("undone by %q, want %q", undo, want)
+	}
+	s.Write(undo)
+	if again := s.Undo(nil); len(again) > 0 {
+		t.Errorf("and then there is still %q", again)
 	}
 }
 

@@ -125,7 +125,7 @@ func (s *Screen) fullReset() {
 	s.alt = grid{}
 	s.pen = style{}
 	s.clearRows(0, s.rows)
-	s.state, s.titles, s.residue = oscState{cwd: s.state.cwd}, titles{}, residue{}
+	s.state, s.titles, s.residue = oscState{cwd: s.state.cwd}, titles{lost: len(s.titles.stack) + s.titles.lost}, residue{}
 	s.reset()
 }
 

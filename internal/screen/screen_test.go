@@ -73,6 +73,7 @@ func differences(a, b *Screen) []string {
 	// These are not set on purpose.
 	ma.bits, mb.bits = ma.bits&^(mouseReports|1<<syncOutput), mb.bits&^(mouseReports|1<<syncOutput)
 	ma.kept, mb.kept = 0, 0
+	a.titles.lost, b.titles.lost = 0, 0
 	note("modes", ma, mb)
 	note("titles", a.titles, b.titles)
 	note("state", a.state, b.state)

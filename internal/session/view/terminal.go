@@ -111,7 +111,7 @@ func (t *Terminal) leave() []byte {
 	if t.shown == nil {
 		return nil
 	}
-	undo := t.shown.Undo(nil)
+	undo := append(t.shown.Undo(nil), screen.RestoreModes...)
 	_, _ = t.shown.Write(undo)
 	col, _ := t.shown.Cursor()
 	t.midLine = col > 0
@@ -187,7 +187,7 @@ func (t *Terminal) Picture(p []byte) error {
 	return err
 }
 
-// begin saves the window's title, to restore it after the session.
+// begin saves the window's title and modes, to restore them after the session.
 func (t *Terminal) begin() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -196,7 +196,7 @@ func (t *Terminal) begin() {
 	}
 	w := t.Size()
 	t.shown = screen.New(int(w.Cols), int(w.Rows), screen.Options{Lines: -1})
-	head := screen.PushTitle(nil, t.title)
+	head := screen.PushTitle([]byte(screen.SaveModes), t.title)
 	_, _ = t.shown.Write(head)
 	_, _ = t.Out.Write(head)
 }

@@ -11,9 +11,10 @@ import (
 )
 
 // TestLargeMessage has a kernel say 29 MB in one message, and reads it in each way: the
-// program holds it twice at most. Measured are 10 MB when idle and 47 MB at most.
+// program holds it twice at most. Measured are 10 MB when idle, 39 to 47 MB
+// otherwise, and 68 MB on a busy machine, where the page before is still being shown it.
 func TestLargeMessage(t *testing.T) {
-	const size, bound = 29_000_000, 60
+	const size, bound = 29_000_000, 75
 	for kind, content := range map[string]any{
 		"stream": wire.Text{Name: "stdout", Text: strings.Repeat(strings.Repeat("é\tx", 20)+"\n", size/102)},
 		"display_data": map[string]any{"data": map[string]string{"image/png": strings.Repeat("QUFB", size/4)}, "metadata": map[string]any{},

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"sync"
@@ -388,7 +389,11 @@ func (c *client) write() {
 
 func (c *client) put(i item) (size int, seq uint64, err error) {
 	if i.replay != "" {
-		return c.replay(i.replay)
+		size, seq, err = c.replay(i.replay)
+		if size > largeBatch { // the next replay needs the memory
+			debug.FreeOSMemory()
+		}
+		return size, seq, err
 	}
 	return i.m.Size(), i.seq, show(c.conn, c.protocol, i.m)
 }

@@ -91,6 +91,9 @@ func TestACommandIsNoWorkspace(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if e := keyway.AsError(noCommand(newRootCommand(), "train")); e.Kind != keyway.Usage || !strings.Contains(e.Help(), "keyway ssh train") {
+		t.Errorf("keyway train: %s; %s", e.Message, e.Help())
+	}
 	if got, _ := completeCommands(nil, nil, ""); len(got) != 2 {
 		t.Errorf("workspaces: %q", got)
 	}

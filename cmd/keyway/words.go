@@ -73,6 +73,9 @@ func noCommand(root *cobra.Command, word string) error {
 	if say, ok := meant[cmp.Or(sameWord[lower], lower)]; ok {
 		return e.Hint("%s", say)
 	}
+	if a, err := newApp(); err == nil && a.isKnown(word) {
+		return e.Hint("%s is a workspace; enter it: keyway ssh %[1]s", plain.Shell(word))
+	}
 	if near := root.SuggestionsFor(word); len(near) > 0 {
 		return e.Hint("did you mean: keyway %s", strings.Join(near, " or keyway "))
 	}

@@ -8,7 +8,7 @@
 //	                                                      start or find the Jupyter server, and serve it
 //	keyway-jupyter where [--wait SECONDS]                 print, as JSON, the socket and the token
 //	keyway-jupyter kernels                                print, as JSON, the kernels and their notebooks
-//	keyway-jupyter news [N]                              print, as JSON, the cells that nobody saw end, after the Nth
+//	keyway-jupyter news [N]                              print, as JSON, the cells whose end no page saw, after the Nth
 //	keyway-jupyter version
 //
 // There are two processes. The parent, serve, holds the socket and, if it has started one, the

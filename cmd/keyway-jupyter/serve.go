@@ -84,7 +84,7 @@ func serve(w wish, away, long time.Duration, news io.Writer, stop <-chan os.Sign
 	return supervise(s, listener, keeping{s, secret, state, away, long}, news, stop)
 }
 
-// ready finds a server that answers, or starts one and waits for it.
+// ready returns a server that answers. It starts one if none is found, and waits for it.
 func ready(w wish, state string, news io.Writer, stop <-chan os.Signal) (server, error) {
 	for _, s := range running() {
 		if !elsewhere(s.PID) && s.answers(context.Background()) && s.take() {
@@ -179,7 +179,7 @@ func publish(state string, s server, secret string) error {
 	return keyway.WriteFile(recordPath(state), append(data, '\n'), 0o600)
 }
 
-// keeping is the state that the child is given.
+// keeping is the state that serve hands to the child, as JSON.
 type keeping struct {
 	Server server        `json:"server"`
 	Token  string        `json:"token"`
@@ -244,8 +244,8 @@ func begin(listener *os.File, keeper *hold.Keeper, told keeping, news io.Writer)
 	return c, err
 }
 
-// watch waits until the child, the server or this program is to end. It reports whether all is
-// over.
+// watch waits until the child, the server or this program ends. over reports whether serve is to
+// end.
 func watch(s server, c *child, stop <-chan os.Signal) (over bool, err error) {
 	look := time.NewTicker(time.Second)
 	defer look.Stop()
@@ -285,7 +285,7 @@ func (c *child) end() error {
 // memoryLimit is the memory, in bytes, above which the child collects garbage more often.
 const memoryLimit = 16 << 20
 
-// keep is the child: it serves the socket that it was given, until its input ends.
+// keep is the child: it serves the socket that its parent has opened, until its input ends.
 func keep(in io.Reader, news io.Writer) error {
 	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP) // the parent tells the child when and how to end
 	runtime.GOMAXPROCS(1)                                          // a training job needs the other CPUs; waking them costs more than the work

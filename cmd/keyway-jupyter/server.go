@@ -42,12 +42,13 @@ type server struct {
 	claim   *os.File // that file, locked; nil: not yet
 }
 
-// take claims the server for this program. It reports false if a program of another workspace has
-// claimed it: two that both write the notebooks of one server would overwrite each other's work.
+// take claims the server for this program. It reports whether the claim has succeeded: it fails if
+// a program of another workspace has claimed the server. Two programs that both write the notebooks
+// of one server would overwrite each other's work.
 func (s *server) take() bool {
 	f, err := os.OpenFile(s.file, os.O_RDWR, 0)
 	if err != nil {
-		return true // nobody can lock it
+		return true // no other program can lock it either
 	}
 	if err := filelock.Try(f, filelock.Exclusive); err != nil {
 		_ = f.Close()
@@ -262,16 +263,16 @@ func (s server) known(state string) server {
 const jupyterConfigPath = "JUPYTER_CONFIG_PATH"
 
 // moreMessages is a configuration file of a Jupyter server. A kernel may print faster than the
-// server reads, which is one thread of Python. ZeroMQ then drops what is more than 1,000 messages
-// (its option RCVHWM), and with them the end of the cell. The file raises the limit, which counts
-// messages and not bytes: a line that is printed takes about 1 KB of the server's memory while it
-// waits. The server has no option for it.
+// server reads, because the server reads in one thread of Python. ZeroMQ then drops all messages
+// beyond 1,000 (its option RCVHWM), and with them the end of the cell. The file raises the limit,
+// which counts messages and not bytes: a printed line takes about 1 KB of the server's memory while
+// it waits. The server has no option for the limit.
 //
 //go:embed more_messages.py
 var moreMessages []byte
 
-// configuration makes a directory for jupyterConfigPath. All Jupyter programs read the file, besides
-// those of the user, which remain as they are.
+// configuration makes a directory for jupyterConfigPath. All Jupyter programs read its file in
+// addition to those of the user, which remain unchanged.
 func configuration(state string) (dir string, err error) {
 	dir = filepath.Join(state, "config")
 	if err := os.MkdirAll(dir, 0o700); err != nil {

@@ -24,7 +24,7 @@ import (
 	"keyway/internal/unixsock"
 )
 
-// record holds what clients need to know. It is in a file that only its owner can read.
+// record is what clients need to know. Only its owner can read the file that contains it.
 type record struct {
 	Socket string `json:"socket"`
 	Token  string `json:"token"`
@@ -165,7 +165,7 @@ func copyTree(from, to string) error {
 
 // elsewhere reports whether a process belongs to another workspace of this user.
 func elsewhere(pid int) bool {
-	env, _ := proctree.Environment(pid) // of no workspace, else
+	env, _ := proctree.Environment(pid) // empty if the process belongs to no workspace
 	home, here := "", os.Getenv(keyway.EnvHome)
 	for _, kv := range env {
 		if value, ok := strings.CutPrefix(kv, keyway.EnvHome+"="); ok {

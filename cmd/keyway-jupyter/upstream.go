@@ -11,8 +11,8 @@ import (
 	"keyway/internal/jupyter/hold"
 )
 
-// upstream returns the child's access to the Jupyter server. The parent has the
-// connections to kernels, too.
+// upstream returns the child's access to the Jupyter server. The parent also holds the connections
+// to kernels.
 func upstream(s server, lines *hold.Lines) front.Upstream {
 	return front.Upstream{
 		Dial: s.dial, Base: s.Base, Token: s.Token,
@@ -36,7 +36,7 @@ func upstream(s server, lines *hold.Lines) front.Upstream {
 	}
 }
 
-// the descriptors that a child has beside the usual ones
+// Descriptors of a child beside the standard ones.
 const (
 	listenerFD = 3 + iota
 	linesFD

@@ -1,15 +1,15 @@
 //go:build unix
 
-// Package feed reads a kernel's messages from its connection. It knows which of them are there
-// whole, so that these are written down together, and leaves them with the operating system until
-// they are: what a slow disk holds back waits there.
+// Package feed reads a kernel's messages from a connection. Received bytes stay in the operating
+// system's buffer until the messages that they contain have been written to the journal. A slow
+// disk therefore slows the sender down, and needs no memory here.
 //
-// It reads the frames of a websocket's server (RFC 6455) only as far as to know where
-// each begins and ends.
+// The package reads the frames of a websocket's server (RFC 6455) only to find where each begins
+// and ends.
 //
-// With Hold, the parent process has the connection, too (package hold): a program that is
-// started again goes on with Resume. It finds what was written down, and not yet taken
-// from the operating system, by its Mark.
+// With Hold, the parent process holds the connection, too (package hold). A program that was
+// started again continues with Resume. Its Mark identifies the bytes that an earlier program has
+// written to the journal and has not taken from the operating system.
 package feed
 
 import (
@@ -23,41 +23,41 @@ import (
 	"keyway/internal/jupyter/hold"
 )
 
-// Feed is a connection on which a websocket's handshake is to come. One goroutine reads
-// and calls Taken; Write may be another's.
+// Feed is a connection on which a websocket's handshake follows. One goroutine calls Read and
+// Taken; another may call Write.
 type Feed struct {
 	net.Conn
 	raw    syscall.RawConn
 	shaken bool   // the handshake is over
-	plain  bool   // it has failed: what comes is no frames
-	buf    []byte // what was seen of what is left with the operating system:
-	at     int    // was read,
-	stop   int    // is the end of the frame that is being read,
-	whole  int    // and of the whole ones
-	more   int    // messages that end after stop
-	direct int64  // bytes of a large frame that are read from the connection itself
-	frame  int64  // the size of that frame
-	split  bool   // the header of that frame is not whole
-	head   []byte // and begins with this
+	plain  bool   // the handshake has failed: no frames follow
+	buf    []byte // copy of received bytes that the operating system still keeps:
+	at     int    // end of the bytes that Read has returned,
+	stop   int    // end of the frame that is being read,
+	whole  int    // end of the complete messages
+	more   int    // number of messages that end after stop
+	direct int64  // remaining bytes of a large frame, which Read takes from the connection
+	frame  int64  // size of that frame
+	split  bool   // the header of that frame is incomplete
+	head   []byte // the bytes of that header so far
 
-	line    *hold.Line // nil as long as no parent has the connection
-	reread  int64      // how far the line's file was read
-	answer  []byte     // to a handshake that another program has had, what is left of it
-	out     []byte     // frames that are to be sent, up to the end of a message
-	id      string     // of the request that they are
+	line    *hold.Line // nil unless the parent holds the connection
+	reread  int64      // position in the line's file
+	answer  []byte     // remaining bytes of the answer to the library's handshake
+	out     []byte     // frames to send, up to the end of a message
+	id      string     // of the request that out contains
 	resumed bool       // an earlier program has left the connection
-	greeted bool       // the library has had its handshake
+	greeted bool       // the library has received the answer to its handshake
 }
 
 const (
-	// window is how much is looked at, at once, in bytes.
+	// window bounds the bytes that are examined at once.
 	window = 64 << 10
-	// maxLeft is how large a frame may be to be left with the operating system until it
-	// is whole: more may not fit there.
+	// maxLeft bounds, in bytes, the frames that stay with the operating system until they are
+	// complete. Its buffer may not have room for larger ones.
 	maxLeft = 32 << 10
 )
 
-// New makes a connection a feed. shaken reports whether the handshake is over.
+// New returns a feed on a connection. shaken tells whether the handshake is over.
 func New(c net.Conn, shaken bool) (*Feed, error) {
 	s, ok := c.(syscall.Conn)
 	if !ok {
@@ -67,13 +67,14 @@ func New(c net.Conn, shaken bool) (*Feed, error) {
 	return &Feed{Conn: c, raw: raw, shaken: shaken, buf: make([]byte, window)}, err
 }
 
-// More reports whether another whole message can be read without waiting.
+// More reports whether another complete message can be read without waiting.
 func (f *Feed) More() bool { return f.more > 0 }
 
-// Frame returns the size in bytes of the frame that is being read; 0: that is not known yet.
+// Frame returns the size, in bytes, of the frame that is being read; 0 if it is not known yet.
 func (f *Feed) Frame() int64 { return f.frame }
 
-// Taken says that all messages that were read are written down.
+// Taken removes from the operating system's buffer all messages that were read. The caller has
+// written them to the journal.
 func (f *Feed) Taken() error {
 	if err := f.take(); err != nil || f.line == nil || f.line.Spilled() == 0 {
 		return err
@@ -82,7 +83,7 @@ func (f *Feed) Taken() error {
 	return f.line.Clear()
 }
 
-// take takes what was read from the operating system.
+// take removes from the operating system's buffer the bytes that were read.
 func (f *Feed) take() error {
 	n := f.at
 	f.at, f.stop, f.whole, f.more = 0, 0, 0, 0
@@ -90,7 +91,7 @@ func (f *Feed) take() error {
 	return err
 }
 
-// Read reads at most to the end of a frame.
+// Read implements io.Reader. It does not read past the end of a frame.
 func (f *Feed) Read(p []byte) (int, error) {
 	if len(f.answer) > 0 {
 		n := copy(p, f.answer)
@@ -126,7 +127,7 @@ func (f *Feed) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// join adds a byte to a header that comes in pieces.
+// join adds a byte to an incomplete header.
 func (f *Feed) join(b byte) {
 	f.head = append(f.head, b)
 	h := readHeader(f.head)
@@ -137,10 +138,10 @@ func (f *Feed) join(b byte) {
 	}
 }
 
-// next goes on to the next frame.
+// next moves on to the next frame.
 func (f *Feed) next() error {
 	if f.at == f.whole {
-		// what was read is control frames, or a part of a message
+		// The bytes before it are control frames or a part of a message.
 		if err := f.take(); err != nil {
 			return err
 		}
@@ -158,7 +159,7 @@ func (f *Feed) step() {
 	}
 }
 
-// fill waits for a whole message or another frame.
+// fill waits for a complete message or another frame.
 func (f *Feed) fill() error {
 	var failed error
 	err := f.raw.Read(func(fd uintptr) bool {
@@ -191,8 +192,8 @@ func peek(fd int, p []byte) (n int, err error) {
 	}
 }
 
-// shake looks at so many bytes of the handshake's answer. It reports whether they can be
-// read: the library bounds how long an answer may take.
+// shake examines n bytes of the answer to the handshake. It reports whether they can be read: the
+// library bounds the time that an answer may take.
 func (f *Feed) shake(n int) bool {
 	at := bytes.Index(f.buf[:n], []byte("\r\n\r\n"))
 	if at < 0 && n < len(f.buf) {
@@ -205,8 +206,8 @@ func (f *Feed) shake(n int) bool {
 	return true
 }
 
-// look looks at so many bytes of frames. If they begin with a frame that is not whole,
-// that is read from the connection itself: a server sends a small one whole.
+// look examines n bytes of frames. If they begin with an incomplete frame, that frame is read from
+// the connection directly: a server sends small frames in one piece.
 func (f *Feed) look(n int) {
 	for end := 0; ; {
 		h := readHeader(f.buf[end:n])
@@ -229,11 +230,11 @@ func (f *Feed) look(n int) {
 	}
 }
 
-// header is what is read of a frame's.
+// header is a frame's header.
 type header struct {
-	size int64 // of the frame; 0 if that cannot be told yet
-	ends bool  // it is a whole message
-	part bool  // it is part of one
+	size int64 // of the frame, in bytes; 0 if the header is incomplete
+	ends bool  // the frame is a complete message
+	part bool  // the frame is a part of a message
 }
 
 func readHeader(b []byte) header {
@@ -250,7 +251,7 @@ func readHeader(b []byte) header {
 	case n >= 126:
 		return header{}
 	}
-	if b[1]&0x80 != 0 { // masked, which the reader refuses
+	if b[1]&0x80 != 0 { // a masked frame, which the websocket library refuses
 		head += 4
 	}
 	data := code < 8

@@ -30,8 +30,8 @@ func Resume(l *hold.Line) (*Feed, error) {
 	return f, f.walk()
 }
 
-// Hold has the parent hold the connection, after the handshake and before anything else is read.
-// It calls give for that, unless an earlier program has done so.
+// Hold hands the connection to the parent, after the handshake and before any other read. It calls
+// give for this, unless an earlier program has handed it over.
 func (f *Feed) Hold(give func(net.Conn) (*hold.Line, error)) (err error) {
 	if f.line != nil {
 		return nil
@@ -43,8 +43,8 @@ func (f *Feed) Hold(give func(net.Conn) (*hold.Line, error)) (err error) {
 	return err
 }
 
-// Sent returns the last request that an earlier program has sent completely on this connection.
-// resumed reports whether there was an earlier program.
+// Sent returns the id of the last request that an earlier program has sent completely on this
+// connection. resumed reports whether there was an earlier program.
 func (f *Feed) Sent() (id string, resumed bool) {
 	if f.line == nil || !f.resumed {
 		return "", false
@@ -52,7 +52,7 @@ func (f *Feed) Sent() (id string, resumed bool) {
 	return f.line.Sent(), true
 }
 
-// walk finds the position within a frame at which a line's file ends.
+// walk finds the position within a frame at which the line's file ends.
 func (f *Feed) walk() error {
 	head := make([]byte, maxHead)
 	size := f.line.Spilled()
@@ -72,7 +72,7 @@ func (f *Feed) walk() error {
 	return nil
 }
 
-// maxHead is the greatest length of a frame's header, in bytes.
+// maxHead bounds the bytes of a frame's header.
 const maxHead = 14
 
 // spillStep is the number of bytes that are moved to the file at once.
@@ -105,12 +105,12 @@ func (f *Feed) readFile(p []byte) (int, error) {
 	return n, err
 }
 
-// Mark returns the mark of the bytes that were read and are not taken.
+// Mark returns the mark of the bytes that were read and not taken.
 func (f *Feed) Mark() (journal.Mark, error) { return f.mark(f.buf[:f.at]) }
 
 func (f *Feed) mark(seen []byte) (m journal.Mark, err error) {
 	sum := crc32.New(castagnoli)
-	if f.line != nil && f.line.Spilled() > 0 { // else nothing is to be copied, and 32 KiB are not taken for it
+	if f.line != nil && f.line.Spilled() > 0 { // otherwise there is nothing to copy, and no need to allocate 32 KiB
 		m.Bytes, err = io.Copy(sum, io.NewSectionReader(f.line, 0, f.line.Spilled()))
 	}
 	_, _ = sum.Write(seen) // never fails
@@ -119,8 +119,8 @@ func (f *Feed) mark(seen []byte) (m journal.Mark, err error) {
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// Known reports whether the bytes of one of the marks are at the position where reading begins.
-// If so, they are the first batch of messages. It is called before the first read.
+// Known reports whether the bytes of one of the marks are at the beginning of the unread bytes. If
+// they are, they form the first batch of messages. Known must be called before the first Read.
 func (f *Feed) Known(marks []journal.Mark) (found bool, err error) {
 	if f.line == nil || f.split || f.direct > 0 {
 		return false, nil
@@ -148,11 +148,11 @@ func (f *Feed) Known(marks []journal.Mark) (found bool, err error) {
 	return false, err
 }
 
-// Sending gives the request that the next message is. The caller must be the only sender of
-// messages.
+// Sending sets the id of the request that the next message contains. The caller must be the only
+// sender of messages.
 func (f *Feed) Sending(id string) { f.id = id }
 
-// Write sends frames. It sends the frames of a message together.
+// Write sends frames. It sends all frames of a message at once.
 func (f *Feed) Write(p []byte) (int, error) {
 	if f.line == nil {
 		return f.Conn.Write(p)

@@ -22,8 +22,8 @@ import (
 
 type websocketConn = websocket.Conn
 
-// ofNotebook returns the kernels that run a notebook; none if several people share it. If the Jupyter
-// server does not tell, they are those that it told of last.
+// ofNotebook returns the kernels that run a notebook; none if several people share it. If the
+// Jupyter server does not answer, ofNotebook uses the server's last answer.
 func (f *Front) ofNotebook(ctx context.Context, path string) (all []*kernel.Kernel) {
 	if f.aside(path) {
 		return nil
@@ -41,7 +41,7 @@ func (f *Front) ofNotebook(ctx context.Context, path string) (all []*kernel.Kern
 	return all
 }
 
-// knownOf returns the kernels that ran a notebook by the Jupyter server's last word.
+// knownOf returns the kernels that ran a notebook, according to the Jupyter server's last answer.
 func (f *Front) knownOf(path string) (all []*kernel.Kernel) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -53,8 +53,8 @@ func (f *Front) knownOf(path string) (all []*kernel.Kernel) {
 	return all
 }
 
-// forward sends a request on, with the body unless that is nil. The caller closes the
-// answer's.
+// forward sends a request to the Jupyter server, with body unless that is nil. The caller closes
+// the body of the answer.
 func (f *Front) forward(r *http.Request, body *spool) (*http.Response, error) {
 	out := r.Clone(r.Context())
 	out.RequestURI, out.URL.Scheme, out.URL.Host = "", "http", host
@@ -73,7 +73,7 @@ func (f *Front) forward(r *http.Request, body *spool) (*http.Response, error) {
 	return resp, f.modify(resp)
 }
 
-// answer passes an answer on, with edits in its body.
+// answer sends an answer to the client, with edits applied to its body.
 func (f *Front) answer(w http.ResponseWriter, resp *http.Response, body *spool, edits []notebook.Edit) {
 	for name, values := range resp.Header {
 		w.Header()[name] = values
@@ -92,13 +92,14 @@ func (f *Front) answer(w http.ResponseWriter, resp *http.Response, body *spool, 
 	if err == nil {
 		err = buffered.Flush()
 	}
-	if err != nil { // a client that left, or half an answer, which must not look like a whole one
+	if err != nil { // the client has left, or the answer is incomplete and must not look complete
 		f.Logf("%s: %v", resp.Request.URL.Path, err)
 		panic(http.ErrAbortHandler)
 	}
 }
 
-// readNotebook puts what the kernel has said into a notebook for the one who reads it.
+// readNotebook answers a request for a notebook. It inserts the outputs that kernels have produced
+// and that the file does not have.
 func (f *Front) readNotebook(w http.ResponseWriter, r *http.Request, path string) {
 	kernels := f.ofNotebook(r.Context(), path)
 	if len(kernels) == 0 {
@@ -112,7 +113,7 @@ func (f *Front) readNotebook(w http.ResponseWriter, r *http.Request, path string
 	}
 	defer resp.Body.Close()
 	body, err := f.spool(resp.Body)
-	if err != nil { // a full disk: the file as it is, then
+	if err != nil { // the disk is full: the client gets the file unchanged
 		f.Logf("%s is shown without what the kernel said: %v", path, err)
 		f.proxy.ServeHTTP(w, r)
 		return
@@ -129,8 +130,8 @@ func (f *Front) readNotebook(w http.ResponseWriter, r *http.Request, path string
 	f.answer(w, resp, body, edits)
 }
 
-// saveNotebook takes the marks out of what a client saves. If the file was written, the
-// marked executions are the file's from then on.
+// saveNotebook passes a client's notebook to the Jupyter server, without its marks. If the server
+// has written the file, the journals forget the marked executions.
 func (f *Front) saveNotebook(w http.ResponseWriter, r *http.Request, path string) {
 	body, err := f.spool(r.Body)
 	if err != nil {
@@ -172,7 +173,7 @@ func (f *Front) saveNotebook(w http.ResponseWriter, r *http.Request, path string
 	f.answer(w, resp, answered, nil)
 }
 
-// finished writes a notebook's file when a cell has ended and nobody is there.
+// finished writes a notebook's file when a cell has ended and no client is connected.
 func (f *Front) finished(k *kernel.Kernel) {
 	select {
 	case <-f.ctx.Done():
@@ -185,16 +186,17 @@ func (f *Front) finished(k *kernel.Kernel) {
 	f.tell(k)
 }
 
-// writeAgain is after how many times Away a file is written that could not be.
+// writeAgain is the time before the next attempt to write a file, in units of Away.
 const writeAgain = 3
 
-// writeTime bounds how long one file is written: a server whose disk hangs does not answer, and other
-// kernels' files wait.
+// writeTime bounds one attempt to write a file. A server whose disk hangs does not answer, and the
+// files of other kernels wait meanwhile.
 const writeTime = 5 * time.Minute
 
-// write writes the files of a kernel's notebooks. A run that may belong to a cell of more than
-// one is shown to their readers; only the last write of a kernel puts it into the first. write
-// reports whether there is no use in trying again.
+// write writes the outputs of a kernel into its notebooks. An execution that may belong to cells of
+// several notebooks is not written: a client that reads one of them sees it. Only the last write of
+// a kernel puts it into the first of these notebooks. write reports whether another attempt is
+// unnecessary.
 func (f *Front) write(ctx context.Context, k *kernel.Kernel, last bool) (done bool) {
 	f.writing.Lock()
 	defer f.writing.Unlock()
@@ -204,7 +206,7 @@ func (f *Front) write(ctx context.Context, k *kernel.Kernel, last bool) (done bo
 	f.mu.Lock()
 	paths := f.paths[k.ID]
 	f.mu.Unlock()
-	done = err == nil || len(paths) > 0 // they may be known from before
+	done = err == nil || len(paths) > 0 // the paths may be known from an earlier answer
 	paths = slices.DeleteFunc(slices.Clone(paths), func(path string) bool { return filepath.Ext(path) != ".ipynb" || f.aside(path) })
 	var unclear []string
 	if len(paths) > 1 && !last {
@@ -218,9 +220,9 @@ func (f *Front) write(ctx context.Context, k *kernel.Kernel, last bool) (done bo
 	return done
 }
 
-// unclear returns the runs that have a cell in more than one of the notebooks: two cells may have
-// the same source, and a copy of a notebook has its identifiers. legible are the notebooks without
-// those that exist and cannot be read.
+// unclear returns the executions that have a cell in more than one of the notebooks. Two cells may
+// have the same source, and a copy of a notebook has the same cell ids. legible are the paths
+// without those of notebooks that exist and cannot be read.
 func (f *Front) unclear(ctx context.Context, paths []string, k *kernel.Kernel) (all, legible []string) {
 	runs, _ := k.RunsFinished()
 	seen := map[string]bool{}
@@ -274,7 +276,7 @@ func (f *Front) writeTo(ctx context.Context, path string, k *kernel.Kernel, uncl
 	return true
 }
 
-// notWritten reports a file that cannot be written, once until it can.
+// notWritten logs that a file cannot be written. It does so once, until a write succeeds.
 func (f *Front) notWritten(path string, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -288,10 +290,11 @@ func (f *Front) notWritten(path string, err error) {
 	}
 }
 
-// maxChanges is how many times in a row a file is written that another has saved meanwhile.
+// maxChanges bounds the consecutive attempts to write a file that another program saves at the same
+// time.
 const maxChanges = 3
 
-// errChanged keeps a file that another has saved meanwhile.
+// errChanged means that another program has saved the file during a write.
 var errChanged = errors.New("the file has changed meanwhile")
 
 // fetch reads a notebook. The caller closes the spool.
@@ -313,15 +316,15 @@ func (f *Front) fetch(ctx context.Context, path string) (*spool, *notebook.Docum
 	return file, doc, nil
 }
 
-// written is what was written into a file.
+// written describes the outputs that were written to a file.
 type written struct {
 	path string
 	ids  []string       // of the executions
-	said map[string]int // how much of them
+	said map[string]int // by execution: its Said at that time
 }
 
-// writeFile writes the outputs of a kernel into a notebook or, if that was saved after the kernel's
-// end, into a copy of it beside it.
+// writeFile writes the outputs of a kernel into a notebook. If the notebook was saved after the
+// kernel's end, writeFile writes a copy beside it instead.
 func (f *Front) writeFile(ctx context.Context, path string, k *kernel.Kernel, unclear []string) (w written, err error) {
 	at := f.upstream.path("api/contents/" + path)
 	file, doc, err := f.fetch(ctx, path)
@@ -398,7 +401,8 @@ func (f *Front) beside(ctx context.Context, path string) (string, error) {
 	return "", fmt.Errorf("%s has %d copies already", path, maxBeside)
 }
 
-// gone writes what a kernel has said before its journal goes with it.
+// gone writes the outputs of a kernel that has ended and that the Jupyter server has forgotten,
+// before their journal is removed.
 func (f *Front) gone(k *kernel.Kernel) {
 	f.mu.Lock()
 	ours := f.kernels[k.ID] == k
@@ -411,8 +415,8 @@ func (f *Front) gone(k *kernel.Kernel) {
 	}
 }
 
-// end writes what a kernel that is no more has said, and forgets it. If a file cannot be
-// written, the journal stays for the next start. end reports whether it is gone.
+// end writes the outputs of a kernel that has ended, and removes its journal. If a file cannot be
+// written, the journal stays for the next start. end reports whether the journal was removed.
 func (f *Front) end(k *kernel.Kernel) (done bool) {
 	done = !k.End() || f.write(f.ctx, k, true)
 	f.mu.Lock()
@@ -434,8 +438,8 @@ func (f *Front) end(k *kernel.Kernel) (done bool) {
 	return true
 }
 
-// stamp makes the journal of a kernel that has just ended newer than all that was saved until now:
-// the next start takes only later saves for ones after the kernel's end.
+// stamp sets the time of the journal of a kernel that has just ended. At the next start, only a
+// notebook with a later time counts as saved after the kernel's end.
 func (f *Front) stamp(id string) {
 	files, _ := filepath.Glob(filepath.Join(f.Dir, id, "*.*")) // the pattern is well formed
 	if now := time.Now(); len(files) > 0 {
@@ -445,8 +449,8 @@ func (f *Front) stamp(id string) {
 	}
 }
 
-// overtaken reports whether the file of a kernel that ended while this program did not run
-// was saved after all that the kernel has said.
+// overtaken reports whether a notebook was saved after the last output of a kernel that ended while
+// this program did not run.
 func (f *Front) overtaken(id, modified string) bool {
 	f.mu.Lock()
 	at, left := f.left[id]
@@ -455,11 +459,11 @@ func (f *Front) overtaken(id, modified string) bool {
 	return left && (err != nil || saved.After(at))
 }
 
-// salvage writes what is in the journal of a kernel that is no more. It reports whether the
-// journal is of no more use.
+// salvage writes the outputs in the journal of a kernel that has ended. It reports whether the
+// journal can be removed.
 func (f *Front) salvage(id string) (done bool) {
 	path, err := os.ReadFile(f.noted(id))
-	if errors.Is(err, os.ErrNotExist) { // nobody has run a notebook on it
+	if errors.Is(err, os.ErrNotExist) { // no notebook has used the kernel
 		return true
 	}
 	var at time.Time
@@ -480,7 +484,7 @@ func (f *Front) salvage(id string) (done bool) {
 	return f.end(k)
 }
 
-// lastChange returns when a file of a journal was last written.
+// lastChange returns the time at which a file of a journal was last written.
 func lastChange(dir string) (at time.Time, err error) {
 	files, err := os.ReadDir(dir)
 	if err != nil {
@@ -488,7 +492,7 @@ func lastChange(dir string) (at time.Time, err error) {
 	}
 	for _, file := range files {
 		if !strings.Contains(file.Name(), ".") {
-			continue // the note of the paths
+			continue // the file with the paths of the notebooks
 		}
 		info, err := file.Info()
 		if err != nil {
@@ -501,8 +505,8 @@ func lastChange(dir string) (at time.Time, err error) {
 	return at, nil
 }
 
-// sweep ends the records of kernels that the Jupyter server does not have. theirs are those that it
-// has.
+// sweep ends the journals of kernels that the Jupyter server does not have. theirs lists the
+// kernels that it has.
 func (f *Front) sweep(theirs []string) error {
 	f.ending.Lock()
 	defer f.ending.Unlock()
@@ -529,9 +533,9 @@ func (f *Front) sweep(theirs []string) error {
 	return nil
 }
 
-// isOld reports whether for 30 days nothing was added to a journal, and it could not be written. The
-// first start at which it could not leaves a file: a clock that was wrong while the kernel ran makes no
-// journal old.
+// isOld reports whether a journal has not changed for 30 days and could not be written for as long.
+// The first start that fails to write it leaves a file with that time. So a wrong clock during the
+// kernel's life makes no journal old.
 func isOld(dir string) bool {
 	const age = 30 * 24 * time.Hour
 	name := filepath.Join(dir, "unwritten")
@@ -544,8 +548,8 @@ func isOld(dir string) bool {
 	return errors.Join(err, changeErr) == nil && first != nil && !at.IsZero() && time.Since(at) > age && time.Since(first.ModTime()) > age
 }
 
-// stepAside leaves a notebook to the server that several people edit it on: there, the
-// document is the server's, and not the file.
+// stepAside excludes a notebook that several people edit in a room of the server. There, the server
+// owns the document, and the file is only a copy.
 func (f *Front) stepAside(path string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -1,8 +1,8 @@
-// Package front is the HTTP server between the pages and editors of one user and their
-// Jupyter server. It passes on everything, except: a kernel's websocket, which package
-// kernel serves; a notebook that is read, into which it puts what the kernel has said;
-// one that is saved, which tells what the client has had; and a page for notebooks, which
-// gets a script that goes on with the cells that run.
+// Package front is the HTTP server between a user's pages and editors, and the user's Jupyter
+// server. It passes all requests on, with four exceptions. Package kernel serves a kernel's
+// websocket. A notebook that a client reads gets the outputs that its file does not have. A
+// notebook that a client saves shows which outputs the client has received. A page for notebooks
+// gets a script that continues the running cells.
 package front
 
 import (
@@ -24,20 +24,20 @@ import (
 // Options are what a Front needs.
 type Options struct {
 	Upstream Upstream
-	Token    string // of the clients; must not be empty
-	Dir      string // for the journals, one directory for each kernel
+	Token    string // that clients must have; not empty
+	Dir      string // of the journals, with a directory for each kernel
 	Limits   journal.Limits
 	Logf     func(format string, args ...any)
-	// Away is how long no client must have been connected before a notebook's file is
-	// written. A page that comes back within it saves by itself.
+	// Away is the time without a connected client after which a notebook's file is written. A page
+	// that comes back earlier saves the notebook itself.
 	Away time.Duration
-	// Long is how long a cell takes at least of which is told if nobody saw it end.
+	// Long is the shortest duration of a cell whose unseen end is reported.
 	Long time.Duration
-	// Gap and Again are kernel.Options'.
+	// Gap and Again are those of kernel.Options.
 	Gap, Again time.Duration
 }
 
-// Front is the handler. Make it with New.
+// Front is an http.Handler. Use New to make one.
 type Front struct {
 	Options
 	token     string
@@ -53,19 +53,19 @@ type Front struct {
 
 	mu      sync.Mutex
 	kernels map[string]*kernel.Kernel
-	paths   map[string][]string  // by kernel: its notebooks
-	shared  map[string]bool      // notebooks in a room of several people
-	left    map[string]time.Time // by kernel that ended before: when its journal was written
-	failed  map[string]string    // by notebook: why it could last not be written
-	unnoted map[string]bool      // kernels whose notebooks could last not be noted
+	paths   map[string][]string  // by kernel: the paths of its notebooks
+	shared  map[string]bool      // notebooks that several people edit in a room
+	left    map[string]time.Time // by kernel that has ended: the time of its journal's last write
+	failed  map[string]string    // by notebook: the error of the last attempt to write it
+	unnoted map[string]bool      // kernels whose paths could not be stored
 	closed  bool
 }
 
-// oneByOne is for what is done one after the other.
+// oneByOne has the locks of operations that must not overlap.
 type oneByOne struct {
-	writing   sync.Mutex // of a file
+	writing   sync.Mutex // held while a file is written
 	writeTime time.Duration
-	ending    sync.Mutex // of a kernel's record
+	ending    sync.Mutex // held while a kernel's journal is ended
 }
 
 // New returns a front without connections.
@@ -88,9 +88,9 @@ func New(o Options) (*Front, error) {
 // ServeHTTP implements http.Handler.
 func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) { f.handler.ServeHTTP(w, r) }
 
-// Resume connects to the kernels that the Jupyter server has, so that what they say is
-// kept from now on, and ends the records of others. If the server does not tell, Resume returns an
-// error, and goes on trying until Close.
+// Resume connects to all kernels of the Jupyter server, so that their output is recorded, and ends
+// the journals of other kernels. If the server does not answer, Resume returns an error, and
+// further attempts follow in the background until Close.
 func (f *Front) Resume(ctx context.Context) error {
 	first, cancel := context.WithTimeout(ctx, resumeTime)
 	defer cancel()
@@ -106,8 +106,8 @@ func (f *Front) Resume(ctx context.Context) error {
 }
 
 const (
-	// resumeTime bounds the time that clients wait for a Jupyter server that does not answer, and the
-	// pause between two attempts.
+	// resumeTime bounds the time for which clients wait for a Jupyter server that does not answer.
+	// It also bounds the pause between two attempts.
 	resumeTime = 30 * time.Second
 	// resumePause is the first pause.
 	resumePause = time.Second
@@ -124,24 +124,24 @@ func (f *Front) resume(ctx context.Context) error {
 		if !kernelID.MatchString(k.ID) {
 			continue
 		}
-		if _, err := f.kernel(k.ID); err != nil { // the others go on
+		if _, err := f.kernel(k.ID); err != nil { // the error of one kernel does not stop the others
 			f.Logf("kernel %s: %v", k.ID, err)
 		}
 	}
-	_, _ = f.sessions(ctx) // for the paths; asked for again when they are needed
+	_, _ = f.sessions(ctx) // stores the paths; a later request asks again
 	return f.sweep(theirs)
 }
 
 // Close ends all connections. The journals stay.
 func (f *Front) Close() { f.shut() }
 
-// Stop is Close before the kernels end: what they have said is written into the notebooks,
-// with a notice where a cell ran.
+// Stop does what Close does, and first writes all outputs into the notebooks, because the kernels
+// are about to end. A running cell gets a notice.
 func (f *Front) Stop(ctx context.Context) {
-	_, _ = f.sessions(ctx) // for the paths
+	_, _ = f.sessions(ctx) // stores the paths
 	for _, k := range f.shut() {
 		k.End()
-		f.write(ctx, k, true) // a client that is connected can save no more
+		f.write(ctx, k, true) // a connected client cannot save any more
 	}
 	f.transport.CloseIdleConnections()
 }
@@ -168,7 +168,7 @@ var (
 	roomPath     = regexp.MustCompile(`^api/collaboration/session/(.+)$`)
 )
 
-// route serves what is ours and passes on the rest.
+// route serves the program's own paths, and passes other requests on.
 func (f *Front) route(w http.ResponseWriter, r *http.Request) {
 	path, ours := strings.CutPrefix(r.URL.Path, f.upstream.Base)
 	if !ours {
@@ -206,11 +206,12 @@ func (f *Front) channels(w http.ResponseWriter, r *http.Request, id string) {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
-	_, _ = f.sessions(r.Context()) // notes the path
+	_, _ = f.sessions(r.Context()) // stores the path
 	k.Serve(w, r)
 }
 
-// kernel returns the kernel with its connection, which it makes if need be.
+// kernel returns the kernel with the given id. It connects to the kernel if there is no connection
+// yet.
 func (f *Front) kernel(id string) (*kernel.Kernel, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -237,15 +238,15 @@ func (f *Front) options(id string) kernel.Options {
 	}
 }
 
-// find returns a kernel that is connected, or nil.
+// find returns the kernel with the given id; nil if there is no connection to it.
 func (f *Front) find(id string) *kernel.Kernel {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.kernels[id]
 }
 
-// rewrite makes a client's request one to the Jupyter server: with its token, and
-// without ours.
+// rewrite turns a client's request into one to the Jupyter server: it replaces this program's token
+// by the server's.
 func (f *Front) rewrite(r *httputil.ProxyRequest) {
 	r.Out.URL.Scheme, r.Out.URL.Host = "http", host
 	r.Out.Host = r.In.Host // pages compare it with their origin
@@ -261,7 +262,8 @@ func clean(r *http.Request, token string) {
 	r.Header.Set("Authorization", "token "+token)
 }
 
-// modify keeps the Jupyter server's own login from browsers: they need none with it.
+// modify removes the Jupyter server's cookies from an answer, except _xsrf: browsers log in to this
+// program, not to the server. It notes a kernel's restart, and adds the scripts to pages.
 func (f *Front) modify(resp *http.Response) error {
 	cookies := resp.Header.Values("Set-Cookie")
 	resp.Header.Del("Set-Cookie")

@@ -30,8 +30,8 @@ func serveLab(w http.ResponseWriter) {
 // configOpen begins the configuration in a page of JupyterLab 4 or Notebook 7.
 const configOpen = `<script id="jupyter-config-data" type="application/json">`
 
-// addExtension adds the extension to the configuration in a page. It does not change other pages,
-// nor one whose extensions come from an unusual place.
+// addExtension adds the extension to the configuration in a page. It leaves a page unchanged that
+// has no such configuration, or whose extensions have an unusual URL.
 func (f *Front) addExtension(resp *http.Response) error {
 	page, err := readBody(resp.Body)
 	if err != nil {

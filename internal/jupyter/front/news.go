@@ -14,30 +14,31 @@ import (
 	"keyway/internal/keyway"
 )
 
-// News holds the cells that ended while no page was open, for clients that ask later.
+// News lists the cells that ended while no page was open.
 type News struct {
-	Last int64         `json:"last"` // the number of the latest
-	All  []kernel.News `json:"news"` // up to that one
+	Last int64         `json:"last"` // number of the latest cell
+	All  []kernel.News `json:"news"` // the cells up to that number
 }
 
 const (
-	// maxNews bounds how many are kept for somebody who has not asked.
+	// maxNews bounds the number of cells that are kept.
 	maxNews = 100
-	// newsTime bounds how long a question waits: a client that is gone is noticed then.
+	// newsTime bounds the time for which a request waits. After it, a client that has left is
+	// noticed.
 	newsTime = 5 * time.Minute
 )
 
-// newsroom keeps them in a file.
+// newsroom keeps the news in a file.
 type newsroom struct {
 	path string
 
 	mu    sync.Mutex
 	news  News
-	added chan struct{} // closed when there are more
+	added chan struct{} // closed when news is added
 }
 
-// openNews reads the news that an earlier program has left. After an error, there are none, and their
-// numbers begin above all that clients know, so that clients are told of those to come.
+// openNews reads the news that an earlier program has left. After an error, the list is empty, and
+// the next number is greater than any that a client knows, so that clients receive later news.
 func openNews(path string) (*newsroom, error) {
 	n := &newsroom{path: path, added: make(chan struct{})}
 	data, err := os.ReadFile(path)
@@ -68,7 +69,7 @@ func (n *newsroom) add(all []kernel.News) error {
 	return keyway.WriteFile(n.path, data, 0o600)
 }
 
-// after returns those since the one with the number; more is closed when there are others.
+// after returns the news after the given number. more is closed when further news is added.
 func (n *newsroom) after(number int64) (some News, more <-chan struct{}) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -76,8 +77,8 @@ func (n *newsroom) after(number int64) (some News, more <-chan struct{}) {
 	return News{n.news.Last, n.news.All[len(n.news.All)-int(missed):]}, n.added
 }
 
-// serveNews answers with what came after a number, and waits for it; at once if the number is
-// none yet.
+// serveNews answers with the news after the given number, and waits until there is some. If no cell
+// has that number yet, it answers at once.
 func (f *Front) serveNews(w http.ResponseWriter, r *http.Request) {
 	number, err := strconv.ParseInt(r.URL.Query().Get("after"), 10, 64)
 	some, more := f.news.after(number)
@@ -102,7 +103,7 @@ func (f *Front) serveNews(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, some)
 }
 
-// tell reports cells whose end no page saw to the next client that asks.
+// tell stores the cells whose end no page has seen, for the next client that asks.
 func (f *Front) tell(k *kernel.Kernel) {
 	all := k.Untold(f.Long)
 	if len(all) == 0 {

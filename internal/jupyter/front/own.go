@@ -15,19 +15,19 @@ import (
 	"keyway/internal/jupyter/kernel"
 )
 
-// KernelStatus is what is told of a kernel.
+// KernelStatus is the state of a kernel, as a client sees it.
 type KernelStatus struct {
 	ID       string `json:"id"`
-	Notebook string `json:"notebook"` // its path, or those of several; empty if the Jupyter server knows none
+	Notebook string `json:"notebook"` // its path, or several paths with ", " between them; empty if the Jupyter server knows none
 	kernel.Status
 }
 
-// own serves what pages and keyway itself ask of this program:
+// own serves the requests that pages and keyway make to this program itself:
 //
 //	GET  keyway/kernels                                kernels and their notebooks
-//	GET  keyway/news?after=N                           cells that nobody saw end, after the Nth
-//	GET  keyway/executions?kernel=ID                   executions that go on
-//	POST keyway/resume?kernel=ID&session=S&execution=E show one to a session again
+//	GET  keyway/news?after=N                           cells whose end no page saw, after the Nth
+//	GET  keyway/executions?kernel=ID                   executions that have not ended
+//	POST keyway/resume?kernel=ID&session=S&execution=E show an execution to a session again
 func (f *Front) own(w http.ResponseWriter, r *http.Request, what string) {
 	k := f.find(r.URL.Query().Get("kernel"))
 	switch {
@@ -52,10 +52,10 @@ func (f *Front) own(w http.ResponseWriter, r *http.Request, what string) {
 
 func (f *Front) status(r *http.Request) []KernelStatus {
 	states := f.endRecords(r.Context())
-	_, _ = f.sessions(r.Context()) // else as it was
+	_, _ = f.sessions(r.Context()) // after an error, the earlier answer is used
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	var order []string // by notebook
+	var order []string // kernels, sorted by notebook
 	for id := range f.kernels {
 		order = append(order, f.notebooks(id)+"\n"+id)
 	}
@@ -70,18 +70,18 @@ func (f *Front) status(r *http.Request) []KernelStatus {
 	return all
 }
 
-// notebooks returns the paths of a kernel's notebooks, for people. The caller holds mu.
+// notebooks returns the paths of a kernel's notebooks, as text for people. The caller holds mu.
 func (f *Front) notebooks(id string) string { return strings.Join(f.paths[id], ", ") }
 
-// endRecords ends the records of kernels that the Jupyter server does not have any more. It
-// leaves their websockets open. It returns the states of the others, by the server's word.
+// endRecords ends the journals of kernels that the Jupyter server does not have any more. It leaves
+// their websockets open. It returns the states of the other kernels, as the server gives them.
 func (f *Front) endRecords(ctx context.Context) map[string]string {
 	f.mu.Lock()
 	known := slices.Collect(maps.Values(f.kernels))
 	f.mu.Unlock()
 	all, err := f.theirKernels(ctx)
 	if err != nil {
-		return nil // only the server's word that there is none counts as such
+		return nil // an error does not prove that the server has no kernels
 	}
 	states := map[string]string{}
 	for _, k := range all {
@@ -101,13 +101,12 @@ func writeJSON(w http.ResponseWriter, v any) {
 	_ = json.NewEncoder(w).Encode(v) // a client that left
 }
 
-// classic is the script that lets a page of the classic notebook go on with the cells
-// that run.
+// classic is the script with which a page of the classic notebook continues the running cells.
 //
 //go:embed classic.js
 var classic string
 
-// addScript appends it to the script that the classic notebook loads with every page.
+// addScript appends that script to the one that the classic notebook loads with each page.
 func addScript(resp *http.Response) error {
 	var own []byte
 	if resp.StatusCode == http.StatusOK && resp.Header.Get("Content-Encoding") == "" {

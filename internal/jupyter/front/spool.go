@@ -52,7 +52,7 @@ func (s *spool) all() notebook.Span { return notebook.Span{To: s.size} }
 
 func (s *spool) read() *io.SectionReader { return io.NewSectionReader(s, 0, s.size) }
 
-// scan reads the model of a notebook. It returns an error if the body is none.
+// scan reads the model of a notebook. It returns an error if the body is not one.
 func (s *spool) scan() (*notebook.Document, error) {
 	doc, err := notebook.Scan(s.read())
 	if err == nil && doc.Content.To == 0 {

@@ -23,25 +23,25 @@ import (
 // maxBody bounds a notebook in bytes.
 const maxBody = 256 << 20
 
-// Upstream is the Jupyter server.
+// Upstream tells how to reach the Jupyter server.
 type Upstream struct {
-	// Dial connects to it: over a unix socket or the loopback.
+	// Dial connects to the server, over a unix socket or the loopback.
 	Dial func(context.Context) (net.Conn, error)
-	// Feed connects for the websocket of a kernel; nil: Dial does. Hold is called after
-	// the handshake on such a connection; an error is told only.
+	// Feed connects for the websocket of a kernel; if it is nil, Dial does. The front calls Hold on
+	// the connection after the handshake. An error of Hold is only logged.
 	Feed func(ctx context.Context, kernel string) (net.Conn, error)
 	Hold func(conn net.Conn, kernel, protocol string) error
-	// Left reports whether Feed's connection is one that an earlier program has left; nil:
-	// none is.
+	// Left reports whether an earlier program has left the connection that Feed returns. If it is
+	// nil, none was left.
 	Left  func(kernel string) bool
 	Base  string // base_url: begins and ends with a slash
 	Token string
 }
 
-// host stands for the server in requests. It names no address: Dial decides.
+// host is the server's name in requests. It is no address: Dial decides where to connect.
 const host = "localhost"
 
-// StatusError is an answer of the Jupyter server that is no success.
+// StatusError is an answer of the Jupyter server with another status than 2xx.
 type StatusError struct {
 	Code   int
 	Method string
@@ -66,8 +66,8 @@ func (u Upstream) path(api string) string {
 	return u.Base + strings.TrimPrefix((&url.URL{Path: api}).EscapedPath(), "/")
 }
 
-// ask asks the Jupyter server for something. An answer that is no success is an error;
-// the caller closes another's body.
+// ask sends a request to the Jupyter server. An answer with another status than 2xx is an error.
+// Otherwise, the caller closes the body of the answer.
 func (f *Front) ask(ctx context.Context, method, path, query string, body *spool) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, "http://"+host+path, nil)
 	if err != nil {
@@ -89,7 +89,7 @@ func (f *Front) ask(ctx context.Context, method, path, query string, body *spool
 	return resp, nil
 }
 
-// do asks for JSON; a nil answer passes over it.
+// do sends a request and decodes the JSON answer into answer, unless that is nil.
 func (f *Front) do(ctx context.Context, method, path, query string, answer any) error {
 	resp, err := f.ask(ctx, method, path, query, nil)
 	if err != nil {
@@ -103,7 +103,7 @@ func (f *Front) do(ctx context.Context, method, path, query string, answer any) 
 	return json.Unmarshal(data, answer)
 }
 
-// maxAnswer bounds what is read of the Jupyter server into memory, in bytes.
+// maxAnswer bounds the bytes of an answer of the Jupyter server that are read into memory.
 const maxAnswer = 16 << 20
 
 func readBody(r io.Reader) ([]byte, error) {
@@ -114,7 +114,7 @@ func readBody(r io.Reader) ([]byte, error) {
 	return data, err
 }
 
-// dialKernel opens the websocket of a kernel for a session.
+// dialKernel opens the websocket of a kernel under a session's name.
 func (f *Front) dialKernel(ctx context.Context, id, session string) (*websocket.Conn, *http.Response, error) {
 	d := websocket.Dialer{
 		NetDialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -124,11 +124,11 @@ func (f *Front) dialKernel(ctx context.Context, id, session string) (*websocket.
 			return f.upstream.Feed(ctx, id)
 		},
 		Subprotocols:     []string{wire.Subprotocol},
-		HandshakeTimeout: 90 * time.Second, // a kernel may take a minute to begin
+		HandshakeTimeout: 90 * time.Second, // a kernel may take a minute to start
 	}
 	u := url.URL{Scheme: "ws", Host: host, Path: f.upstream.Base + "api/kernels/" + id + "/channels", RawQuery: url.Values{"session_id": {session}}.Encode()}
 	conn, resp, err := d.DialContext(ctx, u.String(), http.Header{"Authorization": {"token " + f.upstream.Token}})
-	if err == nil && resp.Header.Get("Sec-Websocket-Extensions") != "" { // none was asked for; messages that are compressed have no bound
+	if err == nil && resp.Header.Get("Sec-Websocket-Extensions") != "" { // none was requested; compressed messages would have no bound
 		_ = conn.Close()
 		return nil, resp, errors.New("the Jupyter server compresses what nobody asked it to")
 	}
@@ -143,7 +143,7 @@ func (f *Front) dialKernel(ctx context.Context, id, session string) (*websocket.
 	return conn, resp, err
 }
 
-// session is what a Jupyter server tells of a notebook that has a kernel.
+// session is the Jupyter server's description of a notebook with a kernel.
 type session struct {
 	Path   string `json:"path"`
 	Type   string `json:"type"`
@@ -174,15 +174,15 @@ func (f *Front) sessions(ctx context.Context) ([]session, error) {
 	return all, nil
 }
 
-// noted returns the file beside a kernel's journal that has the paths of its notebooks,
-// for the case that the kernel ends while this program does not run.
+// noted returns the path of the file beside a kernel's journal that contains the paths of its
+// notebooks. The next start needs it if the kernel ends while this program does not run.
 func (f *Front) noted(id string) string { return filepath.Join(f.Dir, id, "notebook") }
 
-// pathEnd is between the paths there.
+// pathEnd separates the paths in that file.
 const pathEnd = "\x00"
 
-// note writes it, without the notebooks that are not ours to write. If that fails, sessions tries
-// again. The caller holds mu.
+// note writes that file. It leaves out notebooks that must not be written. After an error, sessions
+// tries again. The caller holds mu.
 func (f *Front) note(id string) {
 	ours := slices.DeleteFunc(slices.Clone(f.paths[id]), func(path string) bool { return f.shared[path] })
 	err := keyway.WriteFile(f.noted(id), []byte(strings.Join(ours, pathEnd)), 0o600)
@@ -192,7 +192,7 @@ func (f *Front) note(id string) {
 	f.unnoted[id] = err != nil
 }
 
-// model is what a Jupyter server tells of a kernel.
+// model is the Jupyter server's description of a kernel.
 type model struct {
 	ID    string `json:"id"`
 	State string `json:"execution_state"`
@@ -204,8 +204,7 @@ func (f *Front) theirKernels(ctx context.Context) (all []model, err error) {
 	return all, err
 }
 
-// hasKernel asks whether there is a kernel. Only the server's word that there is none
-// counts as such.
+// hasKernel reports whether the Jupyter server has a kernel. An error counts as yes.
 func (f *Front) hasKernel(ctx context.Context, id string) bool {
 	var status *StatusError
 	err := f.do(ctx, http.MethodGet, f.upstream.path("api/kernels/"+id), "", nil)

@@ -18,7 +18,7 @@ type sysConn interface{ syscall.Conn }
 
 var errNoDescriptor = errors.New("a connection without a file descriptor")
 
-// Lines are the program's side.
+// Lines is the program's side: it receives connections from the Keeper, and hands new ones to it.
 type Lines struct {
 	conn *net.UnixConn
 	dir  string // for files
@@ -73,8 +73,8 @@ func (l *Lines) Take(kernel string) *Line {
 	return line
 }
 
-// Hold has the parent hold a connection on which the websocket's handshake is over and nothing
-// else was read.
+// Hold hands a connection to the parent. The websocket's handshake is over, and no byte after it
+// was read.
 func (l *Lines) Hold(kernel, protocol string, conn net.Conn) (*Line, error) {
 	spill, err := newSpill(l.dir)
 	if err != nil {

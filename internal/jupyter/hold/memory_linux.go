@@ -6,7 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// inMemory makes an empty file that is on no disk.
+// inMemory makes an empty file in memory.
 func inMemory() (*os.File, error) {
 	fd, err := unix.MemfdCreate("keyway", unix.MFD_CLOEXEC)
 	if err != nil {

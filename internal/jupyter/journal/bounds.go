@@ -33,7 +33,7 @@ func (e *Execution) dropShown(at int, added ...record) error {
 	return e.rewrite(at, func(w *rewriter) error { return w.addAll(append(kept, added...)) })
 }
 
-// removeSegment removes a segment. Records in it that are no outputs go to the next one.
+// removeSegment removes a segment. It moves records that are not outputs to the next segment.
 func (e *Execution) removeSegment(at int) error {
 	var kept []record
 	_, err := readFile(e.path(e.segments[at].index), func(r record) error {
@@ -64,7 +64,7 @@ func (e *Execution) prepend(at int, first []record) error {
 		if err == nil {
 			_, err = readPath(e.path(e.segments[at].index), new(lender).readAll, w.add)
 		}
-		if os.IsNotExist(err) { // begun and not yet written
+		if os.IsNotExist(err) { // a segment without a file: nothing was written to it yet
 			err = nil
 		}
 		return err
@@ -132,7 +132,7 @@ func (j *Journal) owe() {
 		queue := e.queue
 		e.grow(-len(queue))
 		e.queue = nil
-		_, _ = readAll(bytes.NewReader(queue), func(r record) error { // has no torn records: it is our own
+		_, _ = readAll(bytes.NewReader(queue), func(r record) error { // cannot fail: this process has written the records
 			switch {
 			case !r.shows():
 				e.put(r)

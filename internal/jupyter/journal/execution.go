@@ -15,56 +15,56 @@ import (
 	"keyway/internal/jupyter/wire"
 )
 
-// Execution is one execute_request and all that came of it.
+// Execution is one execute_request and all messages that result from it.
 type Execution struct {
 	ID      string            // of the request
-	Session string            // of the client that asked
+	Session string            // of the client that sent the request
 	Cell    string            // the notebook's id of the cell; empty in the classic notebook and VS Code
 	Code    [sha256.Size]byte // the hash of the source that was run
-	Alike   int               // how many cells with this source are before this one; -1: unknown
-	Count   int               // the number of the prompt; 0 as long as it waits in the queue
+	Alike   int               // number of cells with this source before this one; -1: unknown
+	Count   int               // number of the prompt; 0 while the request waits in the kernel's queue
 	Began   time.Time
 
 	State
-	Mark Mark // of what was written last
+	Mark Mark // of the last write
 
-	Said int // how much it has shown since Open: a number that grows with each output
+	Said int // grows with each output; 0 at Open
 
-	From, To time.Time // when it ran, by the kernel's clock; zero if that has not said
+	From, To time.Time // begin and end by the kernel's clock; zero if the kernel has not sent them
 
 	j      *Journal
 	number int
 	kernel string // the kernel's session
 	header []byte // of the request, the parent of its messages
-	// displays are the display_ids of what it has shown.
+	// displays lists the display_ids of its outputs.
 	displays []string
 	onDisk
 }
 
 // State is the progress of an execution.
 type State struct {
-	Running bool // the kernel has begun
+	Running bool // the kernel has begun it
 	Replied bool // there is an execute_reply
 	Idle    bool // the kernel has ended it
 	Ended   bool // the kernel was restarted or has died meanwhile
 	Written bool // the notebook's file has the outputs
 	Asking  bool // input() waits for an answer
-	Failed  bool // the reply tells of an error
+	Failed  bool // the execute_reply reports an error
 	Tried   bool // the request may have been sent
-	Sent    bool // the request was sent whole
-	Told    bool // somebody knows of the end
-	Cut     bool // the connection was made anew meanwhile
+	Sent    bool // the request was sent completely
+	Told    bool // a user knows of the end
+	Cut     bool // the connection was replaced during the execution
 }
 
-// onDisk is what an execution has in files, and what waits to be written there.
+// onDisk is the part of an execution that is in files, and the records that wait to be written.
 type onDisk struct {
 	segments []segment
 	file     *os.File // the last segment, open to append
-	lost     int64    // bytes that could not be written, and that no record tells of yet
-	queue    []byte   // records for the last segment that are not yet written
-	open     bool     // large ones are, and their commit is not
-	over     bool     // the end is queued: the files are to be closed
-	loose    bool     // there is text, or something changes other outputs: compaction is of use
+	lost     int64    // bytes that could not be written, and that no gap record counts yet
+	queue    []byte   // records that wait to be written to the last segment
+	open     bool     // large records are written, and their commit is not
+	over     bool     // the end is in the queue: the files can be closed after the next write
+	loose    bool     // compaction may shorten the files: they contain text or changes of other outputs
 }
 
 type segment struct {
@@ -72,30 +72,30 @@ type segment struct {
 	size  int64
 }
 
-// Finished reports whether nothing more comes.
+// Finished reports whether the execution has ended: no further messages follow.
 func (e *Execution) Finished() bool { return e.Idle || e.Ended }
 
-// Header returns the request's header, which is the parent header of what came of it.
+// Header returns the header of the request, which is the parent header of the resulting messages.
 func (e *Execution) Header() []byte { return e.header }
 
 // Kernel returns the session that the kernel's messages carry.
 func (e *Execution) Kernel() string { return e.kernel }
 
-// Sum returns the hash that Code has for a source.
+// Sum returns the hash of a source, as in Code.
 func Sum(source string) [sha256.Size]byte { return sha256.Sum256([]byte(source)) }
 
 func (e *Execution) path(segment int) string {
 	return filepath.Join(e.j.dir, fmt.Sprintf("%08d.%06d", e.number, segment))
 }
 
-// Begin adds an execution. It returns nil if the request is none that shows anything:
-// not an execute_request, or a silent one.
+// Begin adds an execution. It returns nil if the request shows nothing: it is silent, or no
+// execute_request.
 func (j *Journal) Begin(m wire.Message) (*Execution, error) {
 	e := &Execution{j: j, number: j.next}
 	if !e.take(record{request, nil}, m) {
 		return nil, nil
 	}
-	if old := j.byID[e.ID]; old != nil { // sent twice: the kernel runs it twice, and both belong to it
+	if old := j.byID[e.ID]; old != nil { // sent twice: the kernel runs it twice, and both runs belong to one execution
 		if !old.Finished() {
 			return old, nil
 		}
@@ -108,15 +108,15 @@ func (j *Journal) Begin(m wire.Message) (*Execution, error) {
 	return e, errors.Join(err, j.trim())
 }
 
-// Append adds a message of the kernel which answers the execution's request, if it is
-// of use later. An error means that it is not on disk, and that the output will say so.
+// Append adds a message of the kernel that answers the execution's request, if the message is
+// needed later. After an error, the message is not on disk, and the output will contain a notice.
 func (e *Execution) Append(m wire.Message) error {
 	e.Queue(m)
 	return e.j.flush()
 }
 
-// Queue is Append for one of several messages: the next Flush hands them to the
-// operating system together.
+// Queue adds a message as Append does, but does not write it: the next Flush writes all queued
+// messages together.
 func (e *Execution) Queue(m wire.Message) {
 	switch {
 	case m.Channel == "shell" && m.Head.Type == "execute_reply":
@@ -135,7 +135,7 @@ func (e *Execution) Queue(m wire.Message) {
 
 func (e *Execution) queueOutput(m wire.Message) {
 	e.Said++
-	e.Running = true // execute_input may be lost
+	e.Running = true // the execute_input may be lost
 	if m.Head.Type == "stream" || m.Head.Type == "clear_output" || m.Head.Type == "update_display_data" {
 		e.loose = true
 	}
@@ -143,14 +143,14 @@ func (e *Execution) queueOutput(m wire.Message) {
 		e.mark(output, m)
 		e.noteDisplay(m)
 	}
-	if e.Written { // a thread or a task goes on after the cell's end
+	if e.Written { // a thread or a task continues after the cell's end
 		e.take(record{overwritten, nil}, wire.Message{})
 		e.add(record{overwritten, nil})
 	}
 }
 
-// maxDisplays is the largest number of displays remembered for an execution. Other
-// executions may update them.
+// maxDisplays bounds the displays that are remembered of an execution, so that other executions can
+// update them.
 const maxDisplays = 1000
 
 func (e *Execution) noteDisplay(m wire.Message) {
@@ -160,7 +160,7 @@ func (e *Execution) noteDisplay(m wire.Message) {
 	}
 }
 
-// QueueUpdate is Queue for what another execution has done to a display of this one's.
+// QueueUpdate queues a message of another execution that updates a display of this one.
 func (e *Execution) QueueUpdate(m wire.Message) {
 	e.queueOutput(wire.New(e.kernel, e.header, "iopub", "update_display_data", json.RawMessage(m.Content)))
 }
@@ -170,11 +170,11 @@ func (e *Execution) mark(k kind, m wire.Message) {
 	e.add(messageRecord(k, m))
 }
 
-// Answered notes that a client has answered the prompt.
+// Answered records that a client has answered the prompt.
 func (e *Execution) Answered() error { e.Asking = false; return e.addNow(record{answered, nil}) }
 
-// End notes that the kernel was restarted or has died. The notice is shown at the end of
-// the output; empty: none is.
+// End records that the kernel was restarted or has died. The output ends with the notice, unless
+// that is empty.
 func (e *Execution) End(notice string) error {
 	if !e.Idle {
 		e.To = time.Now()
@@ -183,16 +183,17 @@ func (e *Execution) End(notice string) error {
 	return e.addNow(record{ended, []byte(notice)})
 }
 
-// Trying notes, before the first byte of the request is sent, that it may have been.
+// Trying records that the request may have been sent. It must be called before the first byte is
+// sent.
 func (e *Execution) Trying() error { e.Tried = true; return e.addNow(record{tried, nil}) }
 
-// WasSent notes that the request was sent whole.
+// WasSent records that the request was sent completely.
 func (e *Execution) WasSent() error { e.Sent = true; return e.addNow(record{sent, nil}) }
 
-// WasTold notes that somebody knows of the end.
+// WasTold records that a user knows of the end.
 func (e *Execution) WasTold() error { e.Told = true; return e.addNow(record{told, nil}) }
 
-// Took returns the time that the kernel has worked on it; 0 if it is not known.
+// Took returns the kernel's time for the execution; 0 if it is not known.
 func (e *Execution) Took() time.Duration {
 	if e.From.IsZero() || e.To.IsZero() {
 		return 0
@@ -200,10 +201,10 @@ func (e *Execution) Took() time.Duration {
 	return max(e.To.Sub(e.From), 0)
 }
 
-// Restarted notes that the connection was made anew under the execution.
+// Restarted records that the connection was replaced during the execution.
 func (e *Execution) Restarted() error { e.Cut = true; return e.addNow(record{restarted, nil}) }
 
-// WasWritten notes whether the notebook's file has the outputs.
+// WasWritten records whether the notebook's file has the outputs.
 func (e *Execution) WasWritten(yes bool) error {
 	k := written
 	if !yes {
@@ -215,10 +216,10 @@ func (e *Execution) WasWritten(yes bool) error {
 
 func (e *Execution) addNow(r record) error { e.add(r); return e.j.flush() }
 
-// tend makes the last segment small if it has grown, or if nothing more is added.
+// tend compacts the last segment if it has grown, or if the execution has ended.
 func (e *Execution) tend() (err error) {
 	switch {
-	case len(e.segments) == 0: // removed meanwhile
+	case len(e.segments) == 0: // the execution was removed in the meantime
 	case e.over:
 		e.over = false
 		err = e.compactLast(false)
@@ -231,13 +232,13 @@ func (e *Execution) tend() (err error) {
 
 func (e *Execution) close() {
 	if e.file != nil {
-		_ = e.file.Close() // all is with the operating system
+		_ = e.file.Close() // everything was handed to the operating system before
 		e.file = nil
 	}
 }
 
-// take keeps in memory what is needed at hand. It reports whether a request is one
-// that is recorded.
+// take updates the fields that are kept in memory. It reports whether the message is to be
+// recorded.
 func (e *Execution) take(r record, m wire.Message) bool {
 	if r.kind != request && e.kernel == "" {
 		e.kernel = m.Head.Session
@@ -249,7 +250,7 @@ func (e *Execution) take(r record, m wire.Message) bool {
 		var c struct {
 			Count int `json:"execution_count"`
 		}
-		_ = json.Unmarshal(m.Content, &c) // 0 shows no number
+		_ = json.Unmarshal(m.Content, &c) // without a number, Count stays 0
 		e.Count, e.Running, e.From = c.Count, true, m.Date()
 	case reply:
 		var c struct {
@@ -283,9 +284,9 @@ func (e *Execution) take(r record, m wire.Message) bool {
 	return true
 }
 
-// cellID is what nbformat allows as the id of a cell. VS Code sends the address of the cell
-// in its window (vscode-notebook-cell:/x.ipynb#W0…), which no notebook has and another window
-// gives to another cell: it is found by its source.
+// cellID matches the ids of cells that nbformat allows. VS Code sends the address of a cell in its
+// window instead (vscode-notebook-cell:/x.ipynb#W0…). No notebook contains that address, and
+// another window gives it to another cell. Such a cell is found by its source.
 var cellID = regexp.MustCompile(`^[a-zA-Z0-9_-]{1,64}$`)
 
 func (e *Execution) takeRequest(m wire.Message) bool {
@@ -328,7 +329,7 @@ func (e *Execution) add(r record) {
 	e.put(r)
 }
 
-// putLost queues a record of what is lost.
+// putLost queues a gap record if output is lost.
 func (e *Execution) putLost() {
 	if e.lost > 0 {
 		e.put(gapRecord(e.lost))
@@ -346,15 +347,15 @@ func (e *Execution) put(r record) {
 	e.grow(len(e.queue) - before)
 }
 
-// writeThrough writes what is queued and a large record. Their commit comes with the next
-// flush. It reports whether they are written.
+// writeThrough writes the queue and a large record. The next flush writes their commit. It reports
+// whether the write has succeeded.
 func (e *Execution) writeThrough(r record) bool {
 	if time.Since(e.j.failed) < retryTime {
 		return false
 	}
 	parts := r.parts()
 	if e.write(e.last().size-int64(len(e.queue)), append([][]byte{e.queue}, parts...)...) != nil {
-		return false // the next flush tells
+		return false // the next flush returns the error
 	}
 	e.queue, e.open = e.queue[:0], true
 	for _, part := range parts {
@@ -363,7 +364,7 @@ func (e *Execution) writeThrough(r record) bool {
 	return true
 }
 
-// grow notes that the last segment, with what is queued for it, is n bytes longer.
+// grow adds n bytes to the size of the last segment, of which some may be in the queue.
 func (e *Execution) grow(n int) {
 	e.last().size += int64(n)
 	e.j.total += int64(n)
@@ -371,7 +372,7 @@ func (e *Execution) grow(n int) {
 
 func (e *Execution) last() *segment { return &e.segments[len(e.segments)-1] }
 
-// flush hands what is queued to the operating system. After an error it stays queued.
+// flush hands the queue to the operating system. After an error, the queue stays.
 func (e *Execution) flush() error {
 	if len(e.segments) > 0 {
 		e.putLost()
@@ -392,10 +393,11 @@ func (e *Execution) flush() error {
 	return nil
 }
 
-// maxKeptQueue is the largest queue, in bytes, that is kept for the next use.
+// maxKeptQueue is the largest queue, in bytes, whose memory is kept for the next use.
 const maxKeptQueue = 64 << 10
 
-// write appends to the last segment, of which so many bytes are written: all or nothing.
+// write appends parts to the last segment, whose file has size bytes. It writes all of them or
+// none.
 func (e *Execution) write(size int64, parts ...[]byte) error {
 	if e.file == nil {
 		f, err := os.OpenFile(e.path(e.last().index), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
@@ -409,7 +411,7 @@ func (e *Execution) write(size int64, parts ...[]byte) error {
 	for _, part := range parts {
 		n := 0
 		if n, err = e.file.Write(part); err != nil && written+n > 0 {
-			err = errors.Join(err, e.file.Truncate(size)) // half a record would hide those after it
+			err = errors.Join(err, e.file.Truncate(size)) // an incomplete record would hide those after it
 		}
 		if written += n; err != nil {
 			break
@@ -421,8 +423,8 @@ func (e *Execution) write(size int64, parts ...[]byte) error {
 	return err
 }
 
-// compactLast makes the last segment small. If it stays large and more comes, another
-// begins.
+// compactLast compacts the last segment. If the segment stays large and more records follow, it
+// begins another.
 func (e *Execution) compactLast(more bool) error {
 	if len(e.segments) == 0 {
 		return nil
@@ -431,7 +433,7 @@ func (e *Execution) compactLast(more bool) error {
 		return err
 	}
 	cleared, err := false, error(nil)
-	if e.loose { // a large output alone is not read again
+	if e.loose { // the segment has one large output: it need not be read again
 		cleared, err = e.compactSegment(len(e.segments) - 1)
 	}
 	if err != nil {
@@ -447,9 +449,9 @@ func (e *Execution) compactLast(more bool) error {
 	return errors.Join(err, e.j.trim())
 }
 
-// load reads a segment of an execution of an earlier run.
+// load reads a segment of an execution that an earlier program has written.
 func (e *Execution) load(index int) error {
-	e.loose = true // maybe
+	e.loose = true // not known: assume so
 	path := e.path(index)
 	size, err := readFile(path, func(r record) error {
 		switch r.kind {
@@ -475,7 +477,7 @@ func (e *Execution) load(index int) error {
 		if err == nil {
 			e.take(r, m)
 		}
-		return nil // one that a later version writes is passed over
+		return nil // of a later version
 	})
 	if errors.Is(err, errTorn) {
 		err = os.Truncate(path, size)

@@ -10,21 +10,21 @@ import (
 	"keyway/internal/jupyter/wire"
 )
 
-// outline is what compaction needs to know of a record.
+// outline has the properties of a record that compaction needs.
 type outline struct {
-	shows bool // it can be cleared
-	takes bool // it has a clear_output take effect that waits
+	shows bool // a clear_output removes it
+	takes bool // it makes a waiting clear_output take effect
 	change
 }
 
-// change is what an output does to others.
+// change is the effect of a message on earlier outputs.
 type change struct {
 	kind    string // clear_output, update_display_data, or empty
 	wait    bool   // of clear_output
 	display string // of update_display_data
 }
 
-// change reads what a recorded message does.
+// change returns the effect of a recorded message.
 func (r record) change() (c change) {
 	if r.kind != output {
 		return c
@@ -50,9 +50,9 @@ func (r record) outline() outline {
 	return outline{r.shows(), r.kind == stream || r.kind == output && c.kind != "update_display_data", c}
 }
 
-// compact reports of each record whether it stays: of the updates of a display the last one
-// does, and what was shown before an output was cleared does not. It reports whether
-// something was cleared, so that what earlier records show is dead too.
+// compact reports for each record whether it stays. Of the updates of a display, the last one
+// stays. Outputs before a clear_output that has taken effect do not. cleared reports whether there
+// was such a clear_output, so that the outputs in earlier segments can be dropped, too.
 func compact(records []outline) (stays []bool, cleared bool) {
 	stays = make([]bool, len(records))
 	later := map[string]bool{}
@@ -69,8 +69,8 @@ func compact(records []outline) (stays []bool, cleared bool) {
 	return stays, last >= 0
 }
 
-// lastCleared returns the last clear_output that has taken effect, at once or with the
-// next output; -1: none has.
+// lastCleared returns the index of the last clear_output that has taken effect, at once or with the
+// next output; -1 if there is none.
 func lastCleared(records []outline) int {
 	last, waiting := -1, -1
 	for i, r := range records {
@@ -86,14 +86,14 @@ func lastCleared(records []outline) int {
 	return last
 }
 
-// shows reports whether the record is something that can be cleared.
+// shows reports whether a clear_output removes the record.
 func (r record) shows() bool {
 	return r.kind == stream || r.kind == output || r.kind == gap || r.kind == restarted
 }
 
-// fold drops of each line what a carriage return overwrote. The first line may continue
-// one that is not here, so its beginning stays; so do a carriage return at the end,
-// after which more may come, and what is written last.
+// fold removes, in each line, the text that a carriage return has overwritten. It keeps the
+// beginning of the first line, which may continue an earlier text. It also keeps a carriage return
+// at the end of a line, and the last text of an unfinished line, because more text may follow.
 func fold(s string) string {
 	if strings.IndexByte(s, '\r') < 0 {
 		return s
@@ -118,7 +118,7 @@ func fold(s string) string {
 		texts := strings.Split(line, "\r")
 		left, last := overwrite(texts), texts[len(texts)-1]
 		b.WriteString(left)
-		if end == "" && left != last { // more comes after what was written last
+		if end == "" && left != last { // more text follows the last one
 			b.WriteString("\r" + last)
 		}
 		b.WriteString(end)
@@ -126,8 +126,8 @@ func fold(s string) string {
 	return b.String()
 }
 
-// overwrite returns what is left to see of texts that were each written from the
-// line's beginning.
+// overwrite returns the visible part of texts that were each written from the beginning of the
+// line.
 func overwrite(texts []string) string {
 	seen := texts[len(texts)-1]
 	width := columns(seen)
@@ -137,7 +137,7 @@ func overwrite(texts []string) string {
 			continue
 		}
 		if strings.Contains(texts[i], "\x1b") || strings.Contains(seen, "\x1b") {
-			return texts[i] + "\r" + seen // colours: who reads it overwrites it
+			return texts[i] + "\r" + seen // with colours, the reader's terminal overwrites the text
 		}
 		seen += string([]rune(texts[i])[width:])
 		width = w
@@ -145,7 +145,7 @@ func overwrite(texts []string) string {
 	return seen
 }
 
-// columns counts the characters without escape sequences.
+// columns counts the characters of a text without its escape sequences.
 func columns(s string) int {
 	if strings.IndexByte(s, '\x1b') < 0 {
 		return utf8.RuneCountInString(s)
@@ -166,7 +166,7 @@ func columns(s string) int {
 
 var displayKey = []byte(`"display_id"`)
 
-// displayID returns the display_id of what a message shows or updates; empty: it has none.
+// displayID returns the display_id of a message; empty if it has none.
 func displayID(m wire.Message) string {
 	switch m.Head.Type {
 	case "display_data", "execute_result", "update_display_data":
@@ -187,7 +187,7 @@ func displayID(m wire.Message) string {
 // maxDisplayID bounds a display_id in bytes.
 const maxDisplayID = 256
 
-// showing reports whether a message of the kernel shows something in a cell.
+// showing reports whether a kernel's message produces an output in a cell.
 func showing(m wire.Message) bool {
 	if m.Channel != "iopub" {
 		return false

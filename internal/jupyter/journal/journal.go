@@ -1,12 +1,11 @@
-// Package journal keeps on disk what kernels say about each execution, until a saved
-// notebook has it. A record is handed to the operating system before Append or Flush returns, so
-// a killed program loses nothing; a machine that loses power loses its kernels too, and
-// nothing is synced.
+// Package journal keeps the messages of kernels about each execution on disk, until a saved
+// notebook has the outputs. Append and Flush hand records to the operating system before they
+// return, so a killed program loses nothing. The files are not synced: if the machine loses power,
+// it loses its kernels, too.
 //
-// An execution has one or more files of about Limits.Segment bytes, its segments. A
-// full one is compacted: text is merged, and what was overwritten or cleared is
-// dropped. If a kernel's files are larger than Limits.Kernel, the middle of an output
-// is left out, and the output says so.
+// An execution has one or more files of about Limits.Segment bytes, its segments. A full segment is
+// compacted: text is merged, and output that was overwritten or cleared is dropped. If a kernel's
+// files are larger than Limits.Kernel, the middle of an output is left out, and the output says so.
 package journal
 
 import (
@@ -24,7 +23,7 @@ import (
 	"keyway/internal/jupyter/wire"
 )
 
-// Limits bound what is kept of a kernel.
+// Limits bound the files and the memory of a kernel's journal.
 type Limits struct {
 	Segment    int64 // bytes after which a segment is compacted, and another begins
 	Head       int   // segments at the beginning of an output that stay
@@ -33,10 +32,10 @@ type Limits struct {
 	Owed       int64 // bytes of output that wait in memory for a disk that cannot be written
 }
 
-// Default is 256 MiB for a kernel, and 1 MiB at a time in memory.
+// Default has the limits of a workspace: 256 MiB on disk for each kernel.
 var Default = Limits{Segment: 1 << 20, Head: 64, Kernel: 256 << 20, Executions: 10000, Owed: 4 << 20}
 
-// Journal has the executions of one kernel. It is not safe for concurrent use.
+// Journal contains the executions of one kernel. It is not safe for concurrent use.
 type Journal struct {
 	dir    string
 	limits Limits
@@ -44,14 +43,14 @@ type Journal struct {
 	byID   map[string]*Execution
 	next   int
 	total  int64
-	queued []*Execution // that have records which are not yet written
-	failed time.Time    // when the disk could last not be written,
-	why    error        // and why
+	queued []*Execution // executions with records that are not written yet
+	failed time.Time    // the time of the last failed write,
+	why    error        // and its error
 }
 
-// Open reads what is in the directory, which it makes if need be. A record that was
-// not written whole is cut off. If the connection is still there from which the records
-// came, so are those of a write that was not whole: they come again.
+// Open reads the journal in a directory, which it makes if necessary. It removes an incomplete
+// record. With again, the connection from which the records came is still open; then Open also
+// removes the records of an incomplete write, since their messages come again.
 func Open(dir string, limits Limits, again bool) (*Journal, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
@@ -62,7 +61,7 @@ func Open(dir string, limits Limits, again bool) (*Journal, error) {
 		return nil, err
 	}
 	byNumber := map[int]*Execution{}
-	for _, entry := range entries { // in order: the numbers have leading zeros
+	for _, entry := range entries { // in ascending order: the numbers have leading zeros
 		number, segment, ok := parseName(entry.Name())
 		if !ok {
 			if strings.HasSuffix(entry.Name(), ".new") {
@@ -88,7 +87,7 @@ func Open(dir string, limits Limits, again bool) (*Journal, error) {
 		j.next = max(j.next, number+1)
 	}
 	for _, e := range slices.Clone(j.execs) {
-		if e.ID == "" { // killed before the request was whole
+		if e.ID == "" { // a program was killed before it had written the request
 			j.Remove(e)
 			continue
 		}
@@ -104,15 +103,15 @@ func parseName(name string) (number, segment int, ok bool) {
 	return number, segment, found && len(a) == 8 && len(b) == 6 && err1 == nil && err2 == nil && number >= 0 && segment >= 0
 }
 
-// Executions returns those that are kept, in the order in which they were asked for.
-// The slice belongs to the journal.
+// Executions returns the executions in the order of their requests. The caller must not change the
+// slice.
 func (j *Journal) Executions() []*Execution { return j.execs }
 
-// Find returns the execution of a request, or nil.
+// Find returns the execution of a request; nil if there is none.
 func (j *Journal) Find(id string) *Execution { return j.byID[id] }
 
-// Updates returns the executions that have shown the display that a message is of, except
-// the message's own: any cell may change what another shows.
+// Updates returns the executions that have shown the display of a message, except the execution
+// that the message belongs to. A cell may change the outputs of any other.
 func (j *Journal) Updates(m wire.Message) (all []*Execution) {
 	id := displayID(m)
 	if id == "" {
@@ -126,8 +125,8 @@ func (j *Journal) Updates(m wire.Message) (all []*Execution) {
 	return all
 }
 
-// ForgetDisplays has later updates change nothing of what was shown before: a kernel that
-// begins anew has no displays, and may use their ids again. It queues that for the next Flush.
+// ForgetDisplays prevents later updates of all displays so far. A kernel that was restarted has no
+// displays, and may use their ids again. The record is queued for the next Flush.
 func (j *Journal) ForgetDisplays() {
 	for _, e := range j.execs {
 		if len(e.displays) > 0 {
@@ -140,9 +139,9 @@ func (j *Journal) ForgetDisplays() {
 // Size returns the size of all files in bytes.
 func (j *Journal) Size() int64 { return j.total }
 
-// Flush hands what was queued to the operating system, and notes with it what it comes
-// of. An error means that some of it is not on disk. It waits in memory for the next Flush
-// or, if that is too much, the outputs will say that it is lost.
+// Flush hands the queued records to the operating system, together with the mark of the bytes that
+// they come from. After an error, records wait in memory for the next Flush. If they exceed
+// Limits.Owed, outputs are dropped, and the output says so.
 func (j *Journal) Flush(m Mark) error {
 	for _, e := range j.queued {
 		e.Mark = m
@@ -150,7 +149,7 @@ func (j *Journal) Flush(m Mark) error {
 	return j.flush()
 }
 
-// Retry writes what is queued, or what an error of Flush has left.
+// Retry writes the queued records, and those that an earlier Flush could not write.
 func (j *Journal) Retry() error { return j.flush() }
 
 func (j *Journal) flush() error {
@@ -171,16 +170,16 @@ func (j *Journal) flush() error {
 		j.owe()
 		return err
 	}
-	for _, e := range queued { // all is committed: now it may be moved
+	for _, e := range queued { // everything has its commit, so segments can be rewritten
 		errs = append(errs, e.tend())
 	}
 	return errors.Join(errs...)
 }
 
-// retryTime is the time before a disk that could not be written is tried again.
+// retryTime is the time after a failed write before the next attempt.
 const retryTime = time.Second
 
-// Marks returns what was written last to each execution.
+// Marks returns the marks of the last writes to each execution.
 func (j *Journal) Marks() (all []Mark) {
 	for _, e := range j.execs {
 		if e.Mark.Bytes > 0 && !slices.Contains(all, e.Mark) {
@@ -190,7 +189,7 @@ func (j *Journal) Marks() (all []Mark) {
 	return all
 }
 
-// Remove forgets an execution.
+// Remove removes an execution and its files.
 func (j *Journal) Remove(e *Execution) {
 	j.execs = slices.DeleteFunc(j.execs, func(x *Execution) bool { return x == e })
 	if j.byID[e.ID] == e {
@@ -199,7 +198,7 @@ func (j *Journal) Remove(e *Execution) {
 	e.queue, e.open = nil, false
 	e.close()
 	for _, s := range e.segments {
-		_ = os.Remove(e.path(s.index)) // loaded again at worst
+		_ = os.Remove(e.path(s.index)) // if that fails, the next Open loads it again
 		j.total -= s.size
 	}
 	e.segments = nil
@@ -208,7 +207,7 @@ func (j *Journal) Remove(e *Execution) {
 // Close closes the files. The journal stays on disk.
 func (j *Journal) Close() {
 	j.failed = time.Time{}
-	_ = j.flush() // was told
+	_ = j.flush() // the error was reported before
 	for _, e := range j.execs {
 		e.close()
 	}
@@ -220,8 +219,8 @@ func (j *Journal) Delete() error {
 	return os.RemoveAll(j.dir)
 }
 
-// trim keeps the limits: what is in the middle of the oldest output goes first, then
-// all that the oldest finished executions have shown.
+// trim enforces the limits. It removes the middle of the oldest output first, then the outputs of
+// the oldest finished executions.
 func (j *Journal) trim() error {
 	for len(j.execs) > j.limits.Executions {
 		at := slices.IndexFunc(j.execs, (*Execution).Finished)
@@ -239,7 +238,7 @@ func (j *Journal) trim() error {
 	return errors.Join(errs...)
 }
 
-// uncommitted cuts off a file what is behind its last commit.
+// uncommitted truncates a file after its last commit.
 func uncommitted(path string) error {
 	var at, size int64
 	_, err := readFile(path, func(r record) error {
@@ -255,10 +254,11 @@ func uncommitted(path string) error {
 	return os.Truncate(path, at)
 }
 
-// readFile reads the records of a segment. It returns the size of those that are whole.
+// readFile calls f with each record of a segment. It returns the length of the complete records in
+// bytes.
 func readFile(path string, f func(record) error) (int64, error) { return readPath(path, readAll, f) }
 
-// readPath is readFile by readAll or a lender.
+// readPath does what readFile does, with readAll or a lender as read.
 func readPath(path string, read func(sized, func(record) error) (int64, error), f func(record) error) (int64, error) {
 	file, err := os.Open(path)
 	if err != nil {

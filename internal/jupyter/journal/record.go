@@ -30,10 +30,10 @@ const (
 	restarted   kind = 'T' // the connection was made anew here
 	gap         kind = 'G' // a number of bytes that are left out here, as a uvarint
 	tried       kind = 'B' // the request may have been sent
-	sent        kind = 'D' // the request was sent whole
+	sent        kind = 'D' // the request was sent completely
 	told        kind = 'L' // a user knows of the end
-	anew        kind = 'F' // the kernel began anew here: no update changes the displays before
-	repeated    kind = 'U' // the request came once more after the end: it runs again
+	anew        kind = 'F' // the kernel was restarted here: later updates do not change the displays before
+	repeated    kind = 'U' // the request was sent again after the end, and runs again
 	commit      kind = 'C' // a Mark: the records before it belong to the messages of the mark
 )
 
@@ -188,11 +188,11 @@ func (r record) gap() int64 {
 	return int64(n)
 }
 
-// restartText is shown where the connection to the Jupyter server was made anew during a cell:
-// messages that it had sent and that were not written down are lost.
+// restartText marks the place at which the connection to the Jupyter server was replaced during a
+// cell. Messages that the server had sent, and that were not written to the journal, are lost.
 const restartText = "\n[keyway-jupyter has connected to the kernel again here: what it said in that moment may be missing]\n"
 
-// gapText returns shown where output is left out.
+// gapText returns the notice for output that was left out.
 func gapText(bytes int64) string {
 	return fmt.Sprintf("\n[keyway left out %d bytes of output here]\n", bytes)
 }

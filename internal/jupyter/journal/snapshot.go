@@ -40,7 +40,7 @@ func (e *Execution) Snapshot() (*Snapshot, error) {
 		}
 		f, err := os.Open(e.path(seg.index))
 		if errors.Is(err, os.ErrNotExist) && seg.size == 0 {
-			continue // begun and not yet written
+			continue // a segment without a file: nothing was written to it yet
 		}
 		if err != nil {
 			return nil, errors.Join(err, s.Close())
@@ -90,7 +90,7 @@ func (s *Snapshot) part(i int) sized {
 	return io.NewSectionReader(s.files[i], 0, s.sizes[i])
 }
 
-// errStop stops the reading because the caller wants no more.
+// errStop means that the caller wants no further messages.
 var errStop = errors.New("stop")
 
 type player struct {

@@ -19,43 +19,43 @@ import (
 )
 
 const (
-	// maxQueue bounds in bytes what waits for a client that is slow, beside the largest message.
-	// Beyond it, the client gets the executions again, from disk, when it has caught up.
+	// maxQueue bounds the bytes that wait for a slow client, beside the largest message. A client
+	// with more gets the executions again, from disk, when it has caught up.
 	maxQueue = 4 << 20
-	// maxUnasked bounds in bytes the executions that a new session gets.
+	// maxUnasked bounds the bytes of the executions that a new session gets without a request.
 	maxUnasked = 16 << 20
-	// batch is after how many bytes a receipt is asked for.
+	// batch is the number of sent bytes after which a receipt is requested.
 	batch = 256 << 10
-	// receipts is how often one is asked for beside this.
+	// receipts is the longest time between a message and the request for its receipt.
 	receipts = 50 * time.Millisecond
 )
 
 // client is a page or an editor at the other end of a websocket.
 type client struct {
 	k        *Kernel
-	session  string // of its URL
-	alias    string // of its requests, which is the same for most clients
+	session  string // from the URL
+	alias    string // from its requests; most clients have the same here
 	protocol wire.Protocol
 	conn     *websocket.Conn
-	out      *gathering // below conn
-	wake     *sync.Cond // on the kernel's mutex, which guards what follows
+	out      *gathering // the connection under conn
+	wake     *sync.Cond // uses the kernel's mutex, which guards the fields below
 	queue    []item
 	bytes    int
 	over     bool
 	gone     chan struct{}
 }
 
-// is reports whether messages for a session are this client's.
+// is reports whether a session is this client's.
 func (c *client) is(session string) bool {
 	return session != "" && (c.session == session || c.alias == session)
 }
 
-// item is a message, or the execution that is to be shown from its beginning.
+// item is a message, or an execution to be shown from its beginning.
 type item struct {
 	m        wire.Message
 	seq      uint64
 	recorded bool
-	replay   string // the execution's id
+	replay   string // id of the execution
 }
 
 func protocolOf(conn *websocket.Conn) wire.Protocol {
@@ -65,11 +65,10 @@ func protocolOf(conn *websocket.Conn) wire.Protocol {
 	return wire.JSON
 }
 
-// badMessage is a message that cannot be read; the connection is still good.
+// badMessage is the error of an invalid message. The connection can still be used.
 type badMessage struct{ error }
 
-// read reads a message, for which it takes expected bytes of memory at once, unless that is
-// 0: then it takes more and more.
+// read reads a message into a buffer of expected bytes; if that is 0, the buffer grows as needed.
 func read(conn *websocket.Conn, d *wire.Decoder, expected func() int64) (wire.Message, error) {
 	kind, r, err := conn.NextReader()
 	if err != nil {
@@ -90,7 +89,7 @@ func readAll(r io.Reader, expected int64) ([]byte, error) {
 	if expected == 0 {
 		return io.ReadAll(r)
 	}
-	for all := make([]byte, 0, expected); ; { // of which a frame's head takes some: the end is seen without more
+	for all := make([]byte, 0, expected); ; { // the frame's header takes some of it, so the end is noticed without a larger buffer
 		n, err := r.Read(all[len(all):cap(all)])
 		all = all[:len(all)+n]
 		if errors.Is(err, io.EOF) {
@@ -119,11 +118,10 @@ func frame(isBinary bool) int {
 	return websocket.TextMessage
 }
 
-// maxWhole is the largest message, in bytes, that is put together for a client.
+// maxWhole is the largest message, in bytes, that is copied into one buffer for a client.
 const maxWhole = 64 << 10
 
-// show writes a message to a client. A large one goes in several frames, so that it is not
-// copied.
+// show writes a message to a client. It writes a large message in several frames, without a copy.
 func show(conn *websocket.Conn, p wire.Protocol, m wire.Message) error {
 	if m.Size() <= maxWhole {
 		return write(conn, p, m)
@@ -141,22 +139,22 @@ func show(conn *websocket.Conn, p wire.Protocol, m wire.Message) error {
 	return w.Close()
 }
 
-// Serve makes a request a client's connection, until that ends. The caller has checked
-// who asks, and from which page.
+// Serve turns a request into a client's websocket, and returns when that ends. The caller has
+// checked the request's token and origin.
 func (k *Kernel) Serve(w http.ResponseWriter, r *http.Request) {
 	session := r.URL.Query().Get("session_id")
 	if len(session) > 256 {
 		http.Error(w, "session_id is longer than 256 bytes", http.StatusBadRequest)
 		return
 	}
-	if session == "" { // a client that does not come back as the same, as the Jupyter server takes it
+	if session == "" { // such a client gets a new session at each connection, as the Jupyter server does it
 		session = rand.Text()
 	}
 	up := websocket.Upgrader{Subprotocols: []string{wire.Subprotocol}, CheckOrigin: func(*http.Request) bool { return true }}
 	h := &hijacker{ResponseWriter: w}
 	conn, err := up.Upgrade(h, r, nil)
 	if err != nil {
-		return // answered
+		return // the upgrader has answered the request
 	}
 	defer conn.Close()
 	conn.SetReadLimit(wire.MaxMessage)
@@ -178,7 +176,7 @@ func (k *Kernel) Serve(w http.ResponseWriter, r *http.Request) {
 	c.read()
 }
 
-// join adds a client, and begins to give it what it has missed.
+// join adds a client, and queues the output that it has missed.
 func (k *Kernel) join(c *client) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -188,7 +186,7 @@ func (k *Kernel) join(c *client) bool {
 	_, known := k.seen[c.session]
 	for old := range k.clients {
 		if old.session == c.session {
-			old.end() // the page has given it up
+			old.end() // the same page has opened another connection
 		}
 	}
 	for _, e := range k.journal.Executions() {
@@ -218,8 +216,8 @@ func (k *Kernel) leave(c *client) {
 	}
 }
 
-// offer gives a new session the executions that no connected client has. An editor that
-// remembers the request of the cell it ran resumes it with the first message.
+// offer shows a new session the executions that no connected client owns. An editor that remembers
+// the request of its cell resumes that cell at the first message.
 func (k *Kernel) offer(c *client) {
 	ids := k.adopt(c)
 	for _, pause := range []time.Duration{0, k.options.Again} {
@@ -248,7 +246,7 @@ func (k *Kernel) offerOnce(c *client, ids []string) bool {
 	return true
 }
 
-// sleep reports whether the client is still there after a while.
+// sleep waits for d. It reports whether the client is still connected.
 func (c *client) sleep(d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
@@ -260,8 +258,8 @@ func (c *client) sleep(d time.Duration) bool {
 	}
 }
 
-// adopt makes a session the owner of the latest executions whose own is away, in
-// order.
+// adopt makes a session the owner of the latest executions whose owners are not connected. It
+// returns their ids, oldest first.
 func (k *Kernel) adopt(c *client) (ids []string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -299,9 +297,9 @@ func (c *client) add(i item) {
 	c.wake.Broadcast()
 }
 
-// shorten replaces what waits by the executions to which it belongs. It reports whether the rest may
-// wait: what belongs to none cannot be shown again, and a client for which that is too much has to
-// come back.
+// shorten replaces the waiting messages of executions by the executions themselves. It reports
+// whether the remaining messages are within the bound: they belong to no execution and cannot be
+// shown again, so a client that exceeds it must connect again.
 func (c *client) shorten() (fits bool) {
 	old := c.queue
 	c.queue, c.bytes = nil, 0
@@ -321,8 +319,8 @@ func (c *client) shorten() (fits bool) {
 	return c.bytes-largest <= maxQueue
 }
 
-// next waits for items, at most until a time unless that is zero. An execution that is to
-// be shown comes alone: what waits behind it may be part of it.
+// next returns the next items. It waits for them until the given time; for ever if that is zero. An
+// execution to be shown is returned alone, because the items behind it may be part of it.
 func (c *client) next(until time.Time) []item {
 	c.k.mu.Lock()
 	defer c.k.mu.Unlock()
@@ -351,13 +349,13 @@ func (c *client) next(until time.Time) []item {
 	return all
 }
 
-// write sends what is queued. After each batch it asks for a receipt: a ping with the
-// number of the last message, which the client's network stack answers in order. There
-// is no deadline: a client that sleeps is not gone.
+// write sends the queued items. After each batch it requests a receipt: a ping with the number of
+// the last message, which the client's network stack answers in order. There is no deadline: a
+// client that sleeps is not gone.
 func (c *client) write() {
 	defer c.conn.Close()
 	var high uint64
-	var due time.Time // when a receipt is asked for; zero if there is nothing to ask about
+	var due time.Time // when to request a receipt; zero if every message has one
 	size := 0
 	for {
 		all := c.next(due)
@@ -398,8 +396,8 @@ func (c *client) put(i item) (size int, seq uint64, err error) {
 	return i.m.Size(), i.seq, show(c.conn, c.protocol, i.m)
 }
 
-// replay shows an execution from a clean cell: busy, clear_output, everything, reply,
-// idle. So it does not matter what the client has had before.
+// replay shows an execution in a cleared cell: busy, clear_output, outputs, reply, idle. So the
+// result does not depend on the messages that the client had before.
 func (c *client) replay(id string) (size int, seq uint64, err error) {
 	r := c.k.take(c, id)
 	if r == nil {
@@ -431,7 +429,7 @@ func (c *client) replay(id string) (size int, seq uint64, err error) {
 	return size, r.seq, nil
 }
 
-// read hands on what the client sends, until it leaves.
+// read passes the client's messages to the kernel until the client leaves.
 func (c *client) read() {
 	d := wire.Decoder{Protocol: c.protocol}
 	for {

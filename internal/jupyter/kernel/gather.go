@@ -7,12 +7,12 @@ import (
 	"sync"
 )
 
-// gathering is a client's connection that sends small messages together: each write costs a
+// gathering is a client's connection that sends small messages together, because each write costs a
 // system call and wakes a process.
 type gathering struct {
 	net.Conn
 	mu   sync.Mutex
-	keep bool // more follows at once
+	keep bool // writes are held back until Flush
 	buf  []byte
 }
 

@@ -1,10 +1,10 @@
-// Package kernel holds the one connection to each Jupyter kernel that stays for as long
-// as the kernel lives, writes down what comes over it, and gives it to the clients: as
-// it comes, and again to those that were away.
+// Package kernel holds one connection to each Jupyter kernel for as long as the kernel lives. It
+// writes the kernel's messages to the journal and sends them to clients: at once to those that are
+// connected, and later to those that come back.
 //
-// To the Jupyter server all clients of a kernel are one, whose session never changes.
-// So the server's own buffer works for us: it keeps what the kernel says while this
-// program is not there, and gives it to the next connection of the same session.
+// To the Jupyter server, all clients of a kernel are one client, whose session never changes. The
+// server's own buffer therefore works for keyway: while this program does not run, the server keeps
+// the kernel's messages for the next connection of the same session.
 package kernel
 
 import (
@@ -24,7 +24,7 @@ import (
 )
 
 const (
-	// maxOutgoing bounds the requests in bytes that wait for the kernel.
+	// maxOutgoing bounds the bytes of the requests that wait for the kernel.
 	maxOutgoing = 64 << 20
 	// maxSessions bounds the sessions whose receipts are remembered.
 	maxSessions = 1000
@@ -32,39 +32,39 @@ const (
 	maxRedial = 5 * time.Second
 )
 
-// Options say where a kernel keeps its journal, and how it reaches the Jupyter server.
+// Options has the journal's directory, the functions that reach the Jupyter server, and the times
+// of a kernel.
 type Options struct {
-	Dir    string // for the journal
+	Dir    string // of the journal
 	Limits journal.Limits
-	// Left says that the first connection of Dial is one that an earlier program has left.
+	// Left means that an earlier program has left the connection that the first Dial returns.
 	Left bool
-	// Dial opens the kernel's websocket for a session at the Jupyter server. If it
-	// fails, the response may be nil.
+	// Dial opens the kernel's websocket under a session's name. After an error, the response may be
+	// nil.
 	Dial func(ctx context.Context, session string) (*websocket.Conn, *http.Response, error)
 	Logf func(format string, args ...any)
-	// Finished is called when executions end, unless they were short and a client is
-	// connected; and by Open if it finds such. It may call the kernel's methods.
+	// Finished is called when executions end, unless they were short and a client is connected.
+	// Open calls it if the journal has such executions. It may call the kernel's methods.
 	Finished func(*Kernel)
-	// Long is what is not short.
+	// Long is the shortest duration of an execution that is not short.
 	Long time.Duration
 
-	// Gap is between the first message to a new session and the replay, and Again is
-	// when both are repeated: editors that resume a cell take the first message as the
-	// sign to begin, and lose what comes before they listen.
+	// Gap is the time from the first message to a new session to its replay; Again is the time
+	// until both are repeated. Editors that resume a cell begin to listen at the first message, and
+	// lose messages that come earlier.
 	Gap, Again time.Duration
 }
 
-// Kernel is a kernel with its journal and its clients. Its methods may be called at
-// once.
+// Kernel is a kernel with its journal and its clients. Its methods are safe for concurrent use.
 type Kernel struct {
 	ID      string
 	options Options
 
 	mu       sync.Mutex
 	journal  *journal.Journal
-	last     map[string]uint64 // by execution: the number of its last message
-	adopted  map[string]string // by execution: the session that has it in place of its own
-	seen     map[string]uint64 // by session: all messages up to this number have arrived
+	last     map[string]uint64 // by execution: number of its last message
+	adopted  map[string]string // by execution: the session that owns it instead of its own
+	seen     map[string]uint64 // by session: the client has received all messages up to this number
 	seq      uint64
 	clients  map[*client]bool
 	unsent   []string // executions of an earlier program whose requests it may not have sent
@@ -77,28 +77,28 @@ type Kernel struct {
 	finishing
 	probing
 
-	session string // of the connection; run's own
+	session string // of the connection; only run uses it
 
 	life
 }
 
-// life is until Close.
+// life is the state that lasts until Close.
 type life struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	work   sync.WaitGroup
 }
 
-// finishing is the progress of the calls of Finished.
+// finishing is the state of the calls of Finished.
 type finishing struct {
-	telling bool // it is being called,
-	again   bool // and is to be called once more
-	trying  bool // it is to be called after a while:
+	telling bool // a call is running,
+	again   bool // and another is to follow
+	trying  bool // a call is to follow after a pause:
 	pause   time.Duration
 }
 
-// Open reads the journal of a kernel and begins to connect. ended is called when the
-// Jupyter server does not know the kernel any more.
+// Open reads the journal of a kernel and begins to connect. It calls ended when the Jupyter server
+// does not have the kernel any more.
 func Open(id string, o Options, ended func(*Kernel)) (*Kernel, error) {
 	k, err := Read(id, o)
 	if err != nil {
@@ -119,7 +119,7 @@ func Open(id string, o Options, ended func(*Kernel)) (*Kernel, error) {
 	return k, nil
 }
 
-// Read reads the journal of a kernel, and does not connect.
+// Read reads the journal of a kernel without connecting to it.
 func Read(id string, o Options) (*Kernel, error) {
 	j, err := journal.Open(o.Dir, o.Limits, o.Left)
 	if err != nil {
@@ -147,7 +147,7 @@ func (k *Kernel) Close() {
 	k.journal.Close()
 }
 
-// Leave ends the connections of a kernel that is no more. The journal stays.
+// Leave ends the connections of a kernel that has ended. The journal stays.
 func (k *Kernel) Leave() {
 	k.shut()
 	k.mu.Lock()
@@ -155,7 +155,7 @@ func (k *Kernel) Leave() {
 	k.journal.Close()
 }
 
-// Forget removes the journal of a kernel that is no more.
+// Forget removes the journal of a kernel that has ended.
 func (k *Kernel) Forget() error {
 	k.shut()
 	k.mu.Lock()
@@ -174,9 +174,9 @@ func (k *Kernel) shut() {
 	}
 }
 
-// fromKernel writes messages down and hands them on. The mark is of all of them. With
-// again, those of executions with this mark are written down already. It drops the
-// messages.
+// fromKernel writes messages to the journal and sends them to the clients. The mark is that of all
+// messages. With again, an earlier program has written the messages of the executions that have
+// this mark. fromKernel releases the messages.
 func (k *Kernel) fromKernel(messages []wire.Message, mark journal.Mark, again bool) {
 	if len(messages) == 0 {
 		return
@@ -219,14 +219,14 @@ func (k *Kernel) fromKernel(messages []wire.Message, mark journal.Mark, again bo
 		k.watchEnds()
 	}
 	release(batch)
-	clear(messages) // batch has another array if something is missing
+	clear(messages) // batch is another slice if messages are missing
 }
 
-// largeBatch is from how many bytes on messages are given back at once: clients get them
-// from the disk, and need the memory for that.
+// largeBatch is the size, in bytes, of a batch whose memory is returned to the operating system at
+// once. Clients read such messages from disk and need the memory.
 const largeBatch = maxQueue
 
-// release drops messages.
+// release drops the references to messages.
 func release(batch []wire.Message) {
 	size := 0
 	for _, m := range batch {
@@ -237,8 +237,8 @@ func release(batch []wire.Message) {
 	}
 }
 
-// had returns the executions whose messages an earlier program has written down.
-// Who connects gets these from the disk. The caller holds mu.
+// had returns the executions of the batch whose messages an earlier program has written to the
+// journal. Clients get these messages from the journal. The caller holds mu.
 func (k *Kernel) had(batch []wire.Message, mark journal.Mark, again bool) map[string]bool {
 	if !again {
 		return nil
@@ -252,8 +252,8 @@ func (k *Kernel) had(batch []wire.Message, mark journal.Mark, again bool) map[st
 	return all
 }
 
-// note takes what a message says of the kernel. It reports whether executions have ended
-// by it that nobody has told of. The caller holds mu.
+// note updates the kernel's state from a message. It reports whether the message has ended
+// executions of which no client knows yet. The caller holds mu.
 func (k *Kernel) note(m wire.Message) (finished bool) {
 	state := m.State()
 	if state != "" {
@@ -262,12 +262,12 @@ func (k *Kernel) note(m wire.Message) (finished bool) {
 	return beginsAnew(state) && k.endAll("")
 }
 
-// beginsAnew reports whether nothing that was before a state of a kernel goes on.
+// beginsAnew reports whether a kernel with this state has lost all earlier executions.
 func beginsAnew(state string) bool {
 	return state == "restarting" || state == "dead" || state == "autorestarting"
 }
 
-// handOn gives a message to the clients. The caller holds mu.
+// handOn queues a message for the clients. The caller holds mu.
 func (k *Kernel) handOn(m wire.Message) {
 	k.seq++
 	e := k.journal.Find(m.Origin.ID)
@@ -287,8 +287,9 @@ func (k *Kernel) handOn(m wire.Message) {
 // maxPause is the longest pause between two attempts to write a file.
 const maxPause = time.Hour
 
-// TryAgain has Finished called after a while, unless somebody is connected then: a file could
-// not be written. Until one is, the pause doubles each time, up to an hour.
+// TryAgain calls Finished after a pause, unless a client is connected then. It is for a file that
+// could not be written. The first pause is least; each further one is twice as long, up to
+// maxPause, until a file was written.
 func (k *Kernel) TryAgain(least time.Duration) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -309,8 +310,8 @@ func (k *Kernel) TryAgain(least time.Duration) {
 	})
 }
 
-// tellFinished calls Finished, which takes its time, and once more if it is to be called
-// meanwhile. The caller holds mu.
+// tellFinished calls Finished in the background, and again if executions end during the call. The
+// caller holds mu.
 func (k *Kernel) tellFinished() {
 	if k.again = k.telling; k.closed || k.telling {
 		return
@@ -330,8 +331,8 @@ func (k *Kernel) tellOnce() (again bool) {
 	return k.telling
 }
 
-// report tells of a journal that cannot be written, once until it can, and has it tried
-// again until then. The caller holds mu.
+// report logs that the journal cannot be written, once until a write succeeds, and starts further
+// attempts. The caller holds mu.
 func (k *Kernel) report(err error) {
 	if err != nil && !k.failing {
 		k.options.Logf("kernel %s: output cannot be written down: %d MB of it are kept in memory, and what is more is left out: %v", k.ID, k.options.Limits.Owed>>20, err)
@@ -354,8 +355,8 @@ func (k *Kernel) retry() {
 	}
 }
 
-// endAll ends the executions that a restarted kernel does not know, or one that is no
-// more: then a notice tells of it. The caller holds mu.
+// endAll ends the executions that a restarted kernel does not know, or those of a kernel that has
+// ended. The notice is empty after a restart. The caller holds mu.
 func (k *Kernel) endAll(notice string) (some bool) {
 	for _, e := range k.journal.Executions() {
 		if !e.Finished() {
@@ -366,7 +367,7 @@ func (k *Kernel) endAll(notice string) (some bool) {
 	return some
 }
 
-// Restarted notes that the kernel was restarted: nothing that ran goes on.
+// Restarted records that the kernel was restarted, which ends all its executions.
 func (k *Kernel) Restarted() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -375,7 +376,7 @@ func (k *Kernel) Restarted() {
 	k.report(k.journal.Retry())
 	for _, e := range k.journal.Executions() {
 		if e.Ended && !e.Told {
-			k.report(e.WasTold()) // the client that asked for the restart knows
+			k.report(e.WasTold()) // the client that requested the restart knows
 		}
 	}
 	if some && len(k.clients) == 0 {
@@ -383,11 +384,11 @@ func (k *Kernel) Restarted() {
 	}
 }
 
-// stopText is the end of what a cell shows that ran when its kernel ended.
+// stopText ends the output of a cell that ran when its kernel ended.
 const stopText = "\n[the kernel was stopped here, while this cell ran]\n"
 
-// End notes that the kernel is no more. It reports whether there are executions that are
-// in no file, and of which no connected client has had all.
+// End records that the kernel has ended. It reports whether there are executions that no file has
+// and that no connected client has received completely.
 func (k *Kernel) End() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -395,7 +396,8 @@ func (k *Kernel) End() bool {
 	return slices.ContainsFunc(k.journal.Executions(), func(e *journal.Execution) bool { return unwritten(e) && !k.hasHad(e) })
 }
 
-// toKernel writes a client's request down and sends it. It reports whether there was room.
+// toKernel records a client's request and queues it for the kernel. It reports whether there was
+// room.
 func (k *Kernel) toKernel(c *client, m wire.Message) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -421,12 +423,11 @@ func (k *Kernel) toKernel(c *client, m wire.Message) bool {
 	return true
 }
 
-// maxAlike is how many executions of one source are kept if no client says of which cells
-// they are: a notebook may have several cells alike.
+// maxAlike bounds the executions of one source that are kept if no client tells their cells: a
+// notebook may have several cells with that source.
 const maxAlike = 8
 
-// supersede forgets what the cell of a new execution has shown before. The caller
-// holds mu.
+// supersede removes earlier executions of the cell of a new execution. The caller holds mu.
 func (k *Kernel) supersede(e *journal.Execution) {
 	var old []*journal.Execution
 	for _, o := range k.journal.Executions() {
@@ -449,13 +450,13 @@ func (k *Kernel) remove(e *journal.Execution) {
 	delete(k.adopted, e.ID)
 }
 
-// owns reports whether a client gets the replies of an execution: it has asked for it,
-// or has it in place of the one that did. The caller holds mu.
+// owns reports whether a client owns an execution, and so gets its replies: the client has sent the
+// request or has adopted the execution. The caller holds mu.
 func (k *Kernel) owns(e *journal.Execution, c *client) bool {
 	return c.is(e.Session) || c.is(k.adopted[e.ID])
 }
 
-// away reports whether nobody is connected who owns an execution. The caller holds mu.
+// away reports whether no owner of an execution is connected. The caller holds mu.
 func (k *Kernel) away(e *journal.Execution) bool {
 	for c := range k.clients {
 		if k.owns(e, c) {
@@ -475,8 +476,7 @@ func (k *Kernel) present(session string) bool {
 	return false
 }
 
-// receipt notes that a session has had all messages up to a number. The caller holds
-// mu.
+// receipt records that a session has received all messages up to a number. The caller holds mu.
 func (k *Kernel) receipt(session string, seq uint64) {
 	k.seen[session] = max(k.seen[session], min(seq, k.seq))
 	if len(k.seen) > maxSessions {

@@ -23,7 +23,7 @@ type numbering struct {
 // status that follows it.
 const leastMissing = 3
 
-// missingText is put where messages did not arrive.
+// missingText marks the place at which messages are missing.
 const missingText = "\n[about %d messages of the kernel are missing here: the Jupyter server read too slowly, and ZeroMQ dropped them]\n"
 
 // missing returns how many messages of the same execution are missing between the last output or

@@ -6,7 +6,7 @@ import "time"
 type News struct {
 	Notebook string  `json:"notebook"` // its path, or those of several with ", " between; empty if it has none
 	Result   string  `json:"result"`   // finished, failed or restarted
-	Seconds  float64 `json:"seconds"`  // that it took
+	Seconds  float64 `json:"seconds"`  // duration of the cell
 }
 
 // Untold returns the cells that have ended, took at least the given time, and whose messages no

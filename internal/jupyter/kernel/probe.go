@@ -15,34 +15,35 @@ import (
 type probe struct {
 	id      string
 	before  []string // executions
-	replied bool     // the reply is here,
-	idle    bool     // and the status after it, which may be lost, too
+	replied bool     // the reply has come,
+	idle    bool     // and so has the status after it, unless it is lost
 }
 
 // probing is the state of the search for lost messages.
 type probing struct {
 	probe    probe
-	watching bool // watchEnds is at work
+	watching bool // watchEnds runs
 	numbers  numbering
 }
 
 // lostText ends the output of a cell whose end was not received.
 const lostText = "\n[keyway-jupyter has not heard the end of this cell: the kernel was asked, and has nothing more of it. If it shows nothing, run it again]\n"
 
-// unheard reports whether the end of an execution may be lost after a connection was made anew.
+// unheard reports whether the end of an execution may be lost because the connection was replaced.
 func unheard(e *journal.Execution) bool {
 	return !e.Finished() && (e.Running || e.Sent || e.Tried) || halfEnded(e)
 }
 
-// cut is unheard on a connection that an earlier program has left: that program may not have had an
-// answer.
+// cut does what unheard does on a connection that an earlier program has left: that program may not
+// have received an answer.
 func cut(e *journal.Execution) bool { return e.Cut && unheard(e) }
 
 // halfEnded reports whether only one of the two messages that end an execution has come: the reply
 // or the status.
 func halfEnded(e *journal.Execution) bool { return !e.Ended && e.Replied != e.Idle }
 
-// ask returns the request, if there are executions whose end may be lost. The caller holds mu.
+// ask returns a request if there are executions whose end may be lost; otherwise nil. The caller
+// holds mu.
 func (k *Kernel) ask(lost func(*journal.Execution) bool) []wire.Message {
 	k.probe.id, k.probe.replied, k.probe.idle = "", false, false
 	for _, e := range k.journal.Executions() {
@@ -72,7 +73,7 @@ func (k *Kernel) answered(m wire.Message) (finished bool) {
 		}
 		notice := lostText
 		if e.Idle {
-			notice = "" // all output is here
+			notice = "" // the output is complete
 		}
 		finished = finished || !e.Finished()
 		k.report(e.End(notice))
@@ -89,7 +90,7 @@ func (k *Kernel) answered(m wire.Message) (finished bool) {
 // messages of the one for outputs and states (ZeroMQ's limit of 1,000 messages). It drops no reply.
 const endTime = 10 * time.Second
 
-// watchEnds asks the kernel when an execution has stayed half ended. The caller holds mu.
+// watchEnds asks the kernel if an execution stays half ended for endTime. The caller holds mu.
 func (k *Kernel) watchEnds() {
 	if k.watching || k.closed || !slices.ContainsFunc(k.journal.Executions(), halfEnded) {
 		return
@@ -101,7 +102,8 @@ func (k *Kernel) watchEnds() {
 	})
 }
 
-// askForEnds asks, unless a request waits already in the kernel. It reports whether to look again.
+// askForEnds queues the request, unless the kernel has one already. It reports whether to look
+// again.
 func (k *Kernel) askForEnds() (again bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

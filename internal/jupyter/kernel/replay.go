@@ -10,18 +10,18 @@ import (
 	"keyway/internal/jupyter/wire"
 )
 
-// replaying is an execution as it is at the moment at which its replay begins.
+// replaying is the state of an execution at the beginning of its replay.
 type replaying struct {
 	snapshot *journal.Snapshot
 	seq      uint64 // of its last message
 	kernel   string
 	header   []byte
-	owner    bool // the client is the one to get the reply and the prompt
+	owner    bool // the client owns the execution, and gets the reply and the prompt
 	ended    bool
 }
 
-// take begins the replay of an execution: all that waits of it for the client is part
-// of the replay. It returns nil if the execution is forgotten or cannot be read.
+// take begins the replay of an execution. The replay contains all messages of it that wait for the
+// client. take returns nil if the execution was removed or cannot be read.
 func (k *Kernel) take(c *client, id string) *replaying {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -48,8 +48,8 @@ func (r *replaying) forge(kind string, content any) wire.Message {
 	return wire.New(r.kernel, r.header, "iopub", kind, content)
 }
 
-// closing returns the messages after the outputs. An execution that a restart has
-// ended is told as aborted.
+// closing returns the messages after the outputs. An execution that a restart has ended gets the
+// reply "aborted".
 func (r *replaying) closing() (all []wire.Message) {
 	s := r.snapshot
 	if r.owner && s.Prompt != nil {
@@ -70,18 +70,18 @@ func (r *replaying) closing() (all []wire.Message) {
 	return all
 }
 
-// unwritten reports whether a finished execution has shown something that no file has.
+// unwritten reports whether a finished execution has outputs that no file has.
 func unwritten(e *journal.Execution) bool { return e.Finished() && e.Running && !e.Written }
 
-// Runs returns what the kernel has shown, to be put into a notebook that a client reads.
-// What the notebook's file has already is only marked.
+// Runs returns the executions for a notebook that a client reads. An execution whose outputs the
+// file has comes without outputs, and is only marked.
 func (k *Kernel) Runs() []notebook.Run {
 	return k.runs(map[string]int{})
 }
 
-// RunsFinished returns what has ended and is in no file, to be put into a notebook that is
-// to be written, without marks; and the others without outputs, which have cells, too. said is
-// for Written.
+// RunsFinished returns the executions for a notebook that is to be written, without marks. Only
+// finished executions that no file has come with outputs; the others take part in the search for
+// cells. said is the argument of Written.
 func (k *Kernel) RunsFinished() (runs []notebook.Run, said map[string]int) {
 	said = map[string]int{}
 	runs = k.runs(said)
@@ -110,7 +110,7 @@ func (k *Kernel) runs(said map[string]int) (runs []notebook.Run) {
 	return runs
 }
 
-// errForgotten is an execution that was settled while it was to be shown.
+// errForgotten means that an execution was removed before its outputs were read.
 var errForgotten = errors.New("the outputs were saved meanwhile")
 
 func (k *Kernel) outputs(w io.Writer, id string, said map[string]int) error {
@@ -130,8 +130,8 @@ func (k *Kernel) outputs(w io.Writer, id string, said map[string]int) error {
 	return notebook.WriteOutputs(w, s.Messages())
 }
 
-// Settle forgets the executions that a saved notebook has: those whose marks came
-// back, and those whose owner is here and has had all of them.
+// Settle removes the executions that a saved notebook has: those whose marks the client has sent
+// back, and those whose owner is connected and has received everything.
 func (k *Kernel) Settle(marks []string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -140,14 +140,14 @@ func (k *Kernel) Settle(marks []string) {
 		switch {
 		case e.Finished() && (had || slices.Contains(marks, e.ID)):
 			k.remove(e)
-		case e.Written: // by a client that has not seen it, over our file
+		case e.Written: // a client without these outputs has saved over the written file
 			k.report(e.WasWritten(false))
 		}
 	}
 }
 
-// hasHad reports whether an owner is connected and has had all of an execution. The
-// caller holds mu.
+// hasHad reports whether an owner of an execution is connected and has received all its messages.
+// The caller holds mu.
 func (k *Kernel) hasHad(e *journal.Execution) bool {
 	for c := range k.clients {
 		if k.owns(e, c) && k.seen[c.session] >= k.last[e.ID] {
@@ -157,9 +157,9 @@ func (k *Kernel) hasHad(e *journal.Execution) bool {
 	return false
 }
 
-// Written notes that a notebook's file has the executions, each as far as said says: what has
-// come since is written again. They are still shown to their own session, if it comes back: it
-// may be about to save without them.
+// Written records that a notebook's file has the executions, each up to the output that said gives.
+// Later outputs are written again. The executions are kept for their own session: if it comes back,
+// it may save the notebook without them.
 func (k *Kernel) Written(ids []string, said map[string]int) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -175,24 +175,24 @@ func (k *Kernel) Written(ids []string, said map[string]int) {
 	}
 }
 
-// Unwritten reports whether there are finished executions that no file has, and no
-// client is connected.
+// Unwritten reports whether there are finished executions that no file has, and no client is
+// connected.
 func (k *Kernel) Unwritten() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return len(k.clients) == 0 && slices.ContainsFunc(k.journal.Executions(), unwritten)
 }
 
-// Status is what a kernel does.
+// Status is the state of a kernel.
 type Status struct {
-	State   string `json:"state"`   // idle, busy or another word of the kernel's; empty until it has said one
-	Running int    `json:"running"` // executions that have begun and not ended
-	Queued  int    `json:"queued"`  // executions that wait for those
+	State   string `json:"state"`   // idle, busy or another state that the kernel reports; empty until the first report
+	Running int    `json:"running"` // executions that have begun and have not ended
+	Queued  int    `json:"queued"`  // executions that wait for these
 	Clients int    `json:"clients"` // connected pages and editors
 	Kept    int64  `json:"kept"`    // bytes on disk
 }
 
-// Status returns what the kernel does now.
+// Status returns the present state of the kernel.
 func (k *Kernel) Status() Status {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -209,15 +209,15 @@ func (k *Kernel) Status() Status {
 	return s
 }
 
-// Live is an execution that goes on.
+// Live is an execution that has not ended.
 type Live struct {
 	ID    string `json:"msg_id"`
 	Cell  string `json:"cell"`
 	Code  string `json:"code"`
-	Alike int    `json:"alike"` // how many cells with this code are before this one; -1: unknown
+	Alike int    `json:"alike"` // number of cells with this code before this one; -1: unknown
 }
 
-// Live returns the executions that have not ended, for a page that shows them again.
+// Live returns the executions that have not ended, so that a page can show them again.
 func (k *Kernel) Live() []Live {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -233,8 +233,9 @@ func (k *Kernel) Live() []Live {
 	return all
 }
 
-// Resume shows an execution to a connected session from its beginning, and makes the
-// session its owner if the one before is away. It reports whether both are there.
+// Resume shows an execution from its beginning to a connected session. If no owner of the execution
+// is connected, the session becomes its owner. Resume reports whether the session and the execution
+// exist.
 func (k *Kernel) Resume(session, id string) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()

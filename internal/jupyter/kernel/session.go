@@ -15,10 +15,10 @@ import (
 	"keyway/internal/keyway"
 )
 
-// After a handshake that was broken off, for example by a kill while the kernel starts, a Jupyter
-// server may keep the session's name in use. A later connection of that name may then wait for
-// ever, or the kernel's answers go to the dead one. So such a name is never used again. A name
-// under which a connection was open is used again: the server keeps the kernel's messages for it.
+// After an interrupted handshake, for example by a kill while the kernel starts, a Jupyter server
+// may keep the session's name in use. A later connection under that name may then wait for ever, or
+// the kernel's answers go to the dead connection. So such a name is never used again. A name under
+// which a connection was open is used again: the server keeps the kernel's messages for it.
 
 // dial connects under the session's name that is stored on disk.
 func (k *Kernel) dial(ctx context.Context) (*websocket.Conn, *http.Response, error) {
@@ -26,7 +26,7 @@ func (k *Kernel) dial(ctx context.Context) (*websocket.Conn, *http.Response, err
 		k.session = k.readSession()
 	}
 	next := "keyway-" + k.ID + "-" + rand.Text()[:8]
-	k.noteSession(next) // used unless the handshake succeeds
+	k.noteSession(next) // the next program uses it if the handshake is interrupted
 	conn, resp, err := k.options.Dial(ctx, k.session)
 	var op *net.OpError
 	if err == nil || errors.As(err, &op) && op.Op == "dial" { // otherwise the server knows the name
@@ -48,7 +48,7 @@ func (k *Kernel) readSession() string {
 	return "keyway-" + k.ID + "-" + rand.Text()[:8] // differs from that of another workspace's program at the same server
 }
 
-// noteSession stores the session's name for the case that this program is started again.
+// noteSession stores the session's name for the next program.
 func (k *Kernel) noteSession(name string) {
 	_ = keyway.WriteFile(k.sessionPath(), []byte(name), 0o600) // if that fails, the old name stays
 }

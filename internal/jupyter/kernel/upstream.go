@@ -14,7 +14,8 @@ import (
 	"keyway/internal/sleep"
 )
 
-// run connects until the kernel is gone, and reports whether it is.
+// run keeps a connection to the kernel. It returns when the kernel has ended or ctx is done, and
+// reports whether the kernel has ended.
 func (k *Kernel) run(ctx context.Context) bool {
 	const first = 200 * time.Millisecond
 	for pause := first; ; {
@@ -39,7 +40,7 @@ func (k *Kernel) run(ctx context.Context) bool {
 	}
 }
 
-// carry moves messages both ways until the connection ends.
+// carry moves messages in both directions until the connection ends.
 func (k *Kernel) carry(ctx context.Context, conn *websocket.Conn) {
 	protocol := protocolOf(conn)
 	conn.SetReadLimit(wire.MaxMessage)
@@ -91,7 +92,8 @@ func (k *Kernel) carry(ctx context.Context, conn *websocket.Conn) {
 	}
 }
 
-// keep writes messages down, hands them on, and takes them off the connection.
+// keep writes messages to the journal, sends them to the clients, and takes them from the
+// connection.
 func (k *Kernel) keep(batch []wire.Message, source feed, again bool) error {
 	if source == nil {
 		k.fromKernel(batch, journal.Mark{}, false)
@@ -105,8 +107,8 @@ func (k *Kernel) keep(batch []wire.Message, source feed, again bool) error {
 	return source.Taken()
 }
 
-// connected prepares for a connection. It reports whether the first messages are those
-// that an earlier program has written down, and not taken.
+// connected prepares a new connection. It reports whether the first messages are those that an
+// earlier program has written to the journal and not taken from the connection.
 func (k *Kernel) connected(source feed) (again bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -118,7 +120,7 @@ func (k *Kernel) connected(source feed) (again bool) {
 		}
 	}
 	if !resumed {
-		k.numbers = numbering{} // the output tells of the new connection
+		k.numbers = numbering{} // the output already has a notice of the new connection
 	}
 	k.resend(last, resumed)
 	k.watchEnds()
@@ -150,10 +152,9 @@ func (k *Kernel) known(source feed) bool {
 	return again
 }
 
-// resend puts the requests that an earlier program has written down and not sent before
-// those of now. last is the one that it has sent last on this connection. On a new one,
-// nobody knows what became of a request that was being sent: it is not sent twice. The
-// caller holds mu.
+// resend queues the requests that an earlier program has recorded and not sent, before newer ones.
+// last is the last request that it has sent completely on this connection. On a new connection, the
+// fate of a request that was being sent is unknown, and it is not sent again. The caller holds mu.
 func (k *Kernel) resend(last string, resumed bool) {
 	var all []wire.Message
 	for _, id := range k.unsent {
@@ -178,27 +179,27 @@ func (k *Kernel) resend(last string, resumed bool) {
 	k.outgoing, k.unsent = append(all, k.outgoing...), nil
 }
 
-// feed is a connection on which messages stay until they are written down.
+// feed is a connection that keeps messages until they are written to the journal. See package feed.
 type feed interface {
-	// Frame is the size in bytes of the frame that is being read; 0: that is not known.
+	// Frame returns the size, in bytes, of the frame that is being read; 0 if it is not known yet.
 	Frame() int64
 	// More reports whether another message can be read without waiting.
 	More() bool
-	// Mark is of the messages that were read and are not taken.
+	// Mark returns the mark of the messages that were read and not taken.
 	Mark() (journal.Mark, error)
-	// Taken says that all messages that were read are written down.
+	// Taken takes the messages that were read from the connection.
 	Taken() error
-	// Sending says which request the next message is.
+	// Sending sets the id of the request that the next message contains.
 	Sending(id string)
-	// Sent is the last request that an earlier program has sent whole on this
-	// connection. resumed reports whether there was one.
+	// Sent returns the last request that an earlier program has sent completely on this connection.
+	// resumed reports whether there was one.
 	Sent() (id string, resumed bool)
-	// Known looks for what one of the marks is of at the beginning of what is read. If
-	// it is found, the first messages, up to More's no, are that.
+	// Known reports whether the unread bytes begin with those of one of the marks. If they do,
+	// these are the first messages, until More reports false.
 	Known([]journal.Mark) (bool, error)
 }
 
-// maxBatch bounds how many messages are written down together.
+// maxBatch bounds the messages that are written to the journal together.
 const maxBatch = 256
 
 func (k *Kernel) broadcast() {
@@ -207,8 +208,8 @@ func (k *Kernel) broadcast() {
 	k.wake.Broadcast()
 }
 
-// send writes what waits for the kernel. What could not be written waits for the next
-// connection, which may speak the other protocol.
+// send writes the requests that wait for the kernel. A request that could not be written waits for
+// the next connection, which may use the other protocol.
 func (k *Kernel) send(ctx context.Context, conn *websocket.Conn, protocol wire.Protocol) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -230,7 +231,7 @@ func (k *Kernel) send(ctx context.Context, conn *websocket.Conn, protocol wire.P
 		err := write(conn, protocol, m)
 		k.mu.Lock()
 		if err != nil {
-			_ = conn.Close() // ends the reader, too
+			_ = conn.Close() // also ends the reader
 			return
 		}
 		if e := k.journal.Find(m.Head.ID); e != nil && !k.closed {

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// Document is where in the text of a notebook's model, as the contents API has it, the
-// parts are that Splice and TakeMarks change. The text itself stays where it is.
+// Document has the positions of the parts that Splice and TakeMarks change, in the text of a
+// notebook's model as the contents API sends it. The text itself is not kept.
 type Document struct {
 	Content  Span   // the notebook itself
 	Modified string // last_modified
@@ -16,33 +16,33 @@ type Document struct {
 	ids      bool
 }
 
-// Span is a part of a text: the offsets of its first byte and of the one after it.
+// Span is a part of a text: the offset of its first byte, and the offset after its last byte.
 type Span struct{ From, To int64 }
 
 // cell is a code cell.
 type cell struct {
 	id       string
 	code     [sha256.Size]byte
-	readable bool // the source is, and so is code its hash
+	readable bool // the source could be read, and code is its hash
 	open     int64
 	outputs  Span
 	count    Span
 	metadata Span
-	bare     bool    // metadata has no members, or is no object
-	mark     *member // of metadata
-	shown    string  // by the mark
+	bare     bool    // the metadata has no members, or is no object
+	mark     *member // in the metadata
+	shown    string  // the run that the mark names
 }
 
-// maxSource bounds in bytes the source of a cell that is looked at.
+// maxSource bounds the bytes of a cell's source that is read.
 const maxSource = 4 << 20
 
-// maxCells bounds the cells of code that are looked at.
+// maxCells bounds the code cells of a notebook.
 const maxCells = 50_000
 
-// errCells is a notebook that has more.
+// errCells means that a notebook has more than maxCells code cells.
 var errCells = errors.New("a notebook of too many cells")
 
-// Scan reads the model of a notebook. A document without Content is none.
+// Scan reads the model of a notebook. A document without Content is no notebook.
 func Scan(r io.Reader) (*Document, error) {
 	s, doc := newScanner(r, 64<<10), &Document{}
 	err := s.object(func(m *member) (err error) {
@@ -90,7 +90,7 @@ func (doc *Document) scan(s *scanner) error {
 	})
 }
 
-// scanCell reports whether the cell is one of code.
+// scanCell reads a cell. code reports whether it is a code cell.
 func scanCell(s *scanner) (c *cell, code bool, err error) {
 	c = &cell{open: s.at + 1}
 	err = s.object(func(m *member) error {
@@ -135,7 +135,7 @@ func scanCell(s *scanner) (c *cell, code bool, err error) {
 	return c, code, err
 }
 
-// tooLong passes over a string that is too long to be looked at.
+// tooLong turns errLong into nil: such a string is skipped.
 func tooLong(err error) error {
 	if errors.Is(err, errLong) {
 		return nil
@@ -143,7 +143,7 @@ func tooLong(err error) error {
 	return err
 }
 
-// scanSource reads text, or lines of text as one.
+// scanSource reads the source of a cell: a string, or a list of lines.
 func (c *cell) scanSource(s *scanner, kind byte) error {
 	var all strings.Builder
 	c.readable = true

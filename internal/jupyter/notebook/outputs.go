@@ -1,6 +1,6 @@
-// Package notebook turns what a kernel has said into the outputs of a notebook's cells,
-// and puts them into a notebook as nbformat 4 describes it. It is pure, and holds
-// neither: both may be large.
+// Package notebook converts a kernel's messages into the outputs of a notebook's cells, and inserts
+// them into a notebook as nbformat 4 describes it. It does no input or output of its own. It holds
+// neither the notebook nor the messages in memory, because both may be large.
 package notebook
 
 import (
@@ -15,9 +15,9 @@ import (
 	"keyway/internal/jupyter/wire"
 )
 
-// WriteOutputs writes what remains to be seen of an execution's messages, as the value of
-// a cell's outputs. Each output is valid for nbformat, whatever the kernel has said. It
-// reads the messages twice, and returns their first error.
+// WriteOutputs writes the visible outputs of an execution's messages, as the value of a cell's
+// outputs. Each output is valid for nbformat, whatever the kernel has sent. It iterates over the
+// messages twice, and returns their first error.
 func WriteOutputs(w io.Writer, messages iter.Seq2[wire.Message, error]) error {
 	plan, err := survey(messages)
 	if err != nil {
@@ -42,10 +42,10 @@ func WriteOutputs(w io.Writer, messages iter.Seq2[wire.Message, error]) error {
 	return p.err
 }
 
-// plan is what has to be known of all messages before the first is written.
+// plan has the facts about all messages that are needed before the first output is written.
 type plan struct {
-	from    int               // the first message that is not cleared
-	updates map[string]update // by display_id, the last one
+	from    int               // index of the first message that is not cleared
+	updates map[string]update // by display_id: the last update
 }
 
 type update struct {
@@ -55,7 +55,7 @@ type update struct {
 
 func survey(messages iter.Seq2[wire.Message, error]) (plan, error) {
 	p := plan{updates: map[string]update{}}
-	at, clear := -1, false // clear with the next output
+	at, clear := -1, false // clear: the next output clears those before
 	shown := map[string]bool{}
 	for m, err := range messages {
 		if err != nil {
@@ -82,7 +82,8 @@ func survey(messages iter.Seq2[wire.Message, error]) (plan, error) {
 	return p, nil
 }
 
-// update notes what a message changes of displays before it: shown are the ids of those.
+// update records the displays that a message changes. shown are the display_ids of the outputs so
+// far.
 func (p *plan) update(at int, m wire.Message, shown map[string]bool) {
 	if m.Head.Type == "stream" || !bytes.Contains(m.Content, []byte(`"display_id"`)) {
 		return
@@ -91,24 +92,24 @@ func (p *plan) update(at int, m wire.Message, shown map[string]bool) {
 	switch {
 	case id == "":
 	case shown[id]:
-		m.Content = bytes.Clone(m.Content) // which stays, unlike the message
+		m.Content = bytes.Clone(m.Content) // a copy: the message is only valid until the next one
 		p.updates[id] = update{at, read(m)}
 	default:
 		shown[id] = m.Head.Type != "update_display_data"
 	}
 }
 
-// content is what is read of a message that shows something: parts of its text as they are
-// there.
+// content has the parts of a message that are needed for an output, as parts of its text.
 type content struct {
 	members
 	data, metadata, transient members
 }
 
-// members are those of a JSON object; none of what is no object.
+// members are the members of a JSON object; empty for any other value.
 type members map[string][]byte
 
-// split returns the members of a JSON object, which are parts of its text: that may be large.
+// split returns the members of a JSON object. They are parts of its text and not copies, because
+// the text may be large.
 func split(text []byte) members {
 	all := members{}
 	s := newScanner(bytes.NewReader(text), len(text))
@@ -131,7 +132,7 @@ func read(m wire.Message) content {
 
 func (c content) display() string {
 	var id string
-	_ = json.Unmarshal(c.transient["display_id"], &id) // none
+	_ = json.Unmarshal(c.transient["display_id"], &id) // otherwise id stays empty
 	return id
 }
 
@@ -139,8 +140,8 @@ type printer struct {
 	w      io.Writer
 	plan   plan
 	err    error
-	some   bool   // an output is there
-	stream string // the name of the one whose text is being written
+	some   bool   // an output was written
+	stream string // name of the stream whose text is being written
 }
 
 func (p *printer) print(s string) { p.write([]byte(s)) }
@@ -151,7 +152,7 @@ func (p *printer) write(b []byte) {
 	}
 }
 
-// add writes a message that is not cleared.
+// add writes the output of a message that is not cleared.
 func (p *printer) add(at int, m wire.Message) {
 	kind := m.Head.Type
 	switch kind {
@@ -185,7 +186,7 @@ func (p *printer) add(at int, m wire.Message) {
 	p.print(`,"output_type":"` + kind + `"}`)
 }
 
-// begin begins an output after the one before.
+// begin begins a new output, and ends the one before.
 func (p *printer) begin() {
 	p.endText()
 	if p.some {
@@ -218,7 +219,7 @@ func (p *printer) failure(c content) {
 	p.write(quoted(c.members["evalue"]))
 	p.print(`,"output_type":"error","traceback":[`)
 	var lines []json.RawMessage
-	_ = json.Unmarshal(c.members["traceback"], &lines) // none
+	_ = json.Unmarshal(c.members["traceback"], &lines) // otherwise lines stays empty
 	for i, line := range lines {
 		if i > 0 {
 			p.print(",")
@@ -228,8 +229,8 @@ func (p *printer) failure(c content) {
 	p.print("]}")
 }
 
-// bundle keeps what nbformat allows: text, or lines of text, and anything for the types
-// of JSON.
+// bundle writes the data that nbformat allows: a string or a list of strings, and any value for a
+// type of JSON.
 func (p *printer) bundle(data members) {
 	p.object(data, func(mime string, value []byte) bool {
 		return mime == "application/json" || strings.HasPrefix(mime, "application/") && strings.HasSuffix(mime, "+json") || isText(value)
@@ -254,8 +255,8 @@ func (p *printer) object(all members, keep func(string, []byte) bool) {
 	p.print("}")
 }
 
-// whole returns a value without halves of characters, which JSON can write and a
-// file cannot hold.
+// whole returns a value without unpaired surrogates. JSON can escape them, and a file in UTF-8
+// cannot contain them.
 func whole(raw []byte) []byte {
 	if !bytes.Contains(raw, []byte(`\ud`)) && !bytes.Contains(raw, []byte(`\uD`)) {
 		return raw
@@ -272,7 +273,7 @@ func whole(raw []byte) []byte {
 func encode(v any) []byte {
 	b, err := json.Marshal(v)
 	if err != nil {
-		return []byte(`""`) // of what was decoded nothing is no JSON
+		return []byte(`""`) // cannot fail: the value was decoded from JSON
 	}
 	return b
 }
@@ -287,7 +288,8 @@ func isText(raw []byte) bool {
 
 func isString(raw []byte) bool { return len(raw) > 1 && raw[0] == '"' }
 
-// quoted returns a string, or lines of text as one, and empty for what is neither.
+// quoted returns a string, the lines of a list as one string, or an empty string for any other
+// value.
 func quoted(raw []byte) []byte {
 	if isString(raw) {
 		return whole(raw)
@@ -306,7 +308,7 @@ func quoted(raw []byte) []byte {
 	return append(all, '"')
 }
 
-// count returns the number of a prompt.
+// count returns the number of a prompt, or null.
 func count(raw []byte) string {
 	var n *int64
 	if json.Unmarshal(raw, &n) != nil || n == nil || *n < 0 {
@@ -315,7 +317,7 @@ func count(raw []byte) string {
 	return string(encode(*n))
 }
 
-// streamName returns the name of a stream: a notebook knows two.
+// streamName returns stdout or stderr, the two streams that a notebook has.
 func streamName(raw []byte) string {
 	if string(raw) == `"stderr"` {
 		return "stderr"

@@ -8,25 +8,25 @@ import (
 	"io"
 )
 
-// scanner walks over JSON text without holding it. It checks only what it needs: who
-// reads the text next refuses what is no JSON.
+// scanner reads JSON text without holding it in memory. It checks only what it needs: the next
+// reader of the text refuses invalid JSON.
 type scanner struct {
 	r     *bufio.Reader
-	at    int64 // of the next byte
+	at    int64 // offset of the next byte
 	depth int
 }
 
-// maxDepth bounds how deep objects and arrays are nested.
+// maxDepth bounds the nesting of objects and arrays.
 const maxDepth = 1000
 
 var errSyntax = errors.New("no JSON")
 
-// newScanner reads from r, of which size bytes are expected.
+// newScanner returns a scanner of r, which has about size bytes.
 func newScanner(r io.Reader, size int) *scanner {
 	return &scanner{r: bufio.NewReaderSize(r, min(size, 64<<10))}
 }
 
-// peek returns the next byte that is no white space, and does not take it.
+// peek returns the next byte that is no white space, without taking it.
 func (s *scanner) peek() (byte, error) {
 	for {
 		c, err := s.r.ReadByte()
@@ -55,17 +55,16 @@ func (s *scanner) take(want byte) error {
 	return err
 }
 
-// member is one of an object: where its key and its value begin and end, and where the
-// comma before it, or the object, ends, and the next one begins.
+// member has the offsets of an object's member.
 type member struct {
 	key            string
 	first          bool
-	comma, from    int64 // of the comma before, unless it is the first; of the key
-	value, to, end int64 // of the value; after it; after the comma that follows, or as to
+	comma, from    int64 // comma before it, unless it is the first member; start of the key
+	value, to, end int64 // start of the value; offset after it; offset after the comma that follows, or to
 }
 
-// object calls f for each member with the scanner before its value, which f takes. What
-// comes after the value is in the member when object returns.
+// object calls f for each member with the scanner before its value, and f takes the value. The
+// offsets after the value are set when object returns.
 func (s *scanner) object(f func(*member) error) error {
 	var last *member
 	return s.list('{', '}', func(comma int64) error {
@@ -95,12 +94,12 @@ func (s *scanner) object(f func(*member) error) error {
 	})
 }
 
-// array calls f for each element with the scanner before it, and f takes it.
+// array calls f for each element with the scanner before it, and f takes the element.
 func (s *scanner) array(f func() error) error {
 	return s.list('[', ']', func(int64) error { return f() })
 }
 
-// list calls f for each part with the offset of the comma before it.
+// list calls f for each element with the offset of the comma before it.
 func (s *scanner) list(open, shut byte, f func(comma int64) error) error {
 	if s.depth++; s.depth > maxDepth {
 		return fmt.Errorf("%w: nested deeper than %d", errSyntax, maxDepth)
@@ -136,7 +135,7 @@ func (s *scanner) list(open, shut byte, f func(comma int64) error) error {
 	}
 }
 
-// skip takes a value of any kind.
+// skip takes a value of any type.
 func (s *scanner) skip() error {
 	c, err := s.peek()
 	if err != nil {
@@ -170,7 +169,7 @@ func (s *scanner) skip() error {
 	}
 }
 
-// raw takes a string, and returns as much of it as written as max allows.
+// raw takes a string and returns it as it is written, with its quotes, cut to max bytes.
 func (s *scanner) raw(max int) ([]byte, error) {
 	if err := s.take('"'); err != nil {
 		return nil, err
@@ -195,10 +194,11 @@ func (s *scanner) raw(max int) ([]byte, error) {
 	}
 }
 
-// errLong is a string that is longer than somebody wants to have it.
+// errLong means that a string has more bytes than its caller allows.
 var errLong = errors.New("a string is too long")
 
-// text takes a string of at most max bytes as it is written. A longer one is taken, too.
+// text takes a string and returns it decoded. For a string of more than max bytes, as written, it
+// returns errLong.
 func (s *scanner) text(max int) (string, error) {
 	raw, err := s.raw(max + 2)
 	if err != nil {

@@ -24,7 +24,7 @@ type Run struct {
 }
 
 const (
-	// key of the mark in a cell's metadata
+	// markName is the key of the mark in a cell's metadata.
 	markName = "keyway"
 	markKey  = "shown"
 )

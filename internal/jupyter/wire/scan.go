@@ -6,23 +6,23 @@ import (
 	"unicode/utf8"
 )
 
-// text is JSON text, in which parts are found without copies of them. What is looked at here
-// is most of what a line of a cell's output costs: encoding/json takes several times as long.
-// The methods take where a part begins, and return where it ends; -1: it is no JSON.
+// text is JSON text whose parts are found without copies. Most of the time for a line of a cell's
+// output is spent here; encoding/json takes several times as long. The methods take the offset of a
+// part and return the offset after it; -1 if the text is invalid.
 type text []byte
 
 // maxDepth is the deepest nesting of objects and arrays, as in encoding/json.
 const maxDepth = 10000
 
-// members calls f with each member of the object that the text is: with its key, without
-// escapes, and its value as it is written. Upper and lower case of a key differ, as for the
-// kernels, which are no Go programs. members reports whether the text is an object; f may be nil.
+// members calls f with each member of the object that the text contains: its key without quotes and
+// escapes, and its value as it is written. Keys are case-sensitive, as for kernels, unlike in
+// encoding/json. members reports whether the text is an object. f may be nil.
 func (t text) members(f func(key, value []byte)) bool {
 	i := t.space(0)
 	return i < len(t) && t[i] == '{' && t.end(t.object(i, 1, f))
 }
 
-// end reports whether nothing follows.
+// end reports whether only white space follows.
 func (t text) end(i int) bool { return i >= 0 && t.space(i) == len(t) }
 
 func (t text) space(i int) int {
@@ -80,11 +80,11 @@ func plainKey(quoted []byte) []byte {
 	if bytes.IndexByte(quoted, '\\') < 0 {
 		return quoted[1 : len(quoted)-1]
 	}
-	s, _ := unquote(quoted) // a string: the caller has read it
+	s, _ := unquote(quoted) // cannot fail: the caller has parsed the string
 	return []byte(s)
 }
 
-// list takes parts with commas between them.
+// list parses parts that are separated by commas.
 func (t text) list(i, depth int, shut byte, part func(int) int) int {
 	if depth > maxDepth {
 		return -1
@@ -126,7 +126,7 @@ func (t text) quoted(i int) int {
 	return -1
 }
 
-// escape returns the last byte of what begins with a backslash.
+// escape returns the offset of the last byte of an escape sequence.
 func (t text) escape(i int) int {
 	if i++; i >= len(t) {
 		return -1
@@ -178,7 +178,7 @@ func (t text) number(i int) int {
 	return i
 }
 
-// digits takes one digit or more.
+// digits parses one or more digits.
 func (t text) digits(i int) int {
 	first := i
 	for i < len(t) && '0' <= t[i] && t[i] <= '9' {
@@ -190,10 +190,10 @@ func (t text) digits(i int) int {
 	return i
 }
 
-// simple are the characters that one letter after a backslash stands for.
+// simple has, by the letter after a backslash, the character that the escape sequence stands for.
 var simple = [256]byte{'"': '"', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t'}
 
-// unquote returns the string that a value is. It reports whether the value is one.
+// unquote returns the decoded string. It reports whether the value is a string.
 func unquote(value []byte) (string, bool) {
 	if len(value) < 2 || value[0] != '"' {
 		return "", false
@@ -216,13 +216,13 @@ func unquote(value []byte) (string, bool) {
 	return string(all), true
 }
 
-// unquoteAny is unquote for what is rare.
+// unquoteAny decodes the strings that unquote does not handle itself, which are rare.
 func unquoteAny(value []byte) (s string, ok bool) {
 	err := json.Unmarshal(value, &s)
 	return s, err == nil
 }
 
-// stringsOf reads members of an object that are strings or null.
+// stringsOf reads members of an object that must be strings or null.
 type stringsOf struct{ bad bool } // one is neither
 
 func (s *stringsOf) read(to *string, value []byte) {

@@ -8,7 +8,7 @@ type Text struct {
 	Text string `json:"text"`
 }
 
-// Stream reads the content of a stream message.
+// Stream returns the content of a stream message. ok reports whether the message is one.
 func (m Message) Stream() (t Text, ok bool) {
 	var value []byte
 	if t.Name, value, ok = m.stream(); ok && value != nil {
@@ -20,7 +20,8 @@ func (m Message) Stream() (t Text, ok bool) {
 	return t, true
 }
 
-// stream returns the name of a stream, and the text as it is written; nil: there is none.
+// stream returns the name of a stream and its text as it is written; nil if it has none. ok reports
+// whether the message belongs to a stream.
 func (m Message) stream() (name string, value []byte, ok bool) {
 	if m.Channel != "iopub" || m.Head.Type != "stream" {
 		return "", nil, false

@@ -60,7 +60,7 @@ type tab struct {
 	b    *browser
 	conn *websocket.Conn
 	n    int
-	look string // the expression of its cellState
+	look string // JavaScript that returns a cellState
 }
 
 func (b *browser) open(address string) *tab {
@@ -106,7 +106,7 @@ func (p *tab) eval(expression string, value any) {
 	p.b.t.Fatal(err)
 }
 
-// cellState is what the page shows of the last cell, and whether those before it are empty.
+// cellState is the text of the last cell in the page, and whether the cells before it are empty.
 type cellState struct {
 	Ready   bool
 	Prompt  string
@@ -126,7 +126,7 @@ const cellStateOf = `(() => {
     ordered: lines.every((v, i) => v === i), end: text.includes('END')};
 })()`
 
-// until waits until the page shows the cell so.
+// until waits until the last cell satisfies is.
 func (p *tab) until(what string, is func(cellState) bool) (s cellState) {
 	p.b.t.Helper()
 	for end := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
@@ -140,9 +140,9 @@ func (p *tab) until(what string, is func(cellState) bool) (s cellState) {
 	}
 }
 
-// TestClassicNotebook closes the classic notebook's page in mid-cell, by killing the
-// browser, and opens it again: the cell goes on there, which is the second of two with one
-// source. The Jupyter server alone shows nothing.
+// TestClassicNotebook checks that the classic notebook shows a running cell again. It kills the
+// browser in mid-cell and opens the page in another one. The cell is the second of two with the
+// same source. Without keyway-jupyter, the page shows nothing.
 func TestClassicNotebook(t *testing.T) {
 	w := startWorld(t, "--notebook")
 	const code = "import time, os\nfor i in range(60):\n    print('line', i, flush=True); time.sleep(0.02)\n    while i == 30 and not os.path.exists(NAME): time.sleep(0.02)\nprint('END')"

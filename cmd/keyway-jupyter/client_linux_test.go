@@ -25,14 +25,14 @@ import (
 // patience bounds the wait for an event that must come.
 const patience = await.Patience
 
-// service is where clients connect: the program, or the Jupyter server itself.
+// service is the address of keyway-jupyter or of the Jupyter server itself.
 type service struct{ socket, token string }
 
 func (s service) dial(context.Context, string, string) (net.Conn, error) {
 	return unixsock.Dial(s.socket)
 }
 
-// call asks for JSON, and returns the status.
+// call sends a request, decodes the JSON answer, and returns the status.
 func (s service) call(t *testing.T, method, path string, body, answer any) int {
 	t.Helper()
 	var data []byte
@@ -73,7 +73,7 @@ func (s service) kernel(t *testing.T) string {
 	return k.ID
 }
 
-// page is a client: it shows what comes for each request as an editor would.
+// page is a client. It shows the messages for each request as an editor would.
 type page struct {
 	t        *testing.T
 	conn     *websocket.Conn
@@ -87,7 +87,7 @@ type page struct {
 	done  chan struct{}
 }
 
-// shown is what a cell shows.
+// shown is the visible state of a cell.
 type shown struct {
 	text    strings.Builder
 	display map[string]string
@@ -222,7 +222,7 @@ func (c *page) run(code, cell string) string {
 		"user_expressions": map[string]any{}, "allow_stdin": true, "stop_on_error": false}, string(meta), []byte("{}"))
 }
 
-// until waits until a cell is as it should be, and returns its text.
+// until waits until a cell satisfies is, and returns its text.
 func (c *page) until(id, what string, is func(*shown) bool) string {
 	c.t.Helper()
 	timer := time.AfterFunc(patience, func() { c.mu.Lock(); defer c.mu.Unlock(); c.err = errPatience; c.more.Broadcast() })
@@ -251,8 +251,8 @@ func (c *page) ended(id string) string {
 	return c.until(id, "the end of the cell", func(s *shown) bool { return s.idle && s.replied })
 }
 
-// heard waits until the kernel is heard again after a restart. What it says to all before
-// the server has connected to it anew reaches nobody; its replies do.
+// heard waits until messages of the kernel arrive again after a restart. Broadcast messages are
+// lost until the server has connected to the kernel again; replies are not.
 func (c *page) heard() {
 	c.t.Helper()
 	for late := time.Now().Add(patience); ; {
@@ -283,7 +283,7 @@ func (c *page) line(id string, n int) {
 	c.until(id, fmt.Sprint("line ", n), func(s *shown) bool { return strings.Contains(s.text.String(), fmt.Sprintf("line %d\n", n)) })
 }
 
-// lines returns a cell that takes its time, and all its text.
+// lines returns a cell that prints n lines with pauses, and the complete text.
 func lines(n int, pause string) (code, text string) {
 	var b strings.Builder
 	for i := range n {

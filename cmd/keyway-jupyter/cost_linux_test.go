@@ -23,8 +23,7 @@ import (
 	"keyway/internal/jupyter/wire"
 )
 
-// crier is a Jupyter server with one kernel, which says what the test wants: as fast, and
-// as much.
+// crier is a Jupyter server with one kernel, which sends the messages that a test chooses.
 type crier struct {
 	t       *testing.T
 	service // of keep in front of it
@@ -36,7 +35,7 @@ type crier struct {
 	sockets []*websocket.Conn // the last one is open
 
 	program  string
-	told     []byte // to the program
+	told     []byte // the state that keep reads from its input
 	listener *os.File
 	keeper   hold.Keeper
 	cmd      *exec.Cmd
@@ -86,7 +85,7 @@ func (c *crier) channels(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// say has the kernel say something about a request.
+// say sends a message of the kernel about a request.
 func (c *crier) say(to wire.Message, channel, kind string, content any) {
 	data, _ := wire.New("the-kernel", to.Header, channel, kind, content).Encode(wire.V1)
 	c.mu.Lock()
@@ -97,7 +96,7 @@ func (c *crier) say(to wire.Message, channel, kind string, content any) {
 	}
 }
 
-// begin answers a request as a kernel does that begins with it.
+// begin answers a request with the messages of a kernel that begins it.
 func (c *crier) begin(page *page, code, cell string) (id string, m wire.Message) {
 	id = page.run(code, cell)
 	m = <-c.asked
@@ -111,7 +110,7 @@ func (c *crier) end(m wire.Message) {
 	c.say(m, "iopub", "status", map[string]string{"execution_state": "idle"})
 }
 
-// startCrier runs the program that does the work before such a server.
+// startCrier starts a crier and keyway-jupyter's child in front of it.
 func startCrier(t *testing.T) *crier {
 	t.Helper()
 	home := t.TempDir()
@@ -179,8 +178,8 @@ func (c *crier) kill() {
 	c.keeper.Ended()
 }
 
-// cpu is the processor time that the program has taken: what the kernel's clock measured
-// of each thread, and not in how many of its ticks it met one.
+// cpu returns the processor time of the program, from the scheduler's own measurement of each
+// thread. The usual counters of ticks are too coarse.
 func (c *crier) cpu() (total time.Duration) {
 	c.t.Helper()
 	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", c.pid))
@@ -198,7 +197,7 @@ func (c *crier) cpu() (total time.Duration) {
 	return total
 }
 
-// peak returns the most memory that the program has had, in MB.
+// peak returns the program's peak resident memory in MB.
 func (c *crier) peak() int {
 	c.t.Helper()
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", c.pid))
@@ -213,7 +212,7 @@ func (c *crier) peak() int {
 	return kb / 1000
 }
 
-// writes is how often the program has written something, to a file or a connection.
+// writes returns the number of the program's writes to files and connections.
 func (c *crier) writes() int {
 	c.t.Helper()
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/io", c.pid))
@@ -228,9 +227,9 @@ func (c *crier) writes() int {
 	return n
 }
 
-// TestCost has a kernel print 1,000 lines a second, for people who want to know what
-// that costs: it depends on what else the machine does. Then it prints as fast as it can:
-// lines that come together are written together.
+// TestCost measures a kernel that prints 1,000 lines a second. The results depend on other load, so
+// they are only logged. Then the kernel prints as fast as it can: the test checks that lines in
+// quick succession are written together.
 func TestCost(t *testing.T) {
 	c := startCrier(t)
 	p := c.open(t, crierKernel, "", wire.V1)
@@ -263,7 +262,8 @@ func TestCost(t *testing.T) {
 	p.ended(id)
 }
 
-// TestMemory has a kernel say 10 MB at once, and reads it in each way.
+// TestMemory measures the program's memory while a kernel sends 10 MB at once, and while the output
+// is read in each way.
 func TestMemory(t *testing.T) {
 	c := startCrier(t)
 	c.doc, _ = json.Marshal(map[string]any{"type": "notebook", "last_modified": "1", "content": map[string]any{"nbformat": 4, "nbformat_minor": 5,
@@ -303,8 +303,8 @@ func TestMemory(t *testing.T) {
 	}
 }
 
-// swallow counts what a new page gets until its cell has ended, and reads nothing of it:
-// the race detector makes that slow.
+// swallow counts the bytes that a new page receives until its cell has ended. It does not parse
+// them, because that is slow with the race detector.
 func (c *crier) swallow(p wire.Protocol) (n int) {
 	c.t.Helper()
 	d := websocket.Dialer{NetDialContext: c.dial, HandshakeTimeout: patience}
@@ -345,7 +345,7 @@ func (c *crier) fetch(path string) int64 {
 	return n
 }
 
-// buffer is a log that is written while it is read.
+// buffer is a log that can be read while it is written.
 type buffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer

@@ -12,10 +12,10 @@ import (
 	"keyway/test/await"
 )
 
-// TestFullDisk fills the disk on which the program keeps what kernels say. The page that
-// is there gets everything, messages too large to be left with the operating system among
-// it; the cell ends; and who comes later gets it all, also when the disk has room again and
-// the program was killed.
+// TestFullDisk fills the disk that has the journal. It checks that a connected page receives all
+// messages, including those that are too large for the operating system's buffer, and that the cell
+// ends. A page that connects later receives all of them, too, and so does one after the disk has
+// room again and the program was killed.
 func TestFullDisk(t *testing.T) {
 	disk := t.TempDir()
 	if err := unix.Mount("tmpfs", disk, "tmpfs", 0, "size=1m"); err != nil {
@@ -47,7 +47,7 @@ func TestFullDisk(t *testing.T) {
 	}
 	check("who was there", a)
 	a.close()
-	b := w.front.open(t, k, "", wire.JSON) // who has confirmed all gets nothing again
+	b := w.front.open(t, k, "", wire.JSON) // a session that has confirmed all messages gets none of them again
 	check("back on the full disk", b)
 	b.close()
 	if err := unix.Mount("", disk, "", unix.MS_REMOUNT, "size=8m"); err != nil {

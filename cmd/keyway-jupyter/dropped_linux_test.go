@@ -11,8 +11,8 @@ import (
 	"keyway/test/await"
 )
 
-// beforeAll is a cell that prints 10,000 lines once there is a file, and then makes another. It pauses
-// as often as ZeroMQ's own thread in the Jupyter server may need to take them.
+// beforeAll is a cell that waits for a file, prints 10,000 lines and makes another file. It pauses
+// often enough for ZeroMQ's thread in the Jupyter server to take the messages.
 const beforeAll = `import os, time
 print("line", 0, flush=True)
 while not os.path.exists("held"):
@@ -24,7 +24,8 @@ for i in range(1, 10_000):
 open("printed", "w").close()
 print("END", "a kernel has the server's variable" if "JUPYTER_CONFIG_PATH" in os.environ else 10_000)`
 
-// noneDropped has a kernel print while the Jupyter server reads nothing.
+// noneDropped checks that no message is lost if a kernel prints while the Jupyter server reads
+// nothing.
 func noneDropped(t *testing.T, w *world) {
 	a := w.front.open(t, w.front.kernel(t), "", wire.V1)
 	id := a.run(beforeAll, "")
@@ -38,8 +39,8 @@ func noneDropped(t *testing.T, w *world) {
 	everyLine(t, a.ended(id))
 }
 
-// holdThread keeps the first thread of a process from running while f does. In a Jupyter server this is the
-// one that runs Python; those of ZeroMQ go on.
+// holdThread stops the first thread of a process while f runs. In a Jupyter server, that thread
+// runs Python; the threads of ZeroMQ continue.
 func holdThread(t *testing.T, pid int, f func()) {
 	t.Helper()
 	runtime.LockOSThread() // ptrace(2) is for the thread that attached

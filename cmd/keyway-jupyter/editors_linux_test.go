@@ -15,7 +15,7 @@ import (
 	"keyway/internal/unixsock"
 )
 
-// forward has a port of the loopback lead to a service, as keyway open does.
+// forward returns the base URL of a service on a port of the loopback, as keyway open makes it.
 func (s service) forward(t *testing.T) (base string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -46,7 +46,7 @@ func (s service) carry(c net.Conn) {
 	_, _ = io.Copy(c, to)
 }
 
-// modules installs what package-lock.json pins of npm's packages.
+// modules installs the npm packages that package-lock.json pins.
 func modules(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -67,7 +67,8 @@ func modules(t *testing.T) string {
 	return filepath.Join(dir, "node_modules")
 }
 
-// TestServices leaves a cell with @jupyterlab/services, and comes back as VS Code does.
+// TestServices checks that @jupyterlab/services gets all output if it leaves a cell and comes back
+// as VS Code does.
 func TestServices(t *testing.T) {
 	packages := modules(t)
 	w := startWorld(t)

@@ -32,8 +32,8 @@ func below(t *testing.T, dir string) map[string]string {
 	return all
 }
 
-// TestAMoveToAnotherFileSystem is killed at each of its steps and repeated: all is there
-// once, with its modes, and another workspace finds nothing more to inherit.
+// TestAMoveToAnotherFileSystem kills a move at each of its steps and repeats it. It checks that
+// every file then exists once, with its mode, and that another workspace inherits nothing more.
 func TestAMoveToAnotherFileSystem(t *testing.T) {
 	must := func(err error) {
 		t.Helper()
@@ -101,7 +101,8 @@ func TestAMoveToAnotherFileSystem(t *testing.T) {
 	})
 }
 
-// TestNothingToInherit has no home directory, and one in which nothing can be opened.
+// TestNothingToInherit checks a user without a home directory, and one whose home directory cannot
+// be read.
 func TestNothingToInherit(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {

@@ -14,7 +14,7 @@ import (
 	"keyway/test/await"
 )
 
-// untilFile is a cell that prints lines until there is a file.
+// untilFile is a cell that prints lines until a file exists.
 const untilFile = `import os, time
 i = 0
 while not os.path.exists(NAME):
@@ -23,9 +23,9 @@ while not os.path.exists(NAME):
     time.sleep(0.001)
 print("END", i)`
 
-// inParts is a cell that prints 25 lines for each of 32 files, when that is there, and with every
-// 50th line a display that is too large to be left with the operating system. A kernel keeps 1,000
-// messages for a Jupyter server that does not keep up, and drops more: these are fewer in all.
+// inParts is a cell that prints 25 lines after each of 32 files exists. Every 50th line comes with
+// a display that is too large for the operating system's buffer. A kernel keeps at most 1,000
+// messages for a slow Jupyter server; the cell sends fewer in all.
 const inParts = `import os, time
 from IPython.display import display
 i = 0
@@ -40,7 +40,7 @@ for part in range(32):
         time.sleep(0.001)
 print("END", i)`
 
-// touch makes the file for which such a cell waits.
+// touch makes a file for which such a cell waits.
 func (s service) touch(t *testing.T, name string) {
 	t.Helper()
 	if code := s.call(t, "PUT", "/api/contents/"+name, map[string]any{"type": "file", "format": "text", "content": ""}, nil); code/100 != 2 {
@@ -48,8 +48,8 @@ func (s service) touch(t *testing.T, name string) {
 	}
 }
 
-// killedOften kills the program 32 times under one cell, at any moment: also while it
-// starts. Nothing is lost, nothing doubled.
+// killedOften kills the program 32 times during one cell, also during its start. It checks that no
+// line is lost or doubled.
 func killedOften(t *testing.T, w *world) {
 	k := w.front.kernel(t)
 	a := w.front.open(t, k, "", wire.V1)
@@ -91,8 +91,8 @@ func killedOften(t *testing.T, w *world) {
 	}
 }
 
-// everyLine checks that a cell shows all lines, once and in order, and nothing else. It
-// returns how many.
+// everyLine checks that a cell shows each line once and in order, and nothing else. It returns the
+// number of lines.
 func everyLine(t *testing.T, got string) (n int) {
 	t.Helper()
 	for line := range strings.Lines(got) {
@@ -108,7 +108,7 @@ func everyLine(t *testing.T, got string) (n int) {
 	return n
 }
 
-// killBoth kills the program's parent, and waits for the end of both: until then, the
+// killBoth kills the program's parent, and waits for the end of both processes: until then, the
 // socket answers.
 func (w *world) killBoth(t *testing.T) {
 	t.Helper()
@@ -119,8 +119,8 @@ func (w *world) killBoth(t *testing.T) {
 	await.That(t, "the end of both processes", func() bool { return !lives(w.pid) && !lives(child) })
 }
 
-// bothKilled kills the program and its parent: what the Jupyter server sends to nobody
-// may be lost, and the output says where.
+// bothKilled kills the program and its parent. It checks that the output says where messages of the
+// meantime may be missing.
 func bothKilled(t *testing.T, w *world) {
 	var started struct{ ID string } // ends with the Jupyter server, which the program ends
 	if code := w.stock.call(t, "POST", "/api/kernels", map[string]string{"name": "python3"}, &started); code/100 != 2 {

@@ -13,7 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// labState is what the page shows of the last cell, and whether those before it are empty.
+// labState returns the text of the last cell in the page, and whether the cells before it are
+// empty.
 const labState = `(() => {
   const panel = window.jupyterapp && [...jupyterapp.shell.widgets('main')].find(w => w.sessionContext && w.content.activeCell);
   const cells = [...document.querySelectorAll('.jp-NotebookPanel .jp-CodeCell')], c = cells[cells.length - 1];
@@ -26,7 +27,7 @@ const labState = `(() => {
     ordered: lines.every((v, i) => v === i), end: text.includes('END')};
 })()`
 
-// labRun runs the last cell, unless it runs. The command wants its notebook in front.
+// labRun runs the last cell, unless it runs already. The command acts on the notebook in front.
 const labRun = `(() => {
   const panel = [...jupyterapp.shell.widgets('main')].find(w => w.sessionContext);
   const prompts = document.querySelectorAll('.jp-NotebookPanel .jp-CodeCell .jp-InputPrompt');
@@ -35,18 +36,18 @@ const labRun = `(() => {
   if (prompts[prompts.length - 1].textContent.trim() === '[ ]:') jupyterapp.commands.execute('notebook:run-cell');
 })()`
 
-// labPages are the programs whose pages have the extension, and how they open a notebook
-// NAME.ipynb.
+// labPages lists the programs whose pages have the extension, and how each opens NAME.ipynb.
 var labPages = []struct{ program, option, expose, path string }{
 	{"jupyter-lab", "--lab", "--LabApp.expose_app_in_browser=True", "lab/workspaces/NAME/tree/NAME.ipynb"},
 	{"jupyter-notebook", "--notebook", "--JupyterNotebookApp.expose_app_in_browser=True", "notebooks/NAME.ipynb"},
 }
 
-// TestJupyterLab closes the pages of JupyterLab 4 and Notebook 7 in mid-cell, by killing the
-// browser, and opens them again: the cell goes on there, and the saved file has it all. It
-// is the second of two with one source, in notebooks whose cells have ids and in such as
-// were made before nbformat 4.5. The Jupyter server alone shows nothing. KEYWAY_JUPYTERLAB is
-// a root directory with JupyterLab, and Notebook 7 or none (make jupyterlab).
+// TestJupyterLab checks that JupyterLab 4 and Notebook 7 show a running cell again, and that the
+// saved file has all its output. It kills the browser in mid-cell and opens the page in another
+// one. The cell is the second of two with the same source, in notebooks with cell ids and in
+// notebooks older than nbformat 4.5. Without keyway-jupyter, the page shows nothing.
+// KEYWAY_JUPYTERLAB is a root directory with JupyterLab, and with Notebook 7 or not (make
+// jupyterlab).
 func TestJupyterLab(t *testing.T) {
 	root := os.Getenv("KEYWAY_JUPYTERLAB")
 	for _, m := range []struct{ source, target, kind string }{{"/tmp", "tmp", ""}, {"proc", "proc", "proc"}} {
@@ -72,7 +73,7 @@ func TestJupyterLab(t *testing.T) {
 	}
 }
 
-// comeBack runs the last of the cells with these ids, and comes back to it.
+// comeBack runs the last of the cells with these ids, leaves the page and opens it again.
 func comeBack(t *testing.T, w *world, path string, ids []string) {
 	const code = "import time, os\nfor i in range(60):\n    print('line', i, flush=True); time.sleep(0.02)\n    while i == 30 and not os.path.exists(NAME): time.sleep(0.02)\nprint('END')"
 	type side struct {
@@ -120,7 +121,7 @@ func comeBack(t *testing.T, w *world, path string, ids []string) {
 	if got.Lines != 60 || !got.Ordered || got.Prompt != "[1]:" {
 		t.Errorf("reopened in mid-cell, the page shows %+v", got)
 	}
-	time.Sleep(2 * time.Second) // for what would come twice
+	time.Sleep(2 * time.Second) // for output that would come twice
 	got = cellState{}
 	sides["front"].page.eval(labState, &got)
 	if got.Lines != 60 {

@@ -10,9 +10,9 @@ import (
 	"keyway/internal/jupyter/wire"
 )
 
-// TestLargeMessage has a kernel say 29 MB in one message, and reads it in each way: the
-// program holds it twice at most. Measured are 10 MB when idle, 39 to 47 MB
-// otherwise, and 68 MB on a busy machine, where the page before is still being shown it.
+// TestLargeMessage measures the program's memory for a message of 29 MB, which is read in each way:
+// it may hold the message twice. Measured values are 10 MB when idle, 39 to 47 MB otherwise, and 68
+// MB on a busy machine, where an earlier page is still receiving the message.
 func TestLargeMessage(t *testing.T) {
 	const size, bound = 29_000_000, 75
 	for kind, content := range map[string]any{

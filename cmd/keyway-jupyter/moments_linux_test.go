@@ -12,10 +12,10 @@ import (
 	"keyway/test/await"
 )
 
-// TestKilledAtAnyMoment kills the program that does the work again and again, while a kernel says as
-// much as it can about three cells at once: lines, and displays that are larger than what is left with
-// the operating system. No Jupyter server is there, which may lose messages itself. Nothing is lost,
-// and nothing comes twice.
+// TestKilledAtAnyMoment kills the program's child repeatedly while a kernel sends messages about
+// three cells as fast as it can: lines, and displays that are too large for the operating system's
+// buffer. A real Jupyter server may lose messages, so the test uses none. It checks that no message
+// is lost or doubled.
 func TestKilledAtAnyMoment(t *testing.T) {
 	const kills, messages = 60, 4000
 	c := startCrier(t)
@@ -81,7 +81,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 	}
 }
 
-// firstDifference shows where two texts begin to differ.
+// firstDifference returns the parts of two texts at which they begin to differ.
 func firstDifference(got, want string) string {
 	at := 0
 	for at < min(len(got), len(want)) && got[at] == want[at] {

@@ -17,25 +17,25 @@ import (
 	"keyway/test/await"
 )
 
-// world is a real Jupyter server with the program beside it.
+// world is a real Jupyter server with keyway-jupyter in front of it.
 type world struct {
 	front, stock service
 	dir          string
 	pid          int
 	program      string
 	environ      []string
-	root         string // of the file system of the program; empty: ours
-	home         string // of the user; empty: one of its own
+	root         string // of the program's file system; empty: the test's own
+	home         string // of the user; empty: a new directory
 	log          string // a file
 }
 
-// startWorld starts both, with arguments for serve.
+// startWorld starts both, with further arguments of serve.
 func startWorld(t *testing.T, args ...string) *world {
 	t.Helper()
 	return (&world{}).start(t, args...)
 }
 
-// start does so, in another root or with more variables of the environment.
+// start does the same, in another root or with further variables of the environment.
 func (w *world) start(t *testing.T, args ...string) *world {
 	t.Helper()
 	home := w.home
@@ -80,7 +80,7 @@ func (w *world) command(args ...string) *exec.Cmd {
 	return cmd
 }
 
-// serve starts the program, and waits for it.
+// serve starts the program, and waits until it answers.
 func (w *world) serve(t *testing.T, args ...string) {
 	t.Helper()
 	log, err := os.OpenFile(w.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
@@ -109,7 +109,7 @@ func (w *world) serve(t *testing.T, args ...string) {
 	w.front = service{r.Socket, r.Token}
 }
 
-// status returns what the program tells of a kernel.
+// status returns the state of a kernel as the program reports it.
 func (w *world) status(t *testing.T, id string) front.KernelStatus {
 	t.Helper()
 	var all []front.KernelStatus
@@ -122,7 +122,7 @@ func (w *world) status(t *testing.T, id string) front.KernelStatus {
 	return front.KernelStatus{}
 }
 
-// idle waits until a kernel has nothing left to do and nobody is connected.
+// idle waits until a kernel is idle and no client is connected.
 func (w *world) idle(t *testing.T, id string) {
 	t.Helper()
 	await.That(t, "an idle kernel", func() bool {
@@ -131,7 +131,7 @@ func (w *world) idle(t *testing.T, id string) {
 	})
 }
 
-// worker returns the process that does the work; 0 while there is none.
+// worker returns the process ID of the program's child; 0 if there is none.
 func (w *world) worker() (pid int) {
 	out, _ := exec.Command("ps", "-o", "pid=,args=", "--ppid", strconv.Itoa(w.pid)).Output() // none: no process
 	for line := range strings.Lines(string(out)) {
@@ -150,8 +150,8 @@ func (w *world) kill(t *testing.T) {
 	}
 }
 
-// TestNothingIsLost drives real kernels behind a real Jupyter server. What each case
-// wins, the Jupyter server alone loses: see stockLoses.
+// TestNothingIsLost uses real kernels behind a real Jupyter server. The Jupyter server alone would
+// fail in each case, as stockLoses shows.
 func TestNothingIsLost(t *testing.T) {
 	w := startWorld(t)
 	t.Run("together", func(t *testing.T) {
@@ -192,8 +192,8 @@ func TestNothingIsLost(t *testing.T) {
 	w.valid(t, "*.ipynb")
 }
 
-// killedInMidCell kills the program under two cells: one whose page comes back with its
-// session, and one whose page never does.
+// killedInMidCell kills the program during two cells. The page of one comes back with its session;
+// the other's does not.
 func killedInMidCell(t *testing.T, w *world) {
 	a := w.front.midCell(t, wire.V1, 60, "0.05")
 	k := a.kernel
@@ -221,15 +221,15 @@ func killedInMidCell(t *testing.T, w *world) {
 	}
 }
 
-// midCell is a page with a cell under way on a kernel of its own.
+// midCell is a page with a running cell on a kernel of its own.
 type midCell struct {
 	*page
 	kernel   string
-	id, want string // of the cell; all that it prints
+	id, want string // id of the cell; its complete output
 }
 
-// midCell has a new page run a cell of n lines, a pause in seconds after each, up to the
-// fourth line.
+// midCell runs a cell of n lines on a new page, and waits for the fourth line. pause is the time
+// between two lines, in seconds.
 func (s service) midCell(t *testing.T, p wire.Protocol, n int, pause string) midCell {
 	t.Helper()
 	m := midCell{kernel: s.kernel(t)}
@@ -272,8 +272,8 @@ func sameSessionBack(t *testing.T, w *world) {
 	}
 }
 
-// halfOpen is a laptop that is gone without a word: its connection stays, and nothing
-// is read from it.
+// halfOpen checks a laptop that disappears: its connection stays open, and the test reads nothing
+// from it.
 func halfOpen(t *testing.T, w *world) {
 	a := w.front.midCell(t, wire.V1, 60, "0.03")
 	a.mu.Lock() // stops its reader
@@ -286,7 +286,7 @@ func halfOpen(t *testing.T, w *world) {
 	}
 }
 
-// stockLoses shows that the cases would fail without the program.
+// stockLoses checks that the cases fail without the program.
 func stockLoses(t *testing.T, w *world) {
 	a := w.stock.midCell(t, wire.JSON, 40, "0.02")
 	a.close()
@@ -298,7 +298,7 @@ func stockLoses(t *testing.T, w *world) {
 		return s.State == "idle"
 	})
 	b := w.stock.open(t, a.kernel, "", wire.JSON)
-	b.ended(b.run("1", "")) // whatever came before this would have come
+	b.ended(b.run("1", "")) // earlier output would have come before this cell's end
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if s := b.cells[a.id]; s != nil && s.text.String() == a.want {
@@ -338,7 +338,7 @@ func queuedCells(t *testing.T, w *world) {
 	}
 }
 
-// inputWaits closes the page at a question, and answers from another one.
+// inputWaits closes the page while input() waits, and answers from another page.
 func inputWaits(t *testing.T, w *world) {
 	k := w.front.kernel(t)
 	a := w.front.open(t, k, "", wire.JSON)
@@ -370,7 +370,7 @@ func restartAndInterrupt(t *testing.T, w *world) {
 	}
 	w.idle(t, k)
 	b := w.front.open(t, k, "", wire.V1)
-	b.ended(id) // told as aborted
+	b.ended(id) // shown as aborted
 	b.heard()
 	code, want := lines(3, "0")
 	if got := b.ended(b.run(code, "")); got != want {
@@ -423,7 +423,7 @@ func (b book) save(t *testing.T, cells ...map[string]any) {
 	}
 }
 
-// codeCell returns a cell; an empty id is none, as before nbformat 4.5.
+// codeCell returns a code cell; without an id if id is empty, as before nbformat 4.5.
 func codeCell(id, source string) map[string]any {
 	c := map[string]any{"cell_type": "code", "id": id, "metadata": map[string]any{}, "source": source, "outputs": []any{}, "execution_count": nil}
 	if id == "" {
@@ -432,7 +432,7 @@ func codeCell(id, source string) map[string]any {
 	return c
 }
 
-// kernel starts one for the notebook.
+// kernel starts a kernel for the notebook.
 func (b book) kernel(t *testing.T) string {
 	t.Helper()
 	var s struct{ Kernel struct{ ID string } }
@@ -475,7 +475,7 @@ func (c cell) text() (all string) {
 	return all
 }
 
-// valid has nbformat look at the notebooks of a pattern.
+// valid checks the notebooks that match a pattern with nbformat.
 func (w *world) valid(t *testing.T, pattern string) {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(w.dir, pattern))
@@ -488,7 +488,7 @@ func (w *world) valid(t *testing.T, pattern string) {
 	}
 }
 
-// written waits until a notebook's file has a text, and has nbformat look at it.
+// written waits until a notebook's file contains a text, and checks the file with nbformat.
 func (w *world) written(t *testing.T, name, text string) {
 	t.Helper()
 	await.That(t, text+" in "+name, func() bool {
@@ -498,7 +498,7 @@ func (w *world) written(t *testing.T, name, text string) {
 	w.valid(t, name)
 }
 
-// theNotebook leaves a notebook in mid-cell, and looks at what another page reads, and at
+// theNotebook leaves a notebook in mid-cell. It checks the notebook as another page reads it, and
 // the file.
 func theNotebook(t *testing.T, w *world) {
 	b := book{w, "the.ipynb"}
@@ -559,7 +559,8 @@ func cellsAlike(t *testing.T, w *world) {
 	}
 }
 
-// newsOfCells leaves a notebook in mid-cell: its end is news, that of a short cell not.
+// newsOfCells leaves a notebook in mid-cell. It checks that the end of that cell is news, and the
+// end of a short cell is not.
 func newsOfCells(t *testing.T, w *world) {
 	b := book{w, "news.ipynb"}
 	b.save(t, codeCell("aaa", ""))
@@ -570,7 +571,7 @@ func newsOfCells(t *testing.T, w *world) {
 	a.line(id, 0)
 	a.close()
 	last := int64(0)
-	for found := 0; found == 0; { // each question waits
+	for found := 0; found == 0; { // each request waits
 		cmd := exec.Command(w.program, "news", fmt.Sprint(last))
 		cmd.Env = w.environ
 		out, err := cmd.Output()

@@ -11,9 +11,9 @@ import (
 	"keyway/test/await"
 )
 
-// TestSavedAfterTheEnd kills everything in mid-cell, as the end of a place does, and changes the
-// notebook before the next start. A copy beside it has what the cell has shown; the file is as it was
-// saved.
+// TestSavedAfterTheEnd kills all processes in mid-cell, as the end of a place does, and changes the
+// notebook before the next start. It checks that a copy beside the notebook has the output, and
+// that the notebook stays as it was saved.
 func TestSavedAfterTheEnd(t *testing.T) {
 	w := startWorld(t)
 	b := book{w, "saved later.ipynb"}

@@ -21,7 +21,7 @@ func lives(pid int) bool {
 	return err == nil && !p.Zombie
 }
 
-// said counts how often the program has said something.
+// said returns how often a text is in the program's log.
 func (w *world) said(t *testing.T, what string) int {
 	t.Helper()
 	log, err := os.ReadFile(w.log)
@@ -31,8 +31,8 @@ func (w *world) said(t *testing.T, what string) int {
 	return strings.Count(string(log), what)
 }
 
-// TestServerOfAKilledProgram has the program end the Jupyter server that one before it has
-// started, which was killed.
+// TestServerOfAKilledProgram checks that the program ends a Jupyter server that an earlier, killed
+// program has started.
 func TestServerOfAKilledProgram(t *testing.T) {
 	w := startWorld(t)
 	server := running()[0].PID
@@ -50,8 +50,8 @@ func TestServerOfAKilledProgram(t *testing.T) {
 	await.That(t, "the end of the Jupyter server", func() bool { return !lives(server) })
 }
 
-// TestServerOfSomebodyElse uses a server that somebody else has started, says once what
-// that one drops, and does not end it.
+// TestServerOfSomebodyElse checks that the program uses a running server of another origin, warns
+// once of that server's limits, and does not end it.
 func TestServerOfSomebodyElse(t *testing.T) {
 	home := t.TempDir()
 	_, argv, err := pick("")
@@ -84,8 +84,8 @@ func TestServerOfSomebodyElse(t *testing.T) {
 	}
 }
 
-// TestWorkspacesOfOneUser has two workspaces in one home directory: each has its own
-// address, Jupyter server and kernels, and only the first what an earlier version left.
+// TestWorkspacesOfOneUser checks two workspaces with one home directory: each has its own address,
+// Jupyter server and kernels. Only the first inherits the state of an earlier version.
 func TestWorkspacesOfOneUser(t *testing.T) {
 	home := t.TempDir()
 	const left = "the-token-that-an-earlier-version-made"
@@ -115,8 +115,8 @@ func TestWorkspacesOfOneUser(t *testing.T) {
 	}
 }
 
-// TestWhereOfAnEarlierVersion finds a program that has its record in the user's home
-// directory, unless that is of another workspace.
+// TestWhereOfAnEarlierVersion checks that where finds a record in the user's home directory, unless
+// the record belongs to another workspace.
 func TestWhereOfAnEarlierVersion(t *testing.T) {
 	home := t.TempDir()
 	t.Setenv("XDG_STATE_HOME", home)

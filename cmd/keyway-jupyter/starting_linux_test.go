@@ -11,8 +11,8 @@ import (
 	"keyway/internal/jupyter/wire"
 )
 
-// killedWhileKernelsStart kills the program again and again while ten kernels start, five at
-// a time: what was asked of each before and after is answered once.
+// killedWhileKernelsStart kills the program repeatedly while ten kernels start, five at a time. It
+// checks that each request is answered once.
 func killedWhileKernelsStart(t *testing.T, w *world) {
 	moments := rand.New(rand.NewPCG(3, 4))
 	for range 2 {

@@ -22,7 +22,7 @@ func perm(t *testing.T, path string) os.FileMode {
 	return info.Mode().Perm()
 }
 
-// TestFilesAreClosed checks the modes of the files on disk: a user that can read them could run
+// TestFilesAreClosed checks the modes of the files on disk: a user that can read them can execute
 // code.
 func TestFilesAreClosed(t *testing.T) {
 	home := t.TempDir()
@@ -48,7 +48,7 @@ func TestFilesAreClosed(t *testing.T) {
 			t.Errorf("%s has mode %o", name, got)
 		}
 	}
-	// the address stays the same, and closed
+	// The address and the mode stay the same.
 	for _, path := range []string{dir, filepath.Join(dir, "token")} {
 		if err := os.Chmod(path, 0o755); err != nil {
 			t.Fatal(err)
@@ -102,7 +102,7 @@ func TestUsage(t *testing.T) {
 	}
 }
 
-// TestOutputCannotBeWritten has commands that print fail if what they print gets nowhere.
+// TestOutputCannotBeWritten checks that a command fails if its output cannot be written.
 func TestOutputCannotBeWritten(t *testing.T) {
 	runsAs(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("[]\n")) })
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
@@ -118,7 +118,7 @@ func TestOutputCannotBeWritten(t *testing.T) {
 	}
 }
 
-// TestAnswerIsTooLong prints a whole answer, or none.
+// TestAnswerIsTooLong checks that a command prints a complete answer or none.
 func TestAnswerIsTooLong(t *testing.T) {
 	size := maxAnswer
 	runsAs(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, size)) })
@@ -133,7 +133,7 @@ func TestAnswerIsTooLong(t *testing.T) {
 	}
 }
 
-// runsAs has a program run here that answers every request so.
+// runsAs serves answer as the running program does.
 func runsAs(t *testing.T, answer http.HandlerFunc) {
 	t.Helper()
 	t.Setenv("XDG_STATE_HOME", t.TempDir())
@@ -154,7 +154,8 @@ func runsAs(t *testing.T, answer http.HandlerFunc) {
 	t.Cleanup(func() { _ = s.Close() })
 }
 
-// TestArguments has the server listen where the user says, and else on our socket.
+// TestArguments checks that the server listens on the user's address, and otherwise on keyway's
+// socket.
 func TestArguments(t *testing.T) {
 	for given, want := range map[string]bool{
 		"": true, "--debug": true, "--ServerApp.root_dir=/x": true, "--ip-is-no-option": true,

@@ -11,8 +11,9 @@ import (
 	"keyway/test/await"
 )
 
-// TestStopped kills the program while a kernel begins, and has it and the Jupyter server
-// stop in mid-cell. The first cell runs all the same; the file has what each has shown.
+// TestStopped kills the program while a kernel starts, and stops the program and the Jupyter server
+// in mid-cell. It checks that the first cell runs nevertheless, and that the file has the output of
+// both cells.
 func TestStopped(t *testing.T) {
 	w := startWorld(t)
 	b := book{w, "stopped.ipynb"}

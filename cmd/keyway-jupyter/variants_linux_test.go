@@ -11,7 +11,8 @@ import (
 	"keyway/test/await"
 )
 
-// threadGoesOn has a thread print after its cell has ended and its file was written.
+// threadGoesOn checks the output of a thread that prints after its cell has ended and its file was
+// written.
 func threadGoesOn(t *testing.T, w *world) {
 	b := book{w, "thread.ipynb"}
 	code := "import threading, time\ndef f():\n  for i in range(30): print('line', i, flush=True); time.sleep(0.1)\n  print('over', flush=True)\nthreading.Thread(target=f).start()"
@@ -28,7 +29,8 @@ func threadGoesOn(t *testing.T, w *world) {
 	}
 }
 
-// displayOfAnother has a cell update what another one shows, with nobody there.
+// displayOfAnother checks that a cell updates a display of another one while no client is
+// connected.
 func displayOfAnother(t *testing.T, w *world) {
 	b := book{w, "cross.ipynb"}
 	one, two := "h = display('v0', display_id='d')", "import time\nfor i in range(20): h.update('v%d' % i); time.sleep(0.05)\nprint('over')"
@@ -59,7 +61,7 @@ func displayOfAnother(t *testing.T, w *world) {
 	})
 }
 
-// twoNotebooks share a kernel: each file gets the outputs of its cells.
+// twoNotebooks checks two notebooks of one kernel: each file gets the outputs of its own cells.
 func twoNotebooks(t *testing.T, w *world) {
 	one, two := book{w, "two-b.ipynb"}, book{w, "two-a.ipynb"}
 	one.save(t, codeCell("aaa", "import time; time.sleep(0.5); print('one')"))
@@ -84,7 +86,7 @@ func twoNotebooks(t *testing.T, w *world) {
 	w.written(t, two.path, "two")
 }
 
-// renamed renames the notebook in mid-cell.
+// renamed renames the notebook in mid-cell, and checks that the renamed file gets the output.
 func renamed(t *testing.T, w *world) {
 	b := book{w, "before.ipynb"}
 	code, want := lines(60, "0.03")
@@ -115,7 +117,7 @@ func renamed(t *testing.T, w *world) {
 	w.written(t, b.path, "line 59")
 }
 
-// savedByAnother saves the notebook in mid-cell without the outputs, with other cells.
+// savedByAnother saves the notebook in mid-cell with other cells and without the outputs.
 func savedByAnother(t *testing.T, w *world) {
 	b := book{w, "another.ipynb"}
 	code, want := lines(60, "0.03")
@@ -134,7 +136,8 @@ func savedByAnother(t *testing.T, w *world) {
 	}
 }
 
-// passwordWaits asks for a password and a word, each of the next client. No file has the password.
+// passwordWaits checks that a cell asks for a password and a word, each of the next client, and
+// that no file has the password.
 func passwordWaits(t *testing.T, w *world) {
 	k := w.front.kernel(t)
 	a := w.front.open(t, k, "", wire.JSON)
@@ -179,7 +182,7 @@ func passwordWaits(t *testing.T, w *world) {
 	}
 }
 
-// kernelDies kills the kernel in mid-cell, with a cell behind that.
+// kernelDies kills the kernel in mid-cell, while another cell waits.
 func kernelDies(t *testing.T, w *world) {
 	b := book{w, "dies.ipynb"}
 	code := "import os, signal, time\nprint('before', flush=True)\ntime.sleep(0.5)\nos.kill(os.getpid(), signal.SIGKILL)"

@@ -17,7 +17,7 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// pair returns a connection over a unix socket or the loopback.
+// pair returns both ends of a connection over a unix socket or the loopback.
 func pair(t *testing.T, network string) (server, client net.Conn) {
 	t.Helper()
 	address := "127.0.0.1:0"
@@ -56,8 +56,8 @@ func frameOf(first byte, payload []byte) []byte {
 	return append(b, payload...)
 }
 
-// left returns what another reader of the connection would get of what was sent, given
-// that nothing follows.
+// left returns the bytes that another reader of the connection would receive. No more bytes may
+// follow.
 func left(t *testing.T, server, client net.Conn) []byte {
 	t.Helper()
 	_ = server.Close()
@@ -68,7 +68,8 @@ func left(t *testing.T, server, client net.Conn) []byte {
 	return rest
 }
 
-// TestLeavesWhatIsNotTaken reads messages, and looks at what another reader would get.
+// TestLeavesWhatIsNotTaken checks that messages that were read and not taken stay on the connection
+// for another reader.
 func TestLeavesWhatIsNotTaken(t *testing.T) {
 	one, two, ping := frameOf(0x82, []byte("one")), frameOf(0x82, bytes.Repeat([]byte("2"), 20_000)), frameOf(0x89, []byte("ping"))
 	for _, network := range []string{"unix", "tcp"} {
@@ -102,7 +103,8 @@ func TestLeavesWhatIsNotTaken(t *testing.T) {
 	}
 }
 
-// TestLarge takes what does not fit, and goes on after it.
+// TestLarge checks a message that is larger than the operating system's buffer, and the message
+// after it.
 func TestLarge(t *testing.T) {
 	for name, frames := range map[string][][]byte{
 		"a large frame": {frameOf(0x82, make([]byte, 5<<20))},
@@ -124,7 +126,7 @@ func TestLarge(t *testing.T) {
 	}
 }
 
-// TestByteByByte reads a frame that comes in the smallest pieces, and those after it.
+// TestByteByByte checks a frame that arrives byte by byte, and the frames after it.
 func TestByteByByte(t *testing.T) {
 	server, client := pair(t, "unix")
 	f, _ := New(client, true)
@@ -145,7 +147,7 @@ func TestByteByByte(t *testing.T) {
 	}
 }
 
-// TestEnd ends the connection in the middle of a frame, and of its header.
+// TestEnd checks a connection that ends in the middle of a frame, or of its header.
 func TestEnd(t *testing.T) {
 	for _, sent := range [][]byte{{}, {0x82}, frameOf(0x82, []byte("whole"))[:4]} {
 		server, client := pair(t, "unix")
@@ -158,8 +160,8 @@ func TestEnd(t *testing.T) {
 	}
 }
 
-// TestWebsocket reads messages of all sizes through a client of the library that is
-// used, with a handshake before them.
+// TestWebsocket checks messages of all sizes with the websocket library that is used, after a real
+// handshake.
 func TestWebsocket(t *testing.T) {
 	server, client := pair(t, "unix")
 	f, _ := New(client, false)
@@ -200,7 +202,7 @@ func TestWebsocket(t *testing.T) {
 	}
 }
 
-// TestRefusedHandshake reads an answer that is no websocket as it is.
+// TestRefusedHandshake checks that an answer that refuses the websocket is read unchanged.
 func TestRefusedHandshake(t *testing.T) {
 	server, client := pair(t, "tcp")
 	f, _ := New(client, false)

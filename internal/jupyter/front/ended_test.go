@@ -14,7 +14,8 @@ import (
 	"keyway/test/await"
 )
 
-// inMidCell has a cell print, and its page leave. It returns the directory of the journals.
+// inMidCell begins a cell that has printed a line, and closes its page. It returns the directory of
+// the journals.
 func inMidCell(t *testing.T, f *fake) (front *Front, dir string, m wire.Message) {
 	t.Helper()
 	dir = t.TempDir()
@@ -33,7 +34,7 @@ func inMidCell(t *testing.T, f *fake) (front *Front, dir string, m wire.Message)
 
 const stopped = "so far\n\n[the kernel was stopped here, while this cell ran]\n"
 
-// isIn checks what the file has.
+// isIn checks that the notebook's file has the output.
 func (f *fake) isIn(want string) {
 	f.t.Helper()
 	f.mu.Lock()
@@ -43,8 +44,8 @@ func (f *fake) isIn(want string) {
 	}
 }
 
-// TestStop writes what there is into the file before the kernels end: of a cell that runs,
-// and of one that has ended a moment before, whose page is there.
+// TestStop checks that Stop writes outputs to the file before the kernels end: those of a running
+// cell, and those of a cell that has just ended and whose page is connected.
 func TestStop(t *testing.T) {
 	f := newFake(t)
 	front, _, _ := inMidCell(t, f)
@@ -61,8 +62,8 @@ func TestStop(t *testing.T) {
 	f.isIn("hello\n")
 }
 
-// TestKernelGoneInMidCell asks for the kernels, of which one is gone in mid-cell with its
-// websocket left open.
+// TestKernelGoneInMidCell checks a kernel that ends in mid-cell while its websocket stays open: the
+// next request for the list of kernels notices it.
 func TestKernelGoneInMidCell(t *testing.T) {
 	f := newFake(t)
 	front, dir, _ := inMidCell(t, f)
@@ -87,15 +88,16 @@ func TestKernelGoneInMidCell(t *testing.T) {
 	}
 }
 
-// TestEndedMeanwhile has the kernel and the program end at once, as with the machine. The
-// next start writes the file or, if it was saved after that, a copy beside it.
+// TestEndedMeanwhile ends the kernel and the program at once, as the end of the machine does. It
+// checks that the next start writes the file or, if the file was saved in between, a copy beside
+// it.
 func TestEndedMeanwhile(t *testing.T) {
 	for name, c := range map[string]struct {
 		saved time.Time
 		room  bool
-		taken int    // so many copies are there already
-		want  string // in the file
-		kept  string // a copy that has the output
+		taken int    // number of copies that exist already
+		want  string // in the notebook
+		kept  string // the copy that gets the output
 	}{
 		"saved before":         {saved: time.Now().Add(-time.Hour), want: stopped},
 		"saved after":          {saved: time.Now().Add(time.Hour), kept: "x (outputs kept).ipynb"},
@@ -141,8 +143,8 @@ func TestEndedMeanwhile(t *testing.T) {
 	}
 }
 
-// TestEndedWhileTheFileCannotBeWritten has a kernel end while the server refuses to save, and
-// at the next start still. What the cell has printed is written at the start after.
+// TestEndedWhileTheFileCannotBeWritten ends a kernel while the server refuses to save, and keeps
+// refusing during the next start. It checks that the start after that writes the output.
 func TestEndedWhileTheFileCannotBeWritten(t *testing.T) {
 	f := newFake(t)
 	front, dir, _ := inMidCell(t, f)
@@ -163,7 +165,7 @@ func TestEndedWhileTheFileCannotBeWritten(t *testing.T) {
 	}
 }
 
-// restart has the server begin anew, without a kernel, and then the program begin and end. The
+// restart replaces the server by one without a kernel, and starts and stops the program. The
 // notebook was last saved an hour ago.
 func (f *fake) restart(dir string) {
 	f.t.Helper()
@@ -177,8 +179,8 @@ func (f *fake) restart(dir string) {
 	next.Close()
 }
 
-// TestEndedWhileTheRecordCannotBeRead has a file of the record of a kernel that has ended be
-// unreadable at one start. The record stays, and the next start writes the notebook.
+// TestEndedWhileTheRecordCannotBeRead makes a journal unreadable for one start. It checks that the
+// journal stays and that the next start writes the notebook.
 func TestEndedWhileTheRecordCannotBeRead(t *testing.T) {
 	for name, pattern := range map[string]string{"the paths": "notebook", "a segment": "????????.??????"} {
 		t.Run(name, func(t *testing.T) {
@@ -190,7 +192,7 @@ func TestEndedWhileTheRecordCannotBeRead(t *testing.T) {
 				t.Fatalf("no such file: %v", err)
 			}
 			aside := filepath.Join(dir, "aside")
-			if err := errors.Join(os.Rename(files[0], aside), os.Symlink(files[0], files[0])); err != nil { // a loop
+			if err := errors.Join(os.Rename(files[0], aside), os.Symlink(files[0], files[0])); err != nil { // a symbolic link to itself
 				t.Fatal(err)
 			}
 			f.restart(dir)
@@ -207,8 +209,8 @@ func TestEndedWhileTheRecordCannotBeRead(t *testing.T) {
 	}
 }
 
-// TestPathsAreNotedLater has the paths of a kernel's notebooks be written down at the second
-// attempt. The start after the kernel's end needs them.
+// TestPathsAreNotedLater checks that the paths of a kernel's notebooks are stored at the second
+// attempt if the first fails. The start after the kernel's end needs them.
 func TestPathsAreNotedLater(t *testing.T) {
 	f := newFake(t)
 	dir := t.TempDir()
@@ -236,7 +238,8 @@ func TestPathsAreNotedLater(t *testing.T) {
 	f.isIn("hello\n")
 }
 
-// TestNoPathYet has the server not tell of its sessions when a cell has ended.
+// TestNoPathYet checks a cell that ends while the server does not answer the request for its
+// sessions.
 func TestNoPathYet(t *testing.T) {
 	f := newFake(t)
 	front, _, m := inMidCell(t, f)
@@ -261,8 +264,8 @@ func TestNoPathYet(t *testing.T) {
 	f.isIn("so far\n")
 }
 
-// TestUnclearNotebook has two notebooks of one kernel with the same cell. What it has shown is in
-// neither file until the kernel ends, since nobody knows which of the two was run.
+// TestUnclearNotebook checks two notebooks of one kernel with the same cell. No request tells which
+// of them was run, so neither file gets the output until the kernel ends.
 func TestUnclearNotebook(t *testing.T) {
 	f := newFake(t)
 	f.twin = true
@@ -280,9 +283,9 @@ func TestUnclearNotebook(t *testing.T) {
 	f.isIn("so far\n")
 }
 
-// TestSaveWithoutSessions has the server not tell of its sessions while a page saves a notebook
-// without the outputs that were written into it meanwhile. They are in no file again, and a reader
-// sees them.
+// TestSaveWithoutSessions checks a page that saves a notebook without the outputs that were written
+// to it in the meantime, while the server does not answer the request for its sessions. The outputs
+// then count as unwritten, and a reader of the notebook sees them.
 func TestSaveWithoutSessions(t *testing.T) {
 	f := newFake(t)
 	front, _, m := inMidCell(t, f)
@@ -310,8 +313,8 @@ func TestSaveWithoutSessions(t *testing.T) {
 	}
 }
 
-// TestServerHangs has the server not answer when a notebook is read to be written. Other kernels'
-// files do not wait for it without end.
+// TestServerHangs checks that a server that never answers one request for a notebook does not delay
+// the files of other kernels without bound.
 func TestServerHangs(t *testing.T) {
 	f := newFake(t)
 	front, _, _ := inMidCell(t, f)
@@ -334,12 +337,13 @@ func TestServerHangs(t *testing.T) {
 	}
 }
 
-// TestEndedWhileAnotherSaves has a kernel end while another saves the notebook: once, and in each
-// attempt to write it. That is no save after the kernel's end.
+// TestEndedWhileAnotherSaves checks a kernel that ends while another client saves the notebook,
+// once or during every attempt to write it. Such a save does not count as one after the kernel's
+// end.
 func TestEndedWhileAnotherSaves(t *testing.T) {
 	for name, c := range map[string]struct {
 		saves int
-		want  string // in the file before the next start
+		want  string // in the notebook before the next start
 	}{
 		"once":    {saves: 1, want: stopped},
 		"each":    {saves: maxChanges, want: ""},
@@ -375,8 +379,8 @@ func TestEndedWhileAnotherSaves(t *testing.T) {
 	}
 }
 
-// TestUnreadableNotebook has two notebooks of one kernel, of which one cannot be read. The other
-// is written, and the log names the one.
+// TestUnreadableNotebook checks two notebooks of one kernel, one of which cannot be read. The other
+// is written, and the log names the unreadable one.
 func TestUnreadableNotebook(t *testing.T) {
 	f := newFake(t)
 	f.twin, f.shut = true, true
@@ -395,13 +399,14 @@ func TestUnreadableNotebook(t *testing.T) {
 	}
 }
 
-// TestOldRecord has a kernel that has ended some days ago, and a notebook that cannot be written. Its
-// record is old if that is so since then, by the clock of both times.
+// TestOldRecord checks the journal of a kernel that ended days ago, with a notebook that cannot be
+// written. The journal is old if both times, of its last write and of the first failure, are old
+// enough.
 func TestOldRecord(t *testing.T) {
 	days := func(n int) time.Time { return time.Now().Add(-time.Duration(n) * 24 * time.Hour) }
 	for name, c := range map[string]struct {
 		ended time.Time
-		tried time.Time // for the first time; zero: not yet
+		tried time.Time // of the first failure; zero: none yet
 		stays bool
 	}{
 		"29 days":                     {days(29), days(29), true},

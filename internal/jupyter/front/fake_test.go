@@ -58,18 +58,18 @@ type fake struct {
 	refuse   bool        // PUT of the notebook fails
 	onRead   func(n int) // called with the number of the read of the notebook
 	reads    int
-	twin     bool // the kernel has a second notebook, a copy,
-	shut     bool // which cannot be read
-	mute     bool // no word of the sessions
-	deaf     int  // so often, no word of the kernels
-	gone     bool // no kernel any more
-	none     bool // no kernel and no session, as after a start
-	away     bool // no kernel can be connected to
-	refused  int  // how often that was tried
+	twin     bool // the kernel has a second notebook, a copy of the first
+	shut     bool // and that one cannot be read
+	mute     bool // the list of sessions is refused
+	deaf     int  // how many requests for the list of kernels are refused
+	gone     bool // the kernel has ended
+	none     bool // there are no kernels and no sessions, as after a start
+	away     bool // connections to kernels are refused
+	refused  int  // number of refused connections
 	sockets  []*websocket.Conn
-	raw      func(http.ResponseWriter, *http.Request) // in place of a kernel
-	asked    chan wire.Message                        // requests for the kernel,
-	probed   chan wire.Message                        // and questions what it is
+	raw      func(http.ResponseWriter, *http.Request) // answers in place of a kernel
+	asked    chan wire.Message                        // requests to the kernel,
+	probed   chan wire.Message                        // and its kernel_info_requests
 }
 
 func newDocument() document {
@@ -140,7 +140,7 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// refuses reports whether no kernel can be connected to at the moment.
+// refuses reports whether connections to kernels are refused now.
 func (f *fake) refuses() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -213,7 +213,7 @@ func (f *fake) channels(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// say has the kernel answer a request.
+// say sends a message of the kernel about a request.
 func (f *fake) say(to wire.Message, channel, kind string, content any) {
 	data, _ := wire.New("kernel", to.Header, channel, kind, content).Encode(wire.JSON)
 	f.mu.Lock()
@@ -227,7 +227,7 @@ func (f *fake) status(to wire.Message, state string) {
 	f.say(to, "iopub", "status", map[string]string{"execution_state": state})
 }
 
-// run has the kernel print a text for a request, and end it.
+// run prints a text for a request, and ends the execution.
 func (f *fake) run(to wire.Message, text string) {
 	f.status(to, "busy")
 	f.say(to, "iopub", "execute_input", map[string]any{"execution_count": 1, "code": "code"})
@@ -244,7 +244,7 @@ func (f *fake) drop() {
 	}
 }
 
-// ask waits for a request at the kernel.
+// ask returns the next request that reaches the kernel.
 func (f *fake) ask() wire.Message {
 	f.t.Helper()
 	select {
@@ -256,7 +256,7 @@ func (f *fake) ask() wire.Message {
 	}
 }
 
-// before returns a front before a fake, served over the loopback.
+// before returns a front of the fake, which listens on the loopback.
 func (f *fake) before(dir string) (*Front, string) {
 	f.t.Helper()
 	front, err := New(Options{
@@ -274,7 +274,7 @@ func (f *fake) before(dir string) (*Front, string) {
 	return front, strings.TrimPrefix(s.URL, "http://")
 }
 
-// client is a page at a front.
+// client is a page that is connected to a front.
 type client struct {
 	t    *testing.T
 	conn *websocket.Conn
@@ -300,7 +300,7 @@ func (c *client) execute(cell string) wire.Message {
 	return m
 }
 
-// until reads until a message of a kind comes, and returns the kinds of all.
+// until reads messages up to the first of a kind, and returns the kinds of all.
 func (c *client) until(kind string) (kinds []string) {
 	c.t.Helper()
 	_ = c.conn.SetReadDeadline(time.Now().Add(time.Minute))

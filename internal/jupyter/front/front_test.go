@@ -16,8 +16,8 @@ import (
 	"keyway/test/await"
 )
 
-// TestGuard asks every kind of route in every wrong way: none reaches the Jupyter
-// server, and no kernel is connected to.
+// TestGuard checks every kind of route with every kind of invalid request: none reaches the Jupyter
+// server or connects to a kernel.
 func TestGuard(t *testing.T) {
 	f := newFake(t)
 	front, at := f.before(t.TempDir())
@@ -70,7 +70,7 @@ func TestGuard(t *testing.T) {
 			}
 		}
 	}
-	// a cookie is sent by pages of every port: what changes something needs an origin
+	// Pages of every port send the cookie, so a request that changes something needs an origin.
 	for _, method := range []string{"POST", "PUT", "DELETE", "PATCH"} {
 		req := httptest.NewRequest(method, "http://"+at+"/base/api/kernels", nil)
 		withCookie(front, req)
@@ -100,7 +100,7 @@ func TestNoTokenNoFront(t *testing.T) {
 	}
 }
 
-// TestBrowser comes with the token once, and with a cookie from then on.
+// TestBrowser checks that a browser uses the token once, and its cookie afterwards.
 func TestBrowser(t *testing.T) {
 	f := newFake(t)
 	front, at := f.before(t.TempDir())
@@ -128,7 +128,7 @@ func TestBrowser(t *testing.T) {
 			t.Errorf("the Jupyter server's login %v reaches the browser", c)
 		}
 	}
-	// a script or an editor has the token in each request, one way or the other
+	// A script or an editor sends the token in each request, as a header or in the query.
 	for _, path := range []string{"/base/page", "/base/api/contents/dir/x.ipynb"} {
 		before := len(f.seen)
 		front.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "http://"+at+path+"?a=b&token="+token, nil))
@@ -144,7 +144,7 @@ func TestBrowser(t *testing.T) {
 			t.Errorf("our token reaches the Jupyter server: %s", r.URL)
 		}
 	}
-	// no redirect to another site
+	// A redirect to another site is refused.
 	req = httptest.NewRequest(http.MethodGet, "http://"+at+"//evil.example/?token="+token, nil)
 	req.Header.Set("Sec-Fetch-Mode", "navigate")
 	w = httptest.NewRecorder()
@@ -166,7 +166,7 @@ func outputs(doc document) string {
 	return all.String()
 }
 
-// TestFileIsWritten leaves in mid-cell; the kernel then says the rest.
+// TestFileIsWritten closes the page in mid-cell, and checks that the file gets the later output.
 func TestFileIsWritten(t *testing.T) {
 	for name, c := range map[string]struct {
 		spoil func(*fake)
@@ -206,7 +206,7 @@ func TestFileIsWritten(t *testing.T) {
 				t.Errorf("the file has %q", got)
 			}
 			f.mu.Unlock()
-			// whatever became of the file, who reads the notebook sees it
+			// A reader of the notebook sees the output, whether the file has it or not.
 			_, data := get(t, at, "api/contents/dir/x.ipynb")
 			if _, doc := readModel(t, data); outputs(doc) != "hello\n" {
 				t.Errorf("a reader has %s", data)
@@ -219,7 +219,8 @@ func TestFileIsWritten(t *testing.T) {
 	}
 }
 
-// TestSave settles what the client has seen, and only if the file was written.
+// TestSave checks that a save removes the executions that the client has received, but only if the
+// file was written.
 func TestSave(t *testing.T) {
 	f := newFake(t)
 	front, at := f.before(t.TempDir())
@@ -235,7 +236,7 @@ func TestSave(t *testing.T) {
 	}
 	_ = page.conn.Close()
 	f.mu.Lock()
-	f.refuse = true // before our own write
+	f.refuse = true // before the front writes the file
 	f.mu.Unlock()
 	await.That(t, "the page has left", func() bool { return k.Status().Clients == 0 })
 	if code, _ := do(t, http.MethodPut, at, "api/contents/dir/x.ipynb", model); code != 500 || k.Status().Kept == 0 {
@@ -252,7 +253,7 @@ func TestSave(t *testing.T) {
 	}
 }
 
-// TestRoom leaves a notebook alone that several people edit.
+// TestRoom checks that a notebook that several people edit is not written.
 func TestRoom(t *testing.T) {
 	f := newFake(t)
 	_, at := f.before(t.TempDir())
@@ -266,8 +267,8 @@ func TestRoom(t *testing.T) {
 	}
 }
 
-// TestKernelGone ends the record of a kernel that is no more, after its outputs are in
-// the file.
+// TestKernelGone checks that the journal of a kernel that has ended is removed after its outputs
+// were written.
 func TestKernelGone(t *testing.T) {
 	f := newFake(t)
 	dir := t.TempDir()
@@ -294,8 +295,8 @@ func TestKernelGone(t *testing.T) {
 	}
 }
 
-// TestReplayOrder holds the form that editors need: each replay begins and ends as an
-// execution does, and clears first.
+// TestReplayOrder checks the form of replays that editors need: each begins and ends as an
+// execution does, and clears the cell first.
 func TestReplayOrder(t *testing.T) {
 	f := newFake(t)
 	front, at := f.before(t.TempDir())
@@ -303,7 +304,7 @@ func TestReplayOrder(t *testing.T) {
 	page.execute("a")
 	m := f.ask()
 	f.mu.Lock()
-	f.refuse = true // what no file has is shown to a new session
+	f.refuse = true // a new session is shown outputs that no file has
 	f.mu.Unlock()
 	_ = page.conn.Close()
 	await.That(t, "the page has left", func() bool { return front.find(theKernel).Status().Clients == 0 })
@@ -313,13 +314,13 @@ func TestReplayOrder(t *testing.T) {
 	if want := []string{"busy", "busy", "clear_output", "execute_input", "stream", "execute_reply", "idle"}; !reflect.DeepEqual(got, want) {
 		t.Errorf("a new session gets %v", got)
 	}
-	got = dial(t, at, "page").until("idle") // the session that asked, after a restart of its page's connection
+	got = dial(t, at, "page").until("idle") // the session of the request, with a new connection
 	if want := []string{"busy", "clear_output", "execute_input", "stream", "execute_reply", "idle"}; !reflect.DeepEqual(got[len(got)-len(want):], want) {
 		t.Errorf("the same session gets %v", got)
 	}
 }
 
-// TestRequestsWait keeps requests while the Jupyter server is away.
+// TestRequestsWait checks that requests wait while the Jupyter server does not answer.
 func TestRequestsWait(t *testing.T) {
 	f := newFake(t)
 	_, at := f.before(t.TempDir())
@@ -343,8 +344,8 @@ func TestRequestsWait(t *testing.T) {
 	}
 }
 
-// dropIn breaks the connection in the middle of a page's cell, which has printed a line, and
-// returns what asked for the cell.
+// dropIn ends the kernel's connection in the middle of a page's cell, which has printed a line. It
+// returns the cell's request.
 func (f *fake) dropIn(page *client) wire.Message {
 	page.execute("a")
 	m := f.ask()
@@ -356,7 +357,7 @@ func (f *fake) dropIn(page *client) wire.Message {
 	return m
 }
 
-// TestConnectedAnew tells pages under a running cell that the connection was made anew.
+// TestConnectedAnew checks that pages are told of a new connection during a running cell.
 func TestConnectedAnew(t *testing.T) {
 	f := newFake(t)
 	_, at := f.before(t.TempDir())
@@ -376,8 +377,9 @@ func TestConnectedAnew(t *testing.T) {
 	}
 }
 
-// TestEndIsLost ends a cell whose end was said while nobody was connected: the kernel has
-// answered a question that was asked later. One that goes on is not ended.
+// TestEndIsLost checks a cell whose last messages were sent while the program was not connected.
+// The kernel's answer to a later request shows that the cell has ended. A cell that still runs is
+// not ended.
 func TestEndIsLost(t *testing.T) {
 	f := newFake(t)
 	_, at := f.before(t.TempDir())
@@ -402,7 +404,7 @@ func TestEndIsLost(t *testing.T) {
 	}
 }
 
-// news asks for the cells that ended after the Nth, as the program's own command does.
+// news returns the cells that ended after the Nth, as the program's own command does.
 func news(t *testing.T, at string, n int) (all News) {
 	t.Helper()
 	_, body := get(t, at, fmt.Sprint("keyway/news?after=", n))
@@ -412,7 +414,7 @@ func news(t *testing.T, at string, n int) (all News) {
 	return all
 }
 
-// TestNews tells once of a cell that ended while nobody was there.
+// TestNews checks that a cell that ends while no client is connected is reported once.
 func TestNews(t *testing.T) {
 	f := newFake(t)
 	dir := t.TempDir()
@@ -423,7 +425,7 @@ func TestNews(t *testing.T) {
 	_ = page.conn.Close()
 	await.That(t, "the page has left", func() bool { return front.find(theKernel).Status().Clients == 0 })
 	f.run(m, "hello\n")
-	if got := news(t, at, 0); got.Last != 1 || len(got.All) != 1 || got.All[0].Result != "finished" || got.All[0].Notebook != "dir/x.ipynb" { // waits for it
+	if got := news(t, at, 0); got.Last != 1 || len(got.All) != 1 || got.All[0].Result != "finished" || got.All[0].Notebook != "dir/x.ipynb" { // the request waits for it
 		t.Errorf("nobody was there: %+v", got)
 	}
 	for _, n := range []int{-1, 99} {
@@ -438,8 +440,8 @@ func TestNews(t *testing.T) {
 	}
 }
 
-// TestNewsCannotBeRead tells a client of a cell that has ended if the program cannot read which
-// number the client knows.
+// TestNewsCannotBeRead checks that a client is told of a cell even if the program has lost the
+// number that the client knows.
 func TestNewsCannotBeRead(t *testing.T) {
 	for name, spoil := range map[string]func(path string) error{
 		"a loop":  func(path string) error { return os.Symlink(path, path) },
@@ -459,7 +461,7 @@ func TestNewsCannotBeRead(t *testing.T) {
 			_ = page.conn.Close()
 			await.That(t, "the page has left", func() bool { return front.find(theKernel).Status().Clients == 0 })
 			f.run(m, "hello\n")
-			got := news(t, at, 500) // waits for it
+			got := news(t, at, 500) // the request waits for it
 			if got.Last <= 500 || len(got.All) != 1 {
 				t.Fatalf("after 500: %+v", got)
 			}
@@ -472,8 +474,8 @@ func TestNewsCannotBeRead(t *testing.T) {
 	}
 }
 
-// TestCellsAlikeAreWrittenInTurn writes the file after each of two cells of one source:
-// each has its own outputs.
+// TestCellsAlikeAreWrittenInTurn writes the file after each of two cells with the same source. It
+// checks that each cell has its own outputs.
 func TestCellsAlikeAreWrittenInTurn(t *testing.T) {
 	f := newFake(t)
 	cell := func() any {
@@ -503,7 +505,7 @@ func TestCellsAlikeAreWrittenInTurn(t *testing.T) {
 	}
 }
 
-// TestSweep removes the journals of kernels that are no more.
+// TestSweep checks that the journals of kernels that have ended are removed.
 func TestSweep(t *testing.T) {
 	f := newFake(t)
 	dir := t.TempDir()
@@ -523,8 +525,8 @@ func TestSweep(t *testing.T) {
 	}
 }
 
-// TestResumeGoesOn connects to kernels, without a client, as soon as the server tells of them; and
-// one whose journal cannot be read does not keep the others from that.
+// TestResumeGoesOn checks that the front connects to kernels without a client as soon as the server
+// lists them. A kernel whose journal cannot be read does not stop the others.
 func TestResumeGoesOn(t *testing.T) {
 	f := newFake(t)
 	dir := t.TempDir()
@@ -537,7 +539,7 @@ func TestResumeGoesOn(t *testing.T) {
 
 	dir = t.TempDir()
 	old := filepath.Join(dir, "ffffffff-ffff-ffff-ffff-ffffffffffff")
-	if err := os.WriteFile(filepath.Join(dir, theKernel), nil, 0o600); err != nil { // no directory
+	if err := os.WriteFile(filepath.Join(dir, theKernel), nil, 0o600); err != nil { // a file in place of the directory
 		t.Fatal(err)
 	}
 	if err := os.Mkdir(old, 0o700); err != nil {
@@ -566,8 +568,8 @@ func FuzzHost(f *testing.F) {
 	})
 }
 
-// TestState tells of a kernel what it has said itself, and before that what the Jupyter server
-// says.
+// TestState checks that the state of a kernel is the one that it has sent or, before that, the
+// Jupyter server's.
 func TestState(t *testing.T) {
 	f := newFake(t)
 	_, at := f.before(t.TempDir())
@@ -590,10 +592,11 @@ func TestState(t *testing.T) {
 	}
 }
 
-// TestClientsWithoutASession come back as new ones: each gets what nobody connected has.
+// TestClientsWithoutASession checks that a client without a session counts as a new one each time:
+// it gets all outputs that no connected client has.
 func TestClientsWithoutASession(t *testing.T) {
 	f := newFake(t)
-	f.refuse = true // what a file has, only a notebook shows
+	f.refuse = true // outputs that a file has are shown only in the notebook
 	front, at := f.before(t.TempDir())
 	page := dial(t, at, "")
 	page.execute("a")

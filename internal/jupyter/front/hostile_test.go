@@ -18,7 +18,7 @@ import (
 	"keyway/test/await"
 )
 
-// frames are what no end of a websocket may send.
+// frames are invalid in both directions of a websocket.
 var frames = map[string][]byte{
 	"a length of 2^63":             {0x82, 127, 0x80, 0, 0, 0, 0, 0, 0, 0},
 	"a length of 2^63-1":           {0x82, 127, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff},
@@ -35,7 +35,7 @@ var frames = map[string][]byte{
 	"a close code that is none":    {0x88, 2, 0, 1},
 }
 
-// masked makes a server's frames ones of a client with a mask of zeros.
+// masked turns a server's frame into a client's, with a mask of zeros.
 func masked(frame []byte) []byte {
 	var all []byte
 	for len(frame) > 0 {
@@ -56,7 +56,7 @@ func masked(frame []byte) []byte {
 	return all
 }
 
-// bomb is a message of 200 MB that is compressed.
+// bomb returns a compressed message of 200 MB.
 func bomb(t *testing.T) []byte {
 	var b bytes.Buffer
 	w, err := flate.NewWriter(&b, 9)
@@ -78,12 +78,12 @@ type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
-// TestHostileServer has the server of a kernel break the protocol. The connection ends, and little
-// memory was taken; notebooks and kernels are served on.
+// TestHostileServer checks a server that breaks the protocol on a kernel's websocket. The
+// connection ends, little memory is taken, and other notebooks and kernels are still served.
 func TestHostileServer(t *testing.T) {
 	const deflate = "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; client_no_context_takeover\r\n"
 	type way struct {
-		head string // of the handshake
+		head string // headers of the handshake
 		data []byte
 	}
 	ways := map[string]way{"compressed, unasked": {deflate, bomb(t)}, "masked": {"", masked([]byte{0x82, 0})}, "endless fragments": {"", bytes.Repeat(append([]byte{0x00, 126, 0x80, 0}, make([]byte, 0x8000)...), 2200)}}
@@ -104,7 +104,7 @@ func TestHostileServer(t *testing.T) {
 				defer conn.Close()
 				sum := sha1.Sum([]byte(r.Header.Get("Sec-WebSocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
 				_, _ = fmt.Fprintf(conn, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n%sSec-WebSocket-Accept: %s\r\n\r\n", way.head, base64.StdEncoding.EncodeToString(sum[:]))
-				_, _ = conn.Write(way.data) // until the other end has had enough
+				_, _ = conn.Write(way.data) // until the other end closes the connection
 				_ = conn.SetReadDeadline(time.Now().Add(await.Patience))
 				if _, err = io.Copy(io.Discard, conn); err == nil || !strings.Contains(err.Error(), "timeout") {
 					ended <- true
@@ -131,9 +131,9 @@ func TestHostileServer(t *testing.T) {
 	}
 }
 
-// TestHostileClient has a client with the token break the protocols. It gets an error or loses its
-// connection; nothing but whole requests of its own comes to the Jupyter server, with that server's
-// token; others are served on.
+// TestHostileClient checks a client with the token that breaks the protocols. It gets an error or
+// loses its connection. Only complete requests reach the Jupyter server, with that server's token,
+// and other clients are still served.
 func TestHostileClient(t *testing.T) {
 	f := newFake(t)
 	_, at := f.before(t.TempDir())
@@ -155,8 +155,8 @@ func TestHostileClient(t *testing.T) {
 	smuggled := "GET /base/api/smuggled HTTP/1.1\r\n" + here + "\r\n"
 	for name, c := range map[string]struct {
 		request string
-		half    bool   // the client sends no more
-		want    string // codes of the answers
+		half    bool   // the client closes its sending half
+		want    string // status codes of the answers
 	}{
 		"another host in the line":        {"GET http://evil.example/base/page HTTP/1.1\r\n" + here + auth + "\r\n", true, "403"},
 		"two hosts":                       {"GET /base/page HTTP/1.1\r\n" + here + "Host: evil.example\r\n" + auth + "\r\n", true, "400"},

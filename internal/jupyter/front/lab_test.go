@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestExtended adds the extension to the configuration of a page, behind those that are
-// there, and leaves everything else as it is.
+// TestExtended checks that the extension is added behind the existing extensions of a page, and
+// that the rest of the page stays unchanged.
 func TestExtended(t *testing.T) {
 	const head, tail = "<!DOCTYPE html><html><head>\n" + configOpen + "\n", "\n</script>\n<script src=\"x\"></script></html>"
 	config := `{"baseUrl": "/base/", "fullLabextensionsUrl": "/base/lab/extensions", "n": 12345678901234567890, "appName": "\u003c/script>", "federated_extensions": [{"name": "other", "load": "static/remoteEntry.js", "extension": "./extension", "style": "./style"}]}`
@@ -36,7 +36,8 @@ func TestExtended(t *testing.T) {
 	}
 }
 
-// FuzzExtended has a Jupyter server send any page.
+// FuzzExtended checks that a page that was edited can be edited again, whatever the Jupyter server
+// has sent.
 func FuzzExtended(f *testing.F) {
 	f.Add([]byte(configOpen+`{"fullLabextensionsUrl":"/lab/extensions","federated_extensions":[]}</script>`), "/")
 	f.Fuzz(func(t *testing.T, page []byte, base string) {

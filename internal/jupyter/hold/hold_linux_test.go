@@ -28,7 +28,7 @@ import (
 
 const patience = time.Minute
 
-// start begins another program, with its files in a directory.
+// start starts another program, with its files in dir.
 func start(t *testing.T, k *hold.Keeper, dir string) *hold.Lines {
 	t.Helper()
 	f, err := k.Start()
@@ -42,7 +42,7 @@ func start(t *testing.T, k *hold.Keeper, dir string) *hold.Lines {
 	return lines
 }
 
-// server is a websocket's server, which sends messages and notes those that it gets.
+// server is a websocket's server that sends messages and records the messages that it receives.
 type server struct {
 	socket string
 	mu     sync.Mutex
@@ -50,8 +50,8 @@ type server struct {
 	more   *sync.Cond
 }
 
-// serve sends the messages to the first client: as one frame or in fragments, with pings
-// between.
+// serve sends the messages to its first client, each in one frame or in fragments with pings
+// between them.
 func serve(t *testing.T, network string, rng *rand.Rand, messages []string) *server {
 	t.Helper()
 	address := "127.0.0.1:0"
@@ -103,7 +103,7 @@ func sendAll(t *testing.T, c *websocket.Conn, rng *rand.Rand, messages []string)
 		case 0:
 			err = c.WriteControl(websocket.PingMessage, []byte("ping"), time.Now().Add(patience))
 			if err == nil {
-				err = c.WriteMessage(websocket.BinaryMessage, []byte(m)) // a large one in fragments
+				err = c.WriteMessage(websocket.BinaryMessage, []byte(m)) // the library fragments a large message
 			}
 		default:
 			var whole *websocket.PreparedMessage
@@ -118,13 +118,13 @@ func sendAll(t *testing.T, c *websocket.Conn, rng *rand.Rand, messages []string)
 	}
 }
 
-// disk is what programs leave, beside the connection.
+// disk is the state that programs leave, beside the connection.
 type disk struct {
 	got  []string
 	mark journal.Mark
 }
 
-// program is one life of the program that reads.
+// program is one run of the program that reads.
 type program struct {
 	lines *hold.Lines
 	feed  *feed.Feed
@@ -167,8 +167,7 @@ func (p *program) connect(t *testing.T, network, address string, d *disk) {
 
 var errKilled = errors.New("killed")
 
-// live reads, and writes down, until it is killed at one of the moments at which die
-// says so, or all is read.
+// live reads messages and writes them to disk until die reports true or all messages are read.
 func (p *program) live(d *disk, all int, die func() bool) error {
 	for len(d.got) < all {
 		if die() {
@@ -214,8 +213,8 @@ func (p *program) abandon() {
 	p.lines.Abandon()
 }
 
-// TestKilledAnywhere kills the program at every moment: what each writes down is, taken
-// together, what the server has sent, and the server gets each request once.
+// TestKilledAnywhere kills the program at every moment. It checks that the programs together have
+// written all messages of the server once, and that the server has received each request once.
 func TestKilledAnywhere(t *testing.T) {
 	for _, network := range []string{"unix", "tcp"} {
 		for seed := range uint64(5) {
@@ -277,7 +276,7 @@ func killedAnywhere(t *testing.T, network string, seed uint64) {
 	}
 }
 
-// waitEmpty waits until nothing of a connection is left with the operating system.
+// waitEmpty waits until the operating system's buffer of a connection is empty.
 func waitEmpty(t *testing.T, c net.Conn) {
 	t.Helper()
 	raw, err := c.(syscall.Conn).SyscallConn()
@@ -295,8 +294,8 @@ func waitEmpty(t *testing.T, c net.Conn) {
 	}
 }
 
-// TestKilledUnderALargeMessage kills the program while its parent waits for the rest of
-// a message: another goes on where it was. So it is if the disk is full, or fills meanwhile.
+// TestKilledUnderALargeMessage kills the program while its parent waits for the rest of a message.
+// It checks that the next program continues there, also if the disk is full or becomes full.
 func TestKilledUnderALargeMessage(t *testing.T) {
 	for name, room := range map[string]int{"an empty disk": 1 << 20, "a full disk": 0, "a disk that fills at once": 20_000, "a disk that fills at last": 70_000} {
 		t.Run(name, func(t *testing.T) {

@@ -8,9 +8,9 @@ import (
 	"testing"
 )
 
-// TestEightHoursOfBars replays what two progress bars of eight hours say, 3,000,000
-// updates, one inside the other and with a line for each 10,000, as fast as it goes. The
-// record stays small all the time, and so does the memory.
+// TestEightHoursOfBars replays the messages of two progress bars over eight hours as fast as
+// possible: 3,000,000 updates, one bar inside the other, and a line after each 10,000. It checks
+// that the journal and the memory stay small all the time.
 func TestEightHoursOfBars(t *testing.T) {
 	updates := 100_000
 	if os.Getenv("KEYWAY_EIGHT_HOURS") != "" { // make eight-hours
@@ -28,7 +28,7 @@ func TestEightHoursOfBars(t *testing.T) {
 			fmt.Fprintf(&want, "epoch %d\n", i/10_000)
 		}
 		e.Queue(said("stream", map[string]string{"name": "stderr", "text": text}))
-		if i%100 == 0 { // as they come together at 1,000 a second and more
+		if i%100 == 0 { // as messages arrive together at 1,000 a second and more
 			if err := j.Flush(Mark{int64(i + 1), uint32(i)}); err != nil {
 				t.Fatal(err)
 			}

@@ -29,8 +29,8 @@ func fullDisk(t *testing.T) (dir string, fill, free func()) {
 	return dir, fill, func() { _ = os.Remove(filler) }
 }
 
-// TestFullDisk checks that messages for which the disk has no room wait in memory: they are
-// shown, and written when there is room.
+// TestFullDisk checks that messages wait in memory while the disk is full. They are shown, and are
+// written when the disk has room.
 func TestFullDisk(t *testing.T) {
 	disk, fill, free := fullDisk(t)
 	dir := filepath.Join(disk, "kernel")
@@ -42,7 +42,7 @@ func TestFullDisk(t *testing.T) {
 	for i := range 1000 {
 		line := strings.Repeat("x", i%60) + "\n"
 		want += line
-		_ = e.Append(printed(line)) // a little room may be left
+		_ = e.Append(printed(line)) // the disk may have a little room left
 	}
 	late, err := j.Begin(ask("late", "1"))
 	if err == nil {
@@ -71,8 +71,9 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
-// A disk that fills in the middle of a large message has the whole of it or what fitted of its
-// text, and reports what is missing; what comes later is there.
+// TestFullDiskUnderALargeMessage checks a disk that becomes full in the middle of a large message.
+// The journal has the message or a part of its text, and a notice of the missing part. Later
+// messages are complete.
 func TestFullDiskUnderALargeMessage(t *testing.T) {
 	for name, m := range map[string]wire.Message{
 		"text":    printed(strings.Repeat("0123456789\n", 50_000)),
@@ -95,7 +96,7 @@ func TestFullDiskUnderALargeMessage(t *testing.T) {
 					t.Fatal("it is not written")
 				}
 			}
-			_, _ = e.Append(replied()), e.Append(status("idle")) // there may be no room to make it small
+			_, _ = e.Append(replied()), e.Append(status("idle")) // there may be no room to compact the file
 			j.Close()
 			e = open(t, j.dir, limits).Find("req")
 			if got := shown(t, e); strings.Count(got, "left out") != 1 || !strings.HasSuffix(got, "after\n") || len(got) > 256<<10 || !e.Finished() {
@@ -105,7 +106,8 @@ func TestFullDiskUnderALargeMessage(t *testing.T) {
 	}
 }
 
-// More than is to wait in memory is lost, the output says so, and the cell ends.
+// TestFullDiskForLong checks that output beyond Limits.Owed is lost, that the output says so, and
+// that the cell ends.
 func TestFullDiskForLong(t *testing.T) {
 	disk, fill, free := fullDisk(t)
 	limits := Default

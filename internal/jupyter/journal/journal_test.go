@@ -65,7 +65,7 @@ func appendAll(t *testing.T, e *Execution, ms ...wire.Message) {
 	}
 }
 
-// shown returns the text of an execution, with other messages by their kind.
+// shown returns the text of an execution, and the kinds of its other messages.
 func shown(t *testing.T, e *Execution) string {
 	t.Helper()
 	s, err := e.Snapshot()
@@ -93,7 +93,7 @@ func shown(t *testing.T, e *Execution) string {
 	return b.String()
 }
 
-// A killed program is one that simply opens the directory again.
+// TestSurvivesAKill checks that another Open of the directory, as after a kill, finds all records.
 func TestSurvivesAKill(t *testing.T) {
 	dir := t.TempDir()
 	j := open(t, dir, Default)
@@ -107,7 +107,7 @@ func TestSurvivesAKill(t *testing.T) {
 			want.WriteString("<display_data>")
 			appendAll(t, e, said("display_data", map[string]any{"data": map[string]string{"text/plain": "x"}}))
 		}
-		if i%33 == 0 { // each time, all that was appended is there
+		if i%33 == 0 { // all appended records are there each time
 			again := open(t, dir, Default).Find("req")
 			if got := shown(t, again); got != want.String() {
 				t.Fatalf("after %d lines: %q", i, got)
@@ -152,7 +152,7 @@ func TestTornRecord(t *testing.T) {
 			e := j.Find("req")
 			appendAll(t, e, printed("three\n"))
 			want := "one\nthree\n"
-			if cut >= second && !again { // what comes again is not kept twice
+			if cut >= second && !again { // messages that come again are not kept twice
 				want = "one\ntwo\nthree\n"
 			}
 			if got := shown(t, e); got != want {
@@ -163,7 +163,7 @@ func TestTornRecord(t *testing.T) {
 	}
 }
 
-// Large messages are written before their commit.
+// TestLargeMessages checks that large messages are written before their commit.
 func TestLargeMessages(t *testing.T) {
 	dir := t.TempDir()
 	j := open(t, dir, Default)
@@ -172,7 +172,7 @@ func TestLargeMessages(t *testing.T) {
 	e.Queue(printed(text))
 	e.Queue(said("display_data", map[string]any{"data": map[string]string{"image/png": strings.Repeat("QUFB", 500_000)}}))
 	e.Queue(printed("end"))
-	// Killed before the commit: the messages come again, and are not there twice.
+	// The program is killed before the commit: the messages come again, and must not be kept twice.
 	j, err := Open(dir, Default, true)
 	if err != nil {
 		t.Fatal(err)
@@ -203,8 +203,8 @@ func TestLargeMessages(t *testing.T) {
 	}
 }
 
-// TestMarksStay checks that a journal knows what was written last, even after parts were left
-// out, merged or moved.
+// TestMarksStay checks that the journal knows the mark of the last write even after records were
+// left out, merged or moved.
 func TestMarksStay(t *testing.T) {
 	dir := t.TempDir()
 	small := Limits{Segment: 4 << 10, Head: 1, Kernel: 16 << 10, Executions: 10}
@@ -252,7 +252,7 @@ func TestSilentRequestsAreNotKept(t *testing.T) {
 	}
 }
 
-// Only what can be the id of a notebook's cell is taken for one.
+// TestCellIDs checks which ids count as the id of a notebook's cell.
 func TestCellIDs(t *testing.T) {
 	j := open(t, t.TempDir(), Default)
 	for id, want := range map[string]string{
@@ -268,7 +268,8 @@ func TestCellIDs(t *testing.T) {
 	}
 }
 
-// Eight hours of progress bars stay small: while the cell runs, and after its end.
+// TestBarsAreFolded checks that progress bars of eight hours stay small on disk, while the cell
+// runs and after its end.
 func TestBarsAreFolded(t *testing.T) {
 	small := Limits{Segment: 32 << 10, Head: 16, Kernel: 256 << 20, Executions: 100}
 	j := open(t, t.TempDir(), small)
@@ -287,7 +288,8 @@ func TestBarsAreFolded(t *testing.T) {
 	}
 }
 
-// Loops that clear what they have shown, or update a display, stay small too.
+// TestClearedAndUpdated checks that loops that clear their output or update a display stay small on
+// disk.
 func TestClearedAndUpdated(t *testing.T) {
 	small := Limits{Segment: 32 << 10, Head: 16, Kernel: 256 << 20, Executions: 100}
 	picture := func(kind, id string, i int) wire.Message {
@@ -342,7 +344,7 @@ func TestMiddleIsLeftOut(t *testing.T) {
 	if again := open(t, j.dir, limits).Find("req"); shown(t, again) != got || again.Count != 7 {
 		t.Error("read again, it differs")
 	}
-	// many finished ones: the oldest give way, and say so
+	// Many finished executions: the oldest lose their outputs, and say so.
 	for i := range 20 {
 		e := begin(t, j, fmt.Sprint("more", i))
 		for range 20 {
@@ -361,7 +363,8 @@ func TestMiddleIsLeftOut(t *testing.T) {
 	}
 }
 
-// A snapshot stays as it is while the execution goes on and its files are rewritten.
+// TestSnapshotStays checks that a snapshot does not change while the execution continues and its
+// files are rewritten.
 func TestSnapshotStays(t *testing.T) {
 	j := open(t, t.TempDir(), Limits{Segment: 4 << 10, Head: 2, Kernel: 64 << 10, Executions: 10})
 	e := begin(t, j, "req")
@@ -389,11 +392,11 @@ func TestSnapshotStays(t *testing.T) {
 		t.Errorf("%d bytes became %d", len(before), got.Len())
 	}
 	for range s.Messages() {
-		break // who wants no more gets no more
+		break // a caller that stops early gets no further messages
 	}
 }
 
-// A restart under a cell is told, where it was.
+// TestRestartIsTold checks that the output has a notice at the place of a restart.
 func TestRestartIsTold(t *testing.T) {
 	j := open(t, t.TempDir(), Default)
 	e := begin(t, j, "req")
@@ -445,7 +448,7 @@ func TestFold(t *testing.T) {
 	}
 }
 
-// seen returns the plain reading of carriage returns, for comparison.
+// seen returns the visible text by a simple interpretation of carriage returns, for comparison.
 func seen(s string) string {
 	var lines []string
 	for line := range strings.SplitSeq(s, "\n") {
@@ -467,7 +470,8 @@ func seen(s string) string {
 	return strings.Join(lines, "\n")
 }
 
-// Folding pieces changes nothing that can be seen, wherever the output was cut.
+// TestFoldShowsTheSame checks that folding parts of a text does not change the visible text,
+// wherever the text was divided.
 func TestFoldShowsTheSame(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for range 20_000 {
@@ -517,8 +521,8 @@ func TestOpenOfAnotherDirectory(t *testing.T) {
 	}
 }
 
-// TestUpdatesOfOthers changes what one execution shows by another, also after its end and
-// after a restart.
+// TestUpdatesOfOthers checks that one execution updates the outputs of another, also after that
+// one's end and after a restart.
 func TestUpdatesOfOthers(t *testing.T) {
 	j := open(t, t.TempDir(), Default)
 	show := func(kind, text string) wire.Message {
@@ -547,7 +551,8 @@ func TestUpdatesOfOthers(t *testing.T) {
 	}
 }
 
-// TestLateOutput comes after the end of an execution, from a thread of it: no file has it.
+// TestLateOutput checks the output of a thread after the end of its execution: it counts as
+// unwritten.
 func TestLateOutput(t *testing.T) {
 	j := open(t, t.TempDir(), Default)
 	e := begin(t, j, "req")
@@ -563,8 +568,9 @@ func TestLateOutput(t *testing.T) {
 	}
 }
 
-// TestARequestTwice keeps one execution, with what both runs have shown. It has ended when the
-// second run has, also if the request came after the end of the first.
+// TestARequestTwice checks a request that is sent twice: one execution has the outputs of both
+// runs. It ends with the second run, even if the second request came after the end of the first
+// run.
 func TestARequestTwice(t *testing.T) {
 	dir := t.TempDir()
 	again := begin(t, open(t, dir, Default), "req")
@@ -594,8 +600,8 @@ func TestARequestTwice(t *testing.T) {
 	}
 }
 
-// TestCompactsWhatIsLoose rewrites the file of an execution at its end only if that can make it
-// smaller: a large output would be read into memory for nothing.
+// TestCompactsWhatIsLoose checks that the file of an execution is rewritten at its end only if that
+// can make it smaller. Otherwise, a large output would be read into memory for nothing.
 func TestCompactsWhatIsLoose(t *testing.T) {
 	picture := said("display_data", map[string]any{"data": map[string]string{"image/png": strings.Repeat("QUFB", 100_000)}})
 	for name, c := range map[string]struct {

@@ -7,8 +7,8 @@ import (
 	"keyway/internal/jupyter/wire"
 )
 
-// TestQueueOfASlowClient has messages wait for a client. What is in the journal takes no memory. Of
-// what is not, one message may be of any size, and the others may not be more than maxQueue.
+// TestQueueOfASlowClient checks the messages that wait for a client. Messages in the journal take
+// no memory. Of the others, one may have any size, and the rest may have maxQueue bytes.
 func TestQueueOfASlowClient(t *testing.T) {
 	live := func(size int) item { return item{m: wire.Message{Content: bytes.Repeat([]byte("x"), size)}} }
 	recorded := live(maxQueue)
@@ -16,7 +16,7 @@ func TestQueueOfASlowClient(t *testing.T) {
 	half := live(maxQueue/2 + 1)
 	for name, c := range map[string]struct {
 		items []item
-		left  int // items that wait; 0: the client has to come back
+		left  int // items that wait; 0: the client must connect again
 	}{
 		"a large one":                        {[]item{live(2 * maxQueue)}, 1},
 		"a large one after a state":          {[]item{live(100), live(2 * maxQueue)}, 2},

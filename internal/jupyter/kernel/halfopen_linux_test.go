@@ -16,8 +16,8 @@ import (
 	"keyway/test/await"
 )
 
-// halfOpenTime is how long the connection stands still. TestTenMinutesHalfOpen has ten
-// minutes of virtual time.
+// halfOpenTime is the time for which the connection carries nothing. TestTenMinutesHalfOpen uses
+// ten minutes of virtual time.
 const halfOpenTime = 3 * time.Second
 
 // accepted hands out the connections of a listener.
@@ -34,9 +34,8 @@ func (a accepted) Accept() (net.Conn, error) {
 	return c, err
 }
 
-// deafen has the operating system drop every segment that arrives for a TCP connection, as
-// a firewall on the way does that has forgotten it: no data, no acknowledgement and no end
-// gets through.
+// deafen makes the operating system drop every arriving segment of a TCP connection, as a firewall
+// does that has forgotten the connection: data, acknowledgements and the end are lost.
 func deafen(t *testing.T, c net.Conn) {
 	t.Helper()
 	raw, err := c.(*net.TCPConn).SyscallConn()
@@ -51,9 +50,8 @@ func deafen(t *testing.T, c net.Conn) {
 	}
 }
 
-// TestHalfOpenTCP has a page's TCP connection stand still in mid-cell, of which neither end
-// is told. The page comes back with its session, by another connection, and has each line
-// once.
+// TestHalfOpenTCP interrupts a page's TCP connection in mid-cell without a notice to either end.
+// The page connects again with its session. The test checks that it has each line once.
 func TestHalfOpenTCP(t *testing.T) {
 	k, err := Read("kernel", Options{Dir: t.TempDir(), Limits: journal.Default, Logf: t.Logf, Finished: func(*Kernel) {}, Long: time.Hour})
 	if err != nil {
@@ -98,7 +96,7 @@ func TestHalfOpenTCP(t *testing.T) {
 	deafen(t, page.NetConn())
 	deafen(t, <-l.conns)
 	for i := range 60 {
-		line := fmt.Sprintf("line %d %s\n", i, strings.Repeat("x", 200_000)) // more than the operating system keeps
+		line := fmt.Sprintf("line %d %s\n", i, strings.Repeat("x", 200_000)) // exceeds the operating system's buffers
 		say("iopub", "stream", wire.Text{Name: "stdout", Text: line})
 		want += line
 		time.Sleep(halfOpenTime / 60)

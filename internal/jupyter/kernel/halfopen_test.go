@@ -50,7 +50,7 @@ func (p pipes) open(t *testing.T, session string) *websocket.Conn {
 	return conn
 }
 
-// shows reads what a page shows of its cell, until that ends with a text.
+// shows returns the text of a page's cell, read up to a text.
 func shows(t *testing.T, conn *websocket.Conn, until string) string {
 	t.Helper()
 	var all strings.Builder
@@ -75,7 +75,7 @@ func shows(t *testing.T, conn *websocket.Conn, until string) string {
 	return all.String()
 }
 
-// connected returns the clients, and the bytes that wait for them in memory.
+// connected returns the number of clients, and the bytes that wait for them in memory.
 func connected(k *Kernel) (clients, waiting int) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -85,9 +85,9 @@ func connected(k *Kernel) (clients, waiting int) {
 	return len(k.clients), waiting
 }
 
-// TestTenMinutesHalfOpen lets a page's connection stand still for ten minutes: nothing
-// arrives at either end, and neither hears of it. Its cell prints more than what may wait
-// for it, and ends. The page comes back with its session and has each line once.
+// TestTenMinutesHalfOpen interrupts a page's connection for ten minutes without a notice to either
+// end. Its cell prints more than may wait in memory, and ends. The page connects again with its
+// session. The test checks that it has each line once.
 func TestTenMinutesHalfOpen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k, err := Read("kernel", Options{Dir: t.TempDir(), Limits: journal.Default, Logf: t.Logf, Finished: func(*Kernel) {}, Long: time.Hour})
@@ -120,7 +120,7 @@ func TestTenMinutesHalfOpen(t *testing.T) {
 		say("iopub", "stream", wire.Text{Name: "stdout", Text: "begun\n"})
 		want := shows(t, page, "begun\n")
 		began := time.Now()
-		for i := range 600 { // and the page reads nothing
+		for i := range 600 { // the page reads nothing meanwhile
 			line := fmt.Sprintf("line %d %s\n", i, strings.Repeat("x", 8_000))
 			say("iopub", "stream", wire.Text{Name: "stdout", Text: line})
 			want += line

@@ -20,7 +20,7 @@ import (
 	"keyway/internal/jupyter/wire"
 )
 
-// left is a connection that an earlier program has left, or one that is new.
+// left is a connection, which an earlier program has left or which is new.
 type left struct {
 	net.Conn
 	sent    string
@@ -38,8 +38,9 @@ func ask(code string) wire.Message {
 	return wire.New("page", []byte("{}"), "shell", "execute_request", map[string]any{"code": code})
 }
 
-// TestRequestsNotSent sends those that an earlier program has written down only, once and
-// in order. On a new connection nobody knows which these are.
+// TestRequestsNotSent checks that the requests that an earlier program has recorded and not sent
+// are sent once and in order. On a new connection, the fate of a request that was being sent is
+// unknown.
 func TestRequestsNotSent(t *testing.T) {
 	for _, resumed := range []bool{true, false} {
 		got := make(chan string, 10)
@@ -104,7 +105,7 @@ func TestRequestsNotSent(t *testing.T) {
 	}
 }
 
-// TestUntold returns cells that took long and whose end no client has confirmed, once.
+// TestUntold checks that a long cell whose end no client has confirmed is returned once.
 func TestUntold(t *testing.T) {
 	k, err := Open("kernel", Options{Dir: t.TempDir(), Limits: journal.Default, Logf: t.Logf, Finished: func(*Kernel) {}, Long: time.Minute,
 		Dial: func(ctx context.Context, _ string) (*websocket.Conn, *http.Response, error) {
@@ -151,15 +152,15 @@ func TestUntold(t *testing.T) {
 	k.receipt("page", k.seq)
 	k.mu.Unlock()
 	untold()
-	run(-time.Hour, "ok") // a clock that was set
+	run(-time.Hour, "ok") // the clock was set back
 	untold()
 }
 
-// TestSessionOfABrokenHandshake connects with the session of the last connection that was
-// open, and never with one of a handshake that was not over.
+// TestSessionOfABrokenHandshake checks that the kernel uses the session of the last open connection
+// again, and never that of an interrupted handshake.
 func TestSessionOfABrokenHandshake(t *testing.T) {
 	dir := t.TempDir()
-	// life opens the kernel, and returns the session that it has connected with.
+	// life opens the kernel, and returns the session of its connection.
 	life := func(dial func(context.Context) (*websocket.Conn, *http.Response, error)) string {
 		t.Helper()
 		first := make(chan string, 1)
@@ -211,7 +212,7 @@ func TestSessionOfABrokenHandshake(t *testing.T) {
 	if s := life(open); s != second {
 		t.Errorf("after an open connection: %s, not %s", s, second)
 	}
-	var noted []byte // what a program finds that comes after a kill
+	var noted []byte // the name that a program finds after a kill
 	_ = life(func(ctx context.Context) (*websocket.Conn, *http.Response, error) {
 		if len(noted) == 0 {
 			noted, _ = os.ReadFile(filepath.Join(dir, "session"))
@@ -223,8 +224,8 @@ func TestSessionOfABrokenHandshake(t *testing.T) {
 	}
 }
 
-// TestPauseGrows has a file not be written again and again, then written, and then the kernel
-// closed while the next attempt waits.
+// TestPauseGrows checks the pauses between attempts to write a file: they grow, begin anew after a
+// success, and end at Close.
 func TestPauseGrows(t *testing.T) {
 	called := make(chan bool, 10)
 	k, err := Read("kernel", Options{Dir: t.TempDir(), Limits: journal.Default, Logf: t.Logf, Finished: func(*Kernel) { called <- true }})
@@ -251,16 +252,16 @@ func TestPauseGrows(t *testing.T) {
 	if got := pause(); got != maxPause {
 		t.Errorf("a pause of %v", got)
 	}
-	k.cancel() // as Close does at first
+	k.cancel() // the first step of Close
 	k.work.Wait()
 	if k.Close(); len(called) > 0 {
 		t.Error("tried again while the kernel was closed")
 	}
 }
 
-// TestDisplaysEndWithTheirKernel has a cell show a display with an identifier that one before
-// has used, which has ended. It is the other's display only in the same run of the kernel, also
-// if the journal is read anew between.
+// TestDisplaysEndWithTheirKernel checks a cell with the display_id of an earlier cell. The two have
+// the same display only in the same run of the kernel, also if the journal is opened again in
+// between.
 func TestDisplaysEndWithTheirKernel(t *testing.T) {
 	display := func(to wire.Message, text string) wire.Message {
 		return wire.New("kernel", to.Header, "iopub", "display_data",
@@ -289,7 +290,7 @@ func TestDisplaysEndWithTheirKernel(t *testing.T) {
 			idle := wire.New("kernel", a.Header, "iopub", "status", map[string]string{"execution_state": "idle"})
 			k.fromKernel([]wire.Message{display(a, "of a"), idle}, journal.Mark{}, false)
 			k.fromKernel(between(k), journal.Mark{}, false)
-			if anew { // without an end, as after a kill
+			if anew { // without a Close, as after a kill
 				old := k
 				k = read()
 				old.Close()

@@ -7,7 +7,7 @@ import (
 	"keyway/internal/jupyter/wire"
 )
 
-// TestMissing has messages of a kernel not arrive.
+// TestMissing checks which gaps in the numbers of messages prove a loss.
 func TestMissing(t *testing.T) {
 	const kernel, request = "0d5-8f1_42_", "request"
 	for name, c := range map[string]struct {

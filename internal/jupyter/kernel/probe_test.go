@@ -10,8 +10,8 @@ import (
 	"keyway/internal/jupyter/wire"
 )
 
-// TestLostMessagesOfAnEnd has a busy Jupyter server lose messages about a cell, which has ended for
-// the kernel. The kernel is asked, and the cell ends with all that has come; what is lost is said.
+// TestLostMessagesOfAnEnd checks a busy Jupyter server that loses the last messages of a cell. The
+// program asks the kernel; then the cell ends with the received output, and a notice of the loss.
 func TestLostMessagesOfAnEnd(t *testing.T) {
 	input := func(to wire.Message) wire.Message {
 		return wire.New("kernel", to.Header, "iopub", "execute_input", map[string]any{"execution_count": 1})
@@ -31,9 +31,9 @@ func TestLostMessagesOfAnEnd(t *testing.T) {
 	type say []func(wire.Message) wire.Message
 	for name, c := range map[string]struct {
 		comes   say
-		answers []say         // to each request in turn
-		after   time.Duration // each of them
-		asked   int           // how often
+		answers []say         // to each request, in order
+		after   time.Duration // before each answer
+		asked   int           // number of requests
 		notice  bool
 	}{
 		"nothing lost":                      {comes: say{input, stream, reply, idle}},

@@ -68,8 +68,7 @@ func TestOutputs(t *testing.T) {
 	}
 }
 
-// book makes the model of a notebook of cells "id:source"; with an empty id, a cell has
-// none.
+// book returns the model of a notebook with cells "id:source"; a cell with an empty id has none.
 func book(t *testing.T, sources ...string) string {
 	t.Helper()
 	all := []any{map[string]any{"cell_type": "markdown", "source": "a"}}
@@ -95,7 +94,7 @@ func run(id, cell, code string, done bool) Run {
 	}}
 }
 
-// place says how many cells with the run's source are before its cell.
+// place returns a copy of r whose Alike is n.
 func place(n int, r Run) Run {
 	r.Alike = n
 	return r
@@ -125,7 +124,7 @@ func splice(t *testing.T, model string, runs ...Run) string {
 	return edited(t, model, edits)
 }
 
-// parsed is a model as others read it.
+// parsed is a model as encoding/json reads it.
 type parsed struct {
 	Content struct {
 		Cells []struct {
@@ -145,7 +144,7 @@ func parse(t *testing.T, model string) (p parsed) {
 	return p
 }
 
-// shown returns what each code cell shows.
+// shown returns the outputs of each code cell.
 func shown(t *testing.T, model string) (all []string) {
 	t.Helper()
 	for _, c := range parse(t, model).Content.Cells {
@@ -198,7 +197,7 @@ func TestMarks(t *testing.T) {
 		t.Errorf("left: %s", saved)
 	}
 	seen := run("3", "a", "x", true)
-	seen.Outputs = nil // the file has it: marked, and nothing changed
+	seen.Outputs = nil // the file has the outputs: the cell is only marked
 	for _, text := range []string{saved, model} {
 		again := splice(t, text, seen)
 		if _, runs := scan(t, again).TakeMarks(); !reflect.DeepEqual(runs, []string{"3"}) || !reflect.DeepEqual(shown(t, again), shown(t, text)) {
@@ -207,7 +206,7 @@ func TestMarks(t *testing.T) {
 	}
 }
 
-// TestTextStays splices cells as other programs write them, and compares whole texts.
+// TestTextStays inserts outputs into notebooks of other programs, and compares the complete texts.
 func TestTextStays(t *testing.T) {
 	for name, c := range map[string]struct{ cell, spliced, saved string }{
 		"empty metadata":   {`{"cell_type":"code","source":"x","metadata":{ },"outputs":[ ],"execution_count":null}`, `{"cell_type":"code","source":"x","metadata":{"keyway":{"shown":"1"}},"outputs":OUT,"execution_count":5}`, `{"cell_type":"code","source":"x","metadata":{},"outputs":OUT,"execution_count":5}`},
@@ -249,7 +248,7 @@ func TestScanRefuses(t *testing.T) {
 	}
 }
 
-// TestManyCells looks at a bounded number of cells: each takes memory.
+// TestManyCells checks that the number of cells is bounded, because each takes memory.
 func TestManyCells(t *testing.T) {
 	for n, want := range map[int]error{maxCells: nil, maxCells + 1: errCells} {
 		_, err := Scan(strings.NewReader(`{"content":{"cells":[` + strings.Repeat(`{"cell_type":"code"},{"cell_type":"raw"},`, n) + `{}]}}`))
@@ -259,8 +258,8 @@ func TestManyCells(t *testing.T) {
 	}
 }
 
-// FuzzSplice checks that no notebook makes the splicer panic, and that JSON stays JSON and keeps
-// no mark.
+// FuzzSplice checks that no notebook makes Splice panic, that valid JSON stays valid, and that it
+// keeps no mark.
 func FuzzSplice(f *testing.F) {
 	f.Add(`{"content":{"cells":[{"cell_type":"code","id":"a","source":["x","\n"],"metadata":{"keyway":{"shown":"1"}}}]}}`)
 	f.Add(`{"content":{"cells":[{"cell_type":"code","source":5,"metadata":5},7,null]}}`)
@@ -283,7 +282,7 @@ func FuzzSplice(f *testing.F) {
 			return
 		}
 		if !json.Valid([]byte(text)) {
-			return // nobody reads it
+			return // not a notebook
 		}
 		edits, _ := doc.Splice([]Run{run("1", "a", "x\n", true), run("2", "", "", true)})
 		spliced := edited(t, text, edits)

@@ -14,7 +14,7 @@ import (
 	"keyway/internal/jupyter/wire"
 )
 
-// output is what a notebook keeps of one.
+// output is one output of a notebook's cell.
 type output struct {
 	Type      string                     `json:"output_type"`
 	Text      string                     `json:"text"`
@@ -27,9 +27,9 @@ func (o output) String() string {
 	return strings.TrimSpace(fmt.Sprintf("%s %s%s", o.Type, kinds, o.Text))
 }
 
-// TestRealMessages makes outputs of what ipykernel has sent for numpy, matplotlib, pandas,
-// LaTeX, an error in colours, a display that is updated and a loop that clears. nbformat
-// takes each.
+// TestRealMessages converts the messages of ipykernel for numpy, matplotlib, pandas, LaTeX, an
+// error in colours, an updated display and a loop that clears its output. nbformat validates each
+// result.
 func TestRealMessages(t *testing.T) {
 	data, err := os.ReadFile("testdata/messages.json")
 	if err != nil {
@@ -91,7 +91,7 @@ func TestRealMessages(t *testing.T) {
 	}
 }
 
-// bookOf returns a file with a notebook of one cell, which has the outputs.
+// bookOf returns a file with a notebook of one cell that has the outputs.
 func bookOf(t *testing.T, name, outputs string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name+".ipynb")

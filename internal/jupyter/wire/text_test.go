@@ -10,10 +10,10 @@ import (
 // piece is the size of pieces here.
 const piece = 100
 
-// written are characters as JSON may write them, halves among them.
+// written are characters as JSON may encode them, with unpaired surrogates.
 var written = []string{"a", "é", "🙂", `\n`, `\"`, `\\`, `\u0041`, `\ud83d\ude42`, `\uD83D\uDE42`, `\ud83d`, `\ude42`, `\u00e9`, `\/`, `\ud83dx`, `\ud83d\n`}
 
-// A large text comes in pieces that are together what a small reader makes of it.
+// TestTexts checks that the pieces of a large text together are the text as encoding/json reads it.
 func TestTexts(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for i := range 300 {
@@ -57,8 +57,8 @@ func checkTexts(t *testing.T, content string) {
 	}
 }
 
-// judge reads the content of a stream message by encoding/json: of two members with one name, the
-// last counts, and null is no text.
+// judge reads the content of a stream message with encoding/json: the last of two members with one
+// name counts, and null is no text.
 func judge(content string) (want Text, ok bool) {
 	var all map[string]any
 	if json.Unmarshal([]byte(content), &all) != nil {

@@ -125,17 +125,18 @@ test: goversion ## run every test (installs what it needs: root on Debian)
 	$(MAKE) --no-print-directory vet size
 	$(MAKE) --no-print-directory -k -j2 tests-that-wait tests-that-work
 
-# The packages that mostly wait for daemons run beside the others, which keep two
-# processors busy. test/e2e takes longest: it starts first, so that it does not end alone.
+# The packages that mostly wait for daemons run one after the other, beside the other
+# packages, which keep two processors busy.
 TESTS_THAT_WAIT = keyway/internal/engine/docker keyway/internal/session/words
 
 .PHONY: tests-that-wait
+tests-that-wait: export GOFLAGS += -p=1
 tests-that-wait:
 	GO=$(GO) test/lab/suite $(TESTS_THAT_WAIT)
 
 .PHONY: tests-that-work
 tests-that-work:
-	GO=$(GO) test/lab/suite $$($(GO) list ./test/e2e ./... | grep -vxF $(TESTS_THAT_WAIT:%=-e %))
+	GO=$(GO) test/lab/suite $$($(GO) list ./... | grep -vxF $(TESTS_THAT_WAIT:%=-e %))
 
 .PHONY: mutants
 mutants: ## break each security claim in turn, and see that a test notices (ONLY=guest: those)

@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -80,7 +81,9 @@ func TestSegments(t *testing.T) {
 		}
 	}
 	read("ready\n")
-	for _, key := range strings.Split("abcde", "") {
+	const keys = "abcdefghi"
+	var others []string
+	for _, key := range strings.Split(keys, "") {
 		before := line.settled()
 		if _, err := io.WriteString(in, key); err != nil {
 			t.Fatal(err)
@@ -88,7 +91,12 @@ func TestSegments(t *testing.T) {
 		read(key)
 		// The acknowledgement of the echo may have left by now.
 		if now := line.since(before); now[0] > 2 || now[1] != 1 {
-			t.Errorf("%s and its echo are %v segments", key, now)
+			others = append(others, fmt.Sprint(key, now))
 		}
+	}
+	// A machine that lets the guest wait for its turn has the key acknowledged before the echo. What
+	// holds or cuts bytes does so to every key.
+	if len(others) > len(keys)/2 {
+		t.Errorf("these keys and their echoes are several segments: %v", others)
 	}
 }

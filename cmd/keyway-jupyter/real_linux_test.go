@@ -509,7 +509,7 @@ func theNotebook(t *testing.T, w *world) {
 	id := a.run(code, "aaa")
 	a.run("original", "ccc")
 	a.line(id, 10)
-	// another page, in mid-cell: what there is so far; the file does not have it
+	// Another page, in mid-cell, gets the outputs so far. The file does not have them.
 	if got := b.read(t, w.front)[0]; !strings.HasPrefix(got.text(), "line 0\n") || got.Metadata["keyway"] != nil {
 		t.Errorf("in mid-cell: %q, %v", got.text(), got.Metadata)
 	}
@@ -551,7 +551,7 @@ func cellsAlike(t *testing.T, w *world) {
 	if cells := b.read(t, w.front); cells[0].text() != "1\n" || cells[1].text() != "2\n" {
 		t.Errorf("%q, %q", cells[0].text(), cells[1].text())
 	}
-	// a stale page saves over our file: what it has not seen is shown again
+	// A stale page saves over the written file: the outputs that it has not seen are shown again.
 	await.That(t, "the file", func() bool { return b.read(t, w.stock)[1].text() == "2\n" })
 	b.save(t, codeCell("aaa", "x = globals().get('x', 0) + 1; print(x)"), codeCell("bbb", "x = globals().get('x', 0) + 1; print(x)"))
 	if cells := b.read(t, w.front); cells[0].text() != "1\n" || cells[1].text() != "2\n" {

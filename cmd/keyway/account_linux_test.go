@@ -69,7 +69,8 @@ func copyOfThisProgram(t *testing.T) string {
 	return path
 }
 
-// ssh reads the home directory of the account: what init does in another is not for it.
+// TestInitInAnotherHome checks that init warns if it prepares another directory than the home
+// directory of the account, which ssh reads.
 func TestInitInAnotherHome(t *testing.T) {
 	home := newLaptop(t)
 	write(t, filepath.Join(home, ".ssh", "id_ed25519"), "x", 0o600)

@@ -15,8 +15,8 @@ import (
 	"keyway/internal/sshconfig"
 )
 
-// sentences holds the text for each step: what the user types on this command line. The values
-// are words of a command, quoted where a shell needs it.
+// sentences holds the text for each step, which the user types on this command line. The values are
+// words of a command, quoted where a shell needs it.
 var sentences = map[keyway.Step]string{
 	keyway.SeeWorkspaces:   "see which there are: keyway ls",
 	keyway.ListWorkspaces:  "keyway ls",

@@ -86,7 +86,8 @@ func TestMadeAnewWhereItWas(t *testing.T) {
 	}
 }
 
-// After Ctrl-C, what goes on is named and is no failure of it.
+// TestInterruptedIsNoFailure checks that, after Ctrl-C, the error names the work that continues and
+// does not report its failure.
 func TestInterruptedIsNoFailure(t *testing.T) {
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -8,9 +8,9 @@ import (
 	"testing"
 )
 
-// TestDocumentedCommandsCanBeTyped: each keyway command of a document is one that this command line
-// takes. An example that is indented must be complete; in a sentence, operands may be missing.
-// CHANGELOG.md is of earlier versions, too.
+// TestDocumentedCommandsCanBeTyped checks that this command line accepts each keyway command of a
+// document. An indented example must be complete; in a sentence, operands may be missing.
+// CHANGELOG.md is not checked, because it describes earlier versions, too.
 func TestDocumentedCommandsCanBeTyped(t *testing.T) {
 	t.Setenv("HOME", t.TempDir())
 	var files []string

@@ -65,8 +65,8 @@ func TestAMovedTagIsNamed(t *testing.T) {
 	}
 }
 
-// TestOnlyAWholeComparisonSucceeds has nothing differ, and something not be compared: the
-// exit code, the JSON and the words all say so.
+// TestOnlyAWholeComparisonSucceeds checks the exit code, the JSON and the text of a comparison
+// without differences in which something could not be compared.
 func TestOnlyAWholeComparisonSucceeds(t *testing.T) {
 	home := t.TempDir()
 	for _, variable := range []string{"HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "DOCKER_CONFIG"} {
@@ -145,7 +145,7 @@ func TestOnlyAWholeComparisonSucceeds(t *testing.T) {
 	}
 }
 
-// TestEveryPinIsCompared has pins of two architectures, of which some differ from the template.
+// TestEveryPinIsCompared checks pins of two architectures, some of which differ from the template.
 func TestEveryPinIsCompared(t *testing.T) {
 	home := t.TempDir()
 	for _, variable := range []string{"HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "DOCKER_CONFIG"} {
@@ -180,7 +180,8 @@ func TestEveryPinIsCompared(t *testing.T) {
 	}
 }
 
-// TestFailuresOfEachPlaceAreTold has two places fail in the same words, in either order.
+// TestFailuresOfEachPlaceAreTold checks that failures of two places with the same text are both
+// reported, in either order.
 func TestFailuresOfEachPlaceAreTold(t *testing.T) {
 	at := func(place keyway.Place, kind keyway.Kind) *keyway.Error {
 		e := keyway.Errorf(kind, "the engine does not answer")
@@ -198,7 +199,7 @@ func TestFailuresOfEachPlaceAreTold(t *testing.T) {
 	}
 }
 
-// TestNotLookedIntoSaysWhy has only a workspace that has ended started.
+// TestNotLookedIntoSaysWhy checks that only a stopped workspace is advised to be started.
 func TestNotLookedIntoSaysWhy(t *testing.T) {
 	for _, state := range []keyway.State{keyway.Running, keyway.Stopped, keyway.Broken, keyway.Unknown, "odd"} {
 		e := notLookedInto("gpu1/train", state)

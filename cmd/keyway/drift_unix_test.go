@@ -62,7 +62,8 @@ func halfSeenPlace(t *testing.T) {
 		" \"$@\";; esac\nexec env '"+envLiar+"=0 "+halfSeen+"' "+envMain+"=1 "+os.Args[0]+"\n", 0o755)
 }
 
-// TestOnlyAMissingImageIsTheOperators has check keep the advice about a registry that fails.
+// TestOnlyAMissingImageIsTheOperators checks that check keeps the advice about a registry that
+// fails.
 func TestOnlyAMissingImageIsTheOperators(t *testing.T) {
 	halfSeenPlace(t)
 	t.Chdir(t.TempDir())

@@ -142,8 +142,8 @@ func (f *faulty) program(names string, env []string, args ...string) (stderr str
 	return said.String(), cmd.ProcessState.ExitCode()
 }
 
-// Each fault that people meet before they are in: the sentence, the exit code, what to do
-// next, and no line of OpenSSH's behind it.
+// TestErrorsNameTheHopAndTheCause checks each fault that users meet before they have entered a
+// workspace: the sentence, the exit code, the advice, and that no line of OpenSSH's follows.
 func TestErrorsNameTheHopAndTheCause(t *testing.T) {
 	f := newFaulty(t)
 	t.Setenv("XDG_RUNTIME_DIR", f.dir)

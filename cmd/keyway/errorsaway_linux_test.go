@@ -108,8 +108,8 @@ func TestAHostInPlaceOfAWorkspace(t *testing.T) {
 	f.fails(30, "there is no workspace \"gpu7\" that this laptop knows", "keyway up --name NAME", "ssh", "gpu7")
 }
 
-// An agent is locked, keyway's or another, and the host takes passwords, too: what is
-// wrong is the agent, not that nobody can type a password.
+// TestErrorsNameTheLockedAgent checks that the error names a locked agent, keyway's or another,
+// even if the host also accepts passwords that nobody can type.
 func TestErrorsNameTheLockedAgent(t *testing.T) {
 	f := newFaulty(t)
 	t.Setenv("XDG_RUNTIME_DIR", f.dir)

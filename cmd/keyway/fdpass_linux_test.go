@@ -33,7 +33,8 @@ func pipePair(t *testing.T) (r, w *os.File) {
 	return r, w
 }
 
-// TestWantsDescriptor has standard input and output as the clients give them.
+// TestWantsDescriptor checks wantsDescriptor with the standard input and output that clients give
+// to their proxy command.
 func TestWantsDescriptor(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

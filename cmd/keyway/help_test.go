@@ -171,8 +171,8 @@ func TestProgressIsNotCut(t *testing.T) {
 	}
 }
 
-// TestKindsAreExplained: the help has a meaning for each exit code of docs/EXIT-CODES.md, which
-// internal/layout compares with the kinds, and for no other.
+// TestKindsAreExplained checks that the help explains exactly the exit codes of docs/EXIT-CODES.md.
+// internal/layout compares that document with the kinds.
 func TestKindsAreExplained(t *testing.T) {
 	doc, err := os.ReadFile("../../docs/EXIT-CODES.md")
 	if err != nil {

@@ -196,8 +196,8 @@ func inJob(ctx context.Context, i inside, arg string, words ...string) error {
 	return i.run(ctx, name, words...)
 }
 
-// logsOverlap is how far a log that goes on after its connection broke begins before that: what was
-// on the way is not lost, and some lines may come again.
+// logsOverlap is the time by which a log that continues after a broken connection begins earlier
+// than the break. So no output is lost, and some lines may be repeated.
 const logsOverlap = 10 * time.Second
 
 func newLogsCommand() *cobra.Command {

@@ -202,8 +202,8 @@ func TestInitOnTerminal(t *testing.T) {
 	}
 }
 
-// TestInitMakesNoSecondKey: the key may be in an agent only, with its public half in
-// ~/.ssh, and that agent may be locked. Nothing is replaced then.
+// TestInitMakesNoSecondKey checks that init makes no key if the user's only key is in an agent,
+// which may be locked, with its public half in ~/.ssh.
 func TestInitMakesNoSecondKey(t *testing.T) {
 	home := newLaptop(t)
 	path := lockedKey(t, home)
@@ -298,7 +298,8 @@ func TestUnlockInScript(t *testing.T) {
 	}
 }
 
-// TestLockFindsEveryAgent: commands of another XDG_RUNTIME_DIR have an agent of their own.
+// TestLockFindsEveryAgent checks that lock also reaches agents of commands with another
+// XDG_RUNTIME_DIR.
 func TestLockFindsEveryAgent(t *testing.T) {
 	home := newLaptop(t)
 	endAgent(t)

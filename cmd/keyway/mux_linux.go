@@ -34,8 +34,8 @@ func serveMux(ctx context.Context, name keyway.Name, log io.Writer) error {
 	if err != nil {
 		return err
 	}
-	// x/crypto allocates memory for every packet, and the heap is small. What the heap grows by
-	// is given back when no session has begun or ended for a while.
+	// x/crypto allocates memory for every packet, and the heap is small. The memory by which the
+	// heap grows is given back when no session has begun or ended for a while.
 	debug.SetGCPercent(400)
 	api.RelayOnOneCPU()
 	identity := link.Identity(a.Program)

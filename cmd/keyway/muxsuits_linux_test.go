@@ -12,8 +12,8 @@ import (
 	"keyway/internal/keyway"
 )
 
-// TestASlowConfigurationHoldsUpNoOther has ssh take its time for one workspace, and asks
-// for another meanwhile, and for the same once more.
+// TestASlowConfigurationHoldsUpNoOther checks that an ssh that takes long to answer for one
+// workspace delays neither another workspace nor a second question about the same.
 func TestASlowConfigurationHoldsUpNoOther(t *testing.T) {
 	dir := t.TempDir()
 	begun, end := filepath.Join(dir, "begun"), filepath.Join(dir, "end")

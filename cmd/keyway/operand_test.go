@@ -38,8 +38,8 @@ func TestAnImageIsNoTemplate(t *testing.T) {
 	}
 }
 
-// A template may be called like an option, or like more than a word: what is advised is
-// typed as it stands.
+// TestOddNamesOfTemplatesAreAdvised checks that advised commands can be typed unchanged, even if a
+// template's name looks like an option or like several words.
 func TestOddNamesOfTemplatesAreAdvised(t *testing.T) {
 	for name, typed := range map[string]string{"pytorch": "pytorch", "-rf": "-- -rf", "--image": "-- --image", "a b": "'a b'", "-x; y": "-- '-x; y'"} {
 		for step, before := range map[keyway.Step]string{keyway.MeantTemplate: "did you mean: ", keyway.NameTemplate: "name one: "} {

@@ -72,7 +72,8 @@ func TestPolicyWithHashedHosts(t *testing.T) {
 	}
 }
 
-// TestPolicyExplainsEachFact: keyway policy explain can say each fact that a rule can name.
+// TestPolicyExplainsEachFact checks that keyway policy explain has an option for each fact that a
+// rule can name.
 func TestPolicyExplainsEachFact(t *testing.T) {
 	home := newLaptop(t)
 	file := filepath.Join(home, "rules.yaml")

@@ -41,8 +41,8 @@ func TestRoomIsTried(t *testing.T) {
 	}
 }
 
-// TestRemovedButNotForgotten: the error reports that the workspace is removed, and names the
-// command that forgets it.
+// TestRemovedButNotForgotten checks that the error reports the removal of the workspace, and names
+// the command that forgets it.
 func TestRemovedButNotForgotten(t *testing.T) {
 	full := keyway.Errorf(keyway.NoSpace, "no space left to write hosts.json").Hint("see what is full: df -h /home/ada")
 	for _, why := range []error{full, errors.New("it cannot be written")} {

@@ -7,8 +7,8 @@ import (
 	"keyway/internal/keyway"
 )
 
-// TestSudo: with sudo, keys and hosts are root's, which the errors that this explains say;
-// and root writes nothing into the home directory of another.
+// TestSudo checks that, under sudo, errors say that root's keys and hosts are in use, and that root
+// writes nothing into the home directory of another user.
 func TestSudo(t *testing.T) {
 	missing := keyway.Errorf(keyway.UnknownPlace, "there is no host gpu1").Hint("name one")
 	if e := (sudoer{name: "ada"}).advise(missing); !strings.HasPrefix(e.Next, "name one\nroot has other keys") || !strings.Contains(e.Next, "ada") {

@@ -25,8 +25,8 @@ func TestATemplateThatForwardsTheAgentSaysSo(t *testing.T) {
 	}
 }
 
-// TestOptionsComeBeforeTheTemplate: each replaces what the template says of that thing,
-// and nothing else.
+// TestOptionsComeBeforeTheTemplate checks that each option replaces the template's value of its
+// setting, and nothing else.
 func TestOptionsComeBeforeTheTemplate(t *testing.T) {
 	secret := filepath.Join(t.TempDir(), "token")
 	if err := os.WriteFile(secret, []byte("s3cret"), 0o600); err != nil {
@@ -102,7 +102,8 @@ func TestOptionsComeBeforeTheTemplate(t *testing.T) {
 	}
 }
 
-// TestTwoOptionsThatExcludeEachOther: neither is dropped, and no value that may be secret is shown.
+// TestTwoOptionsThatExcludeEachOther checks that two such options are an error that shows no value
+// that may be secret.
 func TestTwoOptionsThatExcludeEachOther(t *testing.T) {
 	for says, o := range map[string]upOptions{
 		"-v /a:/x and -v b:/x/:ro exclude each other":                                                    {mounts: []string{"/a:/x", "/c:/y", "b:/x/:ro"}},

@@ -7,8 +7,8 @@ import (
 	"keyway/internal/keyway"
 )
 
-// twice refuses two options that exclude each other, such as two mounts at one target: one of
-// them would be dropped without a word. What a template says gives way to an option.
+// twice refuses two options that exclude each other, such as two mounts at one target. Otherwise
+// one of them would be dropped silently. An option overrides the template's value.
 func (o upOptions) twice() error {
 	name := func(text string) string {
 		name, _, _ := strings.Cut(text, "=")

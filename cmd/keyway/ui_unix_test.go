@@ -54,7 +54,7 @@ func TestProgressOfSeveral(t *testing.T) {
 	}
 }
 
-// TestSlowWorkIsSaid: what takes a second is said, what does not is not.
+// TestSlowWorkIsSaid checks that work is announced if it takes a second, and otherwise not.
 func TestSlowWorkIsSaid(t *testing.T) {
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -75,7 +75,7 @@ func TestSlowWorkIsSaid(t *testing.T) {
 	}
 }
 
-// TestBarOfSeveral has the work of three places take turns in one line of the terminal.
+// TestBarOfSeveral checks that the work of three places takes turns in one line of the terminal.
 func TestBarOfSeveral(t *testing.T) {
 	master, terminal, err := pty.Open()
 	if err != nil {

@@ -33,8 +33,8 @@ func (h hiding) List(context.Context) (api.Listing, error) {
 	return api.Listing{Workspaces: []keyway.Workspace{{Name: "train", Engine: keyway.EngineHost, State: keyway.Running, Sessions: 2}}}, nil
 }
 
-// TestJobsThatCannotBeListed has no list of jobs be taken for an empty one: stop and rm ask. A
-// workspace that its place cannot list is left alone.
+// TestJobsThatCannotBeListed checks that stop and rm ask if the list of jobs cannot be read: it
+// does not count as empty. A workspace that its place cannot list is left alone.
 func TestJobsThatCannotBeListed(t *testing.T) {
 	openssh, err := exec.LookPath("ssh")
 	if err != nil {

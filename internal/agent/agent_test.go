@@ -469,7 +469,8 @@ func TestNothingForRemoteThatCannotBeLogged(t *testing.T) {
 	dial(t, a.local).expect(t, "local, not logged", loginMessage(s1, "root", w.me.public, nil), true)
 }
 
-// TestWhatCouldNotBeLoggedIsCounted: once there is space, before anything else, and only once.
+// TestWhatCouldNotBeLoggedIsCounted checks that the count of lost events is written once, as soon
+// as there is space and before any other event.
 func TestWhatCouldNotBeLoggedIsCounted(t *testing.T) {
 	w := theWorld()
 	a := start(t, Config{})

@@ -155,9 +155,8 @@ func (q *questions) resolve(ctx context.Context, question Question) policy.Decis
 	}
 }
 
-// join finds the question of the same scope that is being asked already, or
-// begins one. Only an answer that may hold for a while is shared: what is not
-// proven is asked each time.
+// join finds the open question of the same scope, or begins one. Only a question whose answer may
+// hold for a while is shared: a request that is not proven is asked about each time.
 func (q *questions) join(question *Question) (p *pending, mine bool, reason string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

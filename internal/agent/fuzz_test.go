@@ -16,9 +16,8 @@ import (
 	"keyway/internal/sshwire"
 )
 
-// FuzzHandle gives any bytes as messages to a connection that is bound as
-// forwarded. Whatever they are, it answers, and it neither signs unknown data
-// nor changes what the agent holds.
+// FuzzHandle sends arbitrary messages on a connection that is bound as forwarded. It checks that
+// the agent answers, signs no unknown data, and does not change the keys that it holds.
 func FuzzHandle(f *testing.F) {
 	for _, s := range scenarios() {
 		for _, e := range s.steps {

@@ -20,10 +20,10 @@ import (
 	"keyway/internal/sshwire"
 )
 
-// What an agent hands to the process that takes its place: its keys, with what was
-// put on them, its lock, the user's answers and triggers, and each connection with
-// what it has shown of itself. A connection that was forgotten could begin anew and
-// seem local. Smart cards are not handed over, since their helpers want the PIN.
+// The state that an agent hands to the process that takes its place has the keys with their
+// constraints, the lock, the user's answers, the triggers, and each connection with its binds. A
+// connection that was left out could begin anew and seem local. Smart cards are not handed over,
+// because their helpers need the PIN.
 
 // handoverVersion changes when the form does: of another one nothing is taken.
 const handoverVersion = 1

@@ -107,7 +107,7 @@ func (s *scripted) Ask(_ context.Context, q Question) (a Answer, err error) {
 	return a, nil
 }
 
-// Keys, what was put on them, connections and what they have shown survive.
+// TestHandOver checks that keys, their constraints, and connections with their binds survive.
 func TestHandOver(t *testing.T) {
 	w := theWorld()
 	me := &scripted{answers: []Answer{{Allow: true, Ever: true, By: "a test"}}}

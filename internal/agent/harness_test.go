@@ -50,8 +50,8 @@ func newPair(private crypto.Signer) pair {
 
 var pairs atomic.Uint64
 
-// newEd25519 gives a new pair, the same ones in every run: what the fuzzer finds
-// in one process has to mean the same in the next.
+// newEd25519 returns a new pair. The pairs are the same in every run, so that an input of the
+// fuzzer has the same meaning in each process.
 func newEd25519() pair {
 	seed := sha256.Sum256(binary.BigEndian.AppendUint64(nil, pairs.Add(1)))
 	return newPair(ed25519.NewKeyFromSeed(seed[:]))

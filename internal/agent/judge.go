@@ -192,9 +192,9 @@ func visible(r route, h *held, now time.Time) bool {
 	return permitted(h.destinations, r.binds, nil, now)
 }
 
-// offered reports whether the key can be of use on the connection: Allow if it can.
-// Where that is bound for a login, what the policy would refuse anyway only uses
-// up the server's patience (MaxAuthTries of sshd_config(5)).
+// offered reports whether the key can be of use on the connection: Allow if it can. If the
+// connection is bound for a login, a key that the policy would refuse only uses up the server's
+// patience (MaxAuthTries of sshd_config(5)).
 func offered(p *policy.Policy, r route, h *held, k known, canAsk bool, grants []policy.Grant, now time.Time) (policy.Facts, policy.Decision) {
 	f := r.facts(policy.Sign, k, now)
 	f.Key = policy.Key{Fingerprint: h.key.Fingerprint, Comment: h.key.Comment}

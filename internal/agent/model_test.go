@@ -216,7 +216,7 @@ func newModel(t testing.TB) *model {
 	return m
 }
 
-// addBind reads and verifies the bind once; what it does to a route is done each time.
+// addBind reads and verifies a bind once; it applies the bind to a route each time.
 func (m *model) addBind(s sBind) {
 	host := m.pairs[s.host]
 	by := host

@@ -27,8 +27,8 @@ func toDB() Question {
 	return Question{ID: 1, Facts: f, Grantable: policy.Grantable(f)}
 }
 
-// dialogue returns a program that speaks Assuan: what it says to each command,
-// OK where nothing is written.
+// dialogue returns a program that speaks Assuan. answers has its answer to each command; without
+// one, it answers OK.
 func dialogue(answers map[string]string) (*assuan, *bytes.Buffer) {
 	var sent bytes.Buffer
 	out, said := io.Pipe()

@@ -8,9 +8,9 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// scenario is a series of raw messages on one connection, or on several. The same
-// bytes go to our agent and to ssh-agent: what ssh-agent refuses we must refuse,
-// what we refuse beyond that is listed, each with its reason.
+// scenario is a series of raw messages on one or more connections. The same bytes go to keyway's
+// agent and to ssh-agent. keyway's agent must refuse every message that ssh-agent refuses. The
+// messages that it refuses besides are listed, each with its reason.
 type scenario struct {
 	name  string
 	setup [][]byte // on a connection of its own before

@@ -60,7 +60,7 @@ func (u *upstream) try(ctx context.Context, binds []bind, request []byte) (answe
 	}
 	for _, b := range binds[u.told:] {
 		message := append(sshwire.AppendString([]byte{msgExtension}, extSessionBind), b.message...)
-		// It may not know binds, or be locked: what we refuse we refuse anyway.
+		// It may be locked, or not know binds. This agent's own refusals do not depend on it.
 		if _, err := u.client.exchange(ctx, message); err != nil {
 			return nil, err
 		}

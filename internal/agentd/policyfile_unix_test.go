@@ -13,8 +13,9 @@ import (
 	"keyway/internal/policy"
 )
 
-// TestPolicyIsReadLater has the policy change while the process has no descriptor left: it is read
-// as soon as it can be, though the file does not change again, and the error is told once.
+// TestPolicyIsReadLater changes the policy while the process has no free descriptor. It checks that
+// the policy is read as soon as possible, although the file does not change again, and that the
+// error is logged once.
 func TestPolicyIsReadLater(t *testing.T) {
 	var news bytes.Buffer
 	f, write := followedPolicy(t, filepath.Join(t.TempDir(), "policy.yaml"), &news)

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestOnlyKeysAreAdmitted: what is no list of public keys, each with an end, never
-// gets to the node.
+// TestOnlyKeysAreAdmitted checks that only a list of public keys with expiry times reaches the
+// node.
 func TestOnlyKeysAreAdmitted(t *testing.T) {
 	for body, admitted := range map[string]bool{
 		`[{"line":"ssh-ed25519 AAAA ada","until":"2026-03-01T12:00:00Z"}]`: true,

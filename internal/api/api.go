@@ -65,9 +65,9 @@ type Node interface {
 	// Adopt makes a workspace of such a container: a guest beside its first process. An
 	// empty engine is the first that has it. If it fails or ctx ends, nothing is left.
 	Adopt(ctx context.Context, a keyway.Adoption, report func(keyway.Progress)) (keyway.Workspace, error)
-	// Dial connects to a workspace's guest. A Client returns before the other end
-	// has answered, so that the first bytes cost no extra round trip: what went
-	// wrong then is the error of the first Read.
+	// Dial connects to a workspace's guest. A Client returns before the other end has answered, so
+	// that the first bytes cost no extra round trip. A later failure is then the error of the first
+	// Read.
 	Dial(ctx context.Context, name keyway.Name) (net.Conn, error)
 }
 
@@ -99,9 +99,8 @@ const (
 	AbilityImages       = "images"       // gives images to other places, and takes theirs
 )
 
-// Listing is the answer to List. Where an engine cannot be asked, what it runs
-// is listed as Unknown if it is known at all, and the engine's error is in
-// Problems.
+// Listing is the answer to List. If an engine cannot be asked, the workspaces that are known to be
+// its own are listed as Unknown, and Problems has the engine's error.
 type Listing struct {
 	Workspaces []keyway.Workspace `json:"workspaces"`
 	Problems   []*keyway.Error    `json:"problems,omitempty"`

@@ -201,8 +201,8 @@ func TestDialErrorComesWithTheFirstRead(t *testing.T) {
 	}
 }
 
-// A refusal comes in pieces, and with the first of them HTTP takes no more of the
-// request: who writes learns why, whatever it does about it.
+// TestWriterLearnsWhyItWasRefused checks that a writer gets the reason of a refusal that arrives in
+// pieces. HTTP accepts no more of the request after the first piece.
 func TestWriterLearnsWhyItWasRefused(t *testing.T) {
 	begun := make(chan struct{})
 	c := serveHandler(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -363,8 +363,8 @@ func whenEnded(down func()) func(*http.ClientConn) {
 	}
 }
 
-// TestTextsAreNotChangedOnTheWay: what JSON would change is refused before anything is sent,
-// and by the other end, which another program may have asked.
+// TestTextsAreNotChangedOnTheWay checks that texts that JSON would change are refused before
+// anything is sent, and also by the other end, since another program may have sent them.
 func TestTextsAreNotChangedOnTheWay(t *testing.T) {
 	var sent int
 	rt := roundTripper(func(*http.Request) (*http.Response, error) { sent++; return nil, errors.New("sent") })
@@ -382,9 +382,9 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// Why there is no connection any more in the middle of a command is the command's error, with its
-// kind and advice, however the transport wraps it. What is no reason of its own is a broken
-// connection.
+// TestAnErrorInMidCommandKeepsItsKind checks that the reason for which a connection ended in the
+// middle of a command becomes the command's error, with its kind and advice, however the transport
+// wraps it. Without such a reason, the error is a broken connection.
 func TestAnErrorInMidCommandKeepsItsKind(t *testing.T) {
 	for _, c := range []struct {
 		err  error

@@ -43,8 +43,8 @@ type breaking struct{}
 
 func (breaking) Read([]byte) (int, error) { return 0, errors.New("broke") }
 
-// TestImagesTravel: an archive arrives whole, or its reader hears that it broke off; what
-// the other end says is held to its bounds.
+// TestImagesTravel checks that an archive arrives completely or that its reader gets an error, and
+// that answers of the other end are bounded.
 func TestImagesTravel(t *testing.T) {
 	n := &imageNode{archive: strings.NewReader(strings.Repeat("layer ", 100_000))}
 	c := serve(t, n)

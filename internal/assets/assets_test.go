@@ -30,8 +30,8 @@ func check(t *testing.T, what string, p Program) {
 	}
 }
 
-// Whether programs are embedded is a matter of build tags (make size tests with
-// them); what is embedded must be right.
+// TestEmbedded checks the embedded programs, if there are any. Build tags decide that; make size
+// tests with them.
 func TestEmbedded(t *testing.T) {
 	for arch := range guests {
 		p, ok := Guest(arch)

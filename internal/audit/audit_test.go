@@ -509,7 +509,7 @@ func TestRemovalOfTheNewestFile(t *testing.T) {
 	}
 }
 
-// TestUnwrittenIsReported: what the writer of the log could not write, and counted.
+// TestUnwrittenIsReported checks the report of events that could not be written and were counted.
 func TestUnwrittenIsReported(t *testing.T) {
 	l, path := newLog(t)
 	fill(t, l, 1)

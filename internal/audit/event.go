@@ -60,8 +60,8 @@ const (
 	Repaired  Kind = "repaired"  // the line before was not written to its end
 )
 
-// Event is one line: what every role records, and what the agent knows of a request.
-// Texts longer than maxField are cut.
+// Event is one line of the log. Besides the fields of every role, it has the agent's facts about a
+// request. Texts longer than maxField are cut.
 type Event struct {
 	Seq  uint64    `json:"seq"`
 	Prev string    `json:"prev"` // SHA-256 of the line before, newline included
@@ -82,8 +82,8 @@ type Event struct {
 	Rotation *Rotation `json:"rotation,omitempty"` // of the event Rotated
 }
 
-// Request is the agent's own part of an event: who asked, for which key and for what.
-// In a line, its fields stand beside those of the event.
+// Request is the agent's own part of an event: the asker, the key and the purpose. In a line, its
+// fields stand beside those of the event.
 type Request struct {
 	Key        string `json:"key,omitempty"` // fingerprint
 	Comment    string `json:"comment,omitempty"`

@@ -19,11 +19,10 @@ import (
 	"time"
 )
 
-// A file that is full ends with the event rotate and gets another name. The next one
-// begins with the event rotated, which says where the log begins from then on: what is
-// missing after that was removed by somebody else. Of the files that the program
-// removes itself it keeps the lines that are no refusals, in a file beside the log
-// whose hash is in the event, so that no number of refusals pushes out a use of a key.
+// A full file ends with the event rotate and gets another name. The next file begins with the event
+// rotated, which tells where the log begins from then on: any other missing line was removed by
+// somebody else. When the program removes a file, it moves the lines that are no refusals to a file
+// beside the log, whose hash is in the event. So no number of refusals pushes out a use of a key.
 
 // Rotation is the content of the event "rotated".
 type Rotation struct {

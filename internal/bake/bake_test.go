@@ -75,7 +75,8 @@ func rawConfig(t testing.TB, image v1.Image) []byte {
 	return raw
 }
 
-// TestNothingOfTheBaseDecides: who may enter, and what is started, is not the base's to say.
+// TestNothingOfTheBaseDecides checks that the base decides neither the keys that may enter nor the
+// program that is started.
 func TestNothingOfTheBaseDecides(t *testing.T) {
 	raw := rawConfig(t, baseImage(t))
 	out, err := newGuest(t).Config(Base{Reference: reference}, raw)
@@ -100,7 +101,7 @@ func TestNothingOfTheBaseDecides(t *testing.T) {
 	}
 }
 
-// TestLayerHidesTheBase: whatever the base has in the guest's directory is not there.
+// TestLayerHidesTheBase checks that the base's files in the guest's directory are hidden.
 func TestLayerHidesTheBase(t *testing.T) {
 	files, err := layer(program)
 	if err != nil {
@@ -134,8 +135,7 @@ func TestLayerHidesTheBase(t *testing.T) {
 	}
 }
 
-// TestSameEverywhere: by an engine, in a registry and in a file it is one image, and it is
-// the same each time.
+// TestSameEverywhere checks that an engine, a registry and a file get the same image, each time.
 func TestSameEverywhere(t *testing.T) {
 	base := baseImage(t)
 	for what, from := range map[string]v1.Image{"Docker": base, "OCI": mutate.MediaType(base, types.OCIManifestSchema1)} {
@@ -229,7 +229,7 @@ func saved(t testing.TB, image v1.Image) io.Reader {
 	return &b
 }
 
-// TestImagesThatAreRefused: each with a sentence.
+// TestImagesThatAreRefused checks that each refusal has a sentence of its own.
 func TestImagesThatAreRefused(t *testing.T) {
 	change := func(f func(*v1.ConfigFile)) []byte {
 		c := hostile(t, baseImage(t))
@@ -281,7 +281,7 @@ func TestArchivesThatAreRefused(t *testing.T) {
 	}
 }
 
-// TestAnArchiveNamesOneImage: a place's archive may name others, which stay as they are.
+// TestAnArchiveNamesOneImage checks that other images that a place's archive names stay unchanged.
 func TestAnArchiveNamesOneImage(t *testing.T) {
 	config := string(rawConfig(t, baseImage(t)))
 	var out bytes.Buffer

@@ -314,8 +314,8 @@ func TestFilesThatAreRefused(t *testing.T) {
 	}
 }
 
-// FuzzParse: what is taken is bounded, allows what it says itself, and no fields that
-// it does not name.
+// FuzzParse checks that an accepted template is bounded, permits its own values, and permits no
+// fields that it does not name.
 func FuzzParse(f *testing.F) {
 	whole, _ := json.Marshal(published())
 	f.Add(whole)

@@ -55,8 +55,8 @@ func flat(s keyway.Spec) (map[string]string, error) {
 	return m, err
 }
 
-// usersOwn are the fields that are nobody else's: the workspace's name, who may enter,
-// whether they bring their agent, and that the Spec is of a place's template.
+// usersOwn lists the fields that are the user's alone: the workspace's name, the keys that may
+// enter, agent forwarding, and that the Spec comes from a place's template.
 var usersOwn = []string{"name", "authorizedKeys", "forwardAgent", "published"}
 
 // rule judges a field that differs from the template's.

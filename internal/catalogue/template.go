@@ -1,6 +1,6 @@
-// Package catalogue holds the templates that a place's operators publish: what a workspace of
-// each is made from, and what a user may change. It reads no Compose and opens no file, so that
-// the node and the laptop judge alike.
+// Package catalogue holds the templates that a place's operators publish: the Spec of a workspace
+// for each, and the changes that users may make. It parses no Compose and opens no file, so the
+// node and the laptop reach the same decisions.
 package catalogue
 
 import (

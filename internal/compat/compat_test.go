@@ -64,7 +64,7 @@ func driverIs(module, cuda, brand, compute string) func(*Asked) {
 
 func noRequire(a *Asked) { a.Image.Env = []string{"CUDA_VERSION=12.6.3"} }
 
-// TestPlantedFaults has each fault that a check is for, and what it must say.
+// TestPlantedFaults checks the finding for each fault that a check detects.
 func TestPlantedFaults(t *testing.T) {
 	for name, c := range map[string]struct {
 		plant func(*Asked)
@@ -164,7 +164,7 @@ func TestPlantedFaults(t *testing.T) {
 	}
 }
 
-// TestNoFalseAlarm has what runs, though a simpler rule would refuse it.
+// TestNoFalseAlarm checks workspaces that run although a simpler rule would refuse them.
 func TestNoFalseAlarm(t *testing.T) {
 	for name, change := range map[string]func(*Asked){
 		"as it is":                        func(*Asked) {},

@@ -182,7 +182,7 @@ func TestForeignDirectoryIsRefused(t *testing.T) {
 	}
 }
 
-// TestAgentsBehindManyKilledOnes: no number of killed agents hides one that runs.
+// TestAgentsBehindManyKilledOnes checks that no number of killed agents hides a running one.
 func TestAgentsBehindManyKilledOnes(t *testing.T) {
 	isolate(t)
 	dir := t.TempDir()
@@ -208,7 +208,7 @@ func TestAgentsBehindManyKilledOnes(t *testing.T) {
 	}
 }
 
-// TestAgentsAreRecorded: wherever their sockets are, as long as they are there.
+// TestAgentsAreRecorded checks that agents are found wherever their sockets are.
 func TestAgentsAreRecorded(t *testing.T) {
 	isolate(t)
 	dir := t.TempDir()

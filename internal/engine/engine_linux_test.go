@@ -20,8 +20,8 @@ func spec(name keyway.Name) keyway.Spec {
 	return keyway.Spec{Name: name, Engine: "docker", Access: keyway.Access{AuthorizedKeys: []string{"ssh-ed25519 A", "ssh-ed25519 B"}}}
 }
 
-// TestAdmit: keys that are sent may enter, beside those the workspace was made with; what the
-// workspace wrote into its own file is gone, and was never taken over.
+// TestAdmit checks that sent keys may enter beside those of the workspace's creation. Lines that
+// the workspace has written to its file are removed, and are never copied to the Record.
 func TestAdmit(t *testing.T) {
 	homes := HomesIn(t.TempDir())
 	home, err := homes.Make(spec("train"), Guest{Dir: "/guests/cafe"})
@@ -178,7 +178,7 @@ func TestSpecIsOutOfReach(t *testing.T) {
 	}
 }
 
-// TestDialLongPath has a Home whose socket's path is longer than sun_path.
+// TestDialLongPath checks a Home whose socket has a longer path than sun_path.
 func TestDialLongPath(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), strings.Repeat("long/", 30))
 	if err := os.MkdirAll(dir, 0o700); err != nil {

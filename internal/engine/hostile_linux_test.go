@@ -59,8 +59,8 @@ func testModes(t *testing.T, umask int, kind string) {
 	}
 }
 
-// TestHostKeyIsThePlaces has what the place says of a guest's key come from what
-// only the place can write.
+// TestHostKeyIsThePlaces checks that the place reads a guest's key only from files that only the
+// place can write.
 func TestHostKeyIsThePlaces(t *testing.T) {
 	homes := HomesIn(t.TempDir())
 	home, err := homes.Make(spec("train"), Guest{Dir: "/guests/cafe"})
@@ -131,8 +131,7 @@ func endless(path string) error {
 	return errors.Join(f.Truncate(1<<40), f.Close())
 }
 
-// TestHostileHome has a workspace that puts every trap at every place where its
-// node looks.
+// TestHostileHome puts every trap at every path in the Home that the node reads.
 func TestHostileHome(t *testing.T) {
 	looks := map[string]struct {
 		path func(keyway.Home) string

@@ -8,7 +8,8 @@ import (
 	"keyway/internal/keyway"
 )
 
-// TestLowered: an engine without root gives a template the limits that it can, and says so.
+// TestLowered checks that an engine without root lowers a template's limits to possible values, and
+// reports that.
 func TestLowered(t *testing.T) {
 	most := map[string]int64{"memlock": 8 << 20, "nofile": 1024, "core": -1}
 	for _, c := range []struct {

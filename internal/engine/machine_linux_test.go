@@ -22,8 +22,8 @@ func move(t *testing.T, h Homes, name keyway.Name) {
 	}
 }
 
-// TestAnotherMachinesWorkspaces: with one home directory, a machine sees the Homes of
-// another, changes none and keeps what they run with.
+// TestAnotherMachinesWorkspaces checks two machines with one home directory: each sees the Homes of
+// the other, changes none of them, and keeps the files that they run with.
 func TestAnotherMachinesWorkspaces(t *testing.T) {
 	homes := HomesIn(t.TempDir())
 	for _, name := range []keyway.Name{"ours", "theirs", "older"} {

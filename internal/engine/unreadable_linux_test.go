@@ -26,8 +26,8 @@ type dockerHere struct{}
 func (dockerHere) Name() string                          { return "docker" }
 func (dockerHere) Which(context.Context) (Daemon, error) { return Daemon{ID: "here"}, nil }
 
-// TestUnreadableRecords: a Record that cannot be read is no workspace that is not there, and
-// the error says which workspace it is, and of which file.
+// TestUnreadableRecords checks that a workspace whose Record cannot be read does not count as
+// absent, and that the error names the workspace and the file.
 func TestUnreadableRecords(t *testing.T) {
 	for what, damage := range unreadable {
 		homes := HomesIn(t.TempDir())

@@ -51,8 +51,8 @@ const (
 	maxText      = 128 // bytes of a name or version
 )
 
-// log is the part of nvidia-smi -q -x that is read here. Its elements are those of
-// nvsmi_device_v4.dtd to v13; what one generation lacks stays empty.
+// log is the part of the output of nvidia-smi -q -x that is read here. Its elements are those of
+// nvsmi_device_v4.dtd to v13; an element that a generation lacks stays empty.
 type log struct {
 	XMLName xml.Name `xml:"nvidia_smi_log"`
 	Driver  string   `xml:"driver_version"`

@@ -133,8 +133,8 @@ type users struct {
 	leases  string
 }
 
-// outcome is what became of a maker: what it or its workspace has said, "" if both have
-// ended without a word, and how it ended.
+// outcome is the result of a maker: the output of the maker or of its workspace, "" if both have
+// ended without any, and how the maker ended.
 type outcome struct {
 	said   string
 	killed bool
@@ -243,8 +243,8 @@ func TestKilledAtEveryStep(t *testing.T) {
 	}
 }
 
-// TestDirectory has what a shared directory must not be taken for. In one that is made,
-// nobody removes what is another's.
+// TestDirectory checks directories that must not count as a shared one. In a directory that keyway
+// makes, no user removes files of another.
 func TestDirectory(t *testing.T) {
 	made := filepath.Join(t.TempDir(), "leases")
 	g, err := (&Pool{ask: twoGPUs, store: directory{made}, procs: machine{}}).Take(context.Background(), Request{GPUs: keyway.GPUs{All: true}}, nil)
@@ -285,7 +285,7 @@ func TestDirectory(t *testing.T) {
 	}
 }
 
-// TestGarbageIsNoLease: what others may have written into a lease lends nothing.
+// TestGarbageIsNoLease checks that text that others have written into a lease lends nothing.
 func TestGarbageIsNoLease(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "leases")
 	p := &Pool{ask: twoGPUs, store: directory{path}, procs: machine{}}

@@ -10,7 +10,7 @@ import (
 	"keyway/internal/keyway"
 )
 
-// TestNoOtherWay: a container has no GPU but those that are lent to it.
+// TestNoOtherWay checks that a container has only the GPUs that are lent to it.
 func TestNoOtherWay(t *testing.T) {
 	one := keyway.GPUs{Count: 1}
 	variable := func(g keyway.GPUs, value string) keyway.Spec {
@@ -40,8 +40,8 @@ func TestNoOtherWay(t *testing.T) {
 	}
 }
 
-// TestNoOtherName: a link to a GPU is one, and so is a directory with one somewhere below it. What
-// cannot be looked at may be one.
+// TestNoOtherName checks that a link to a GPU counts as a GPU, and so does a directory with one
+// below it. A file that cannot be examined may be one.
 func TestNoOtherName(t *testing.T) {
 	dir := t.TempDir()
 	for _, file := range []string{"gpus/nvidia0", "others/nvidiactl", "driver/dev/nvidia0", "driver/dev/fuse", "some/dev/fuse"} {

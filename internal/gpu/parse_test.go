@@ -87,7 +87,7 @@ func TestParseEightGPUs(t *testing.T) {
 	}
 }
 
-// TestParseRefuses has what must not be taken for a list of GPUs.
+// TestParseRefuses checks texts that must not count as a list of GPUs.
 func TestParseRefuses(t *testing.T) {
 	one := string(read(t, "v11-t4-515.xml"))
 	begin, end := strings.Index(one, "\t<gpu "), strings.Index(one, "</nvidia_smi_log>")

@@ -13,8 +13,9 @@ import (
 	"keyway/internal/keyway"
 )
 
-// TestToldByName: an engine tells of workspaces that it has not given their GPUs by whatever
-// they were asked for. keyway's own leases take precedence.
+// TestToldByName checks a workspace that keyway has not given its GPUs, such as an adopted
+// container: its engine reports the requested GPUs, in each form. keyway's own leases take
+// precedence.
 func TestToldByName(t *testing.T) {
 	devices := []Device{{Index: "0", UUID: "GPU-0", Minor: 3}, {Index: "1:0", UUID: "MIG-1", Minor: -1}, {Index: "2", UUID: "GPU-2", Minor: 0}, {Index: "3"}}
 	lent := Holding{Holder: Holder{Workspace: "lent"}, UUIDs: []string{"GPU-2"}}
@@ -53,7 +54,7 @@ func TestToldByName(t *testing.T) {
 	}
 }
 
-// TestClaim: a workspace that has GPUs already is their holder for everybody as long as
+// TestClaim checks that a workspace that has GPUs already is their holder for every user as long as
 // its process lives, and takes none from others.
 func TestClaim(t *testing.T) {
 	w := newWorld(t, 3, 1)
@@ -98,7 +99,8 @@ func TestClaim(t *testing.T) {
 	}
 }
 
-// TestProgramsWithoutAName: a GPU that is not lent because of them is not reported as free.
+// TestProgramsWithoutAName checks that a GPU that is not lent because of such programs is not
+// reported as free.
 func TestProgramsWithoutAName(t *testing.T) {
 	place := (&maker{world: newWorld(t, 1, 1)}).place()
 	used := Device{Index: "0", UUID: "GPU-0", Unseen: true, Used: 3 << 30}
@@ -119,8 +121,8 @@ type manyProcesses struct{ worldProcs }
 
 func (manyProcesses) owner(pid int) (int, bool) { return 70000 + pid%2, true }
 
-// TestUsersAreLookedUpOnce: to ask a directory for a user starts a program, which takes
-// longer than all the rest.
+// TestUsersAreLookedUpOnce checks that each user is looked up once: a directory is asked through a
+// program, which takes longer than everything else.
 func TestUsersAreLookedUpOnce(t *testing.T) {
 	asked := countLookups(t)
 	place := (&maker{world: newWorld(t, 1, 1)}).place()

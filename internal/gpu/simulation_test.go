@@ -24,10 +24,10 @@ const (
 	machines     = 8 // GPUs of the one machine
 )
 
-// TestSimulation has 100 people ask for 8 GPUs again and again, over the code that
-// keyway ships. Makers are killed between any two of their steps, containers vanish,
-// the machine is started anew, clocks jump. No GPU may have two workspaces, none may
-// be lost, and those who wish for the same wait equally long.
+// TestSimulation simulates 100 users that request 8 GPUs again and again, with the code that keyway
+// ships. Makers are killed between any two of their steps, containers vanish, the machine restarts,
+// and clocks jump. It checks that no GPU has two workspaces, that none is lost, and that equal
+// requests wait equally long.
 func TestSimulation(t *testing.T) {
 	for seed := range *seeds {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {

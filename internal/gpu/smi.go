@@ -95,8 +95,8 @@ func (s smi) run(ctx context.Context, path string, args ...string) ([]byte, erro
 	// Parse refuses what is longer than maxOutput.
 	stdout, stderr := bounded.Buffer{Max: maxOutput + 1}, bounded.Buffer{Max: maxOutput + 1}
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	// A program that waits in the kernel for a GPU that is lost does not end, also
-	// when it is killed; who asked must go on. The goroutine ends with the program.
+	// A program that waits in the kernel for a lost GPU does not end, even when it is killed; its
+	// caller must go on. The goroutine ends with the program.
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Run() }()
 	var err error

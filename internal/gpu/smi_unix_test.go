@@ -61,7 +61,7 @@ func TestSMI(t *testing.T) {
 	}
 }
 
-// TestSMIHangs has nvidia-smi, or what it has started, never end.
+// TestSMIHangs checks an nvidia-smi that never ends, itself or a process that it has started.
 func TestSMIHangs(t *testing.T) {
 	for name, script := range map[string]string{"it": "exec sleep 600\n", "its child": "sleep 20 &\nwait\n", "its child, alone": "sleep 20 &\n"} {
 		s := standIn(t, script, 200*time.Millisecond)

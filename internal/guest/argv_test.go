@@ -49,8 +49,8 @@ func TestArgumentsArriveAsTyped(t *testing.T) {
 	}
 }
 
-// TestWordsOfAnotherCommand: variables that a client sends with a command that is not
-// keyway's, since its environment has them, run nothing.
+// TestWordsOfAnotherCommand checks that variables that a client sends with a command other than
+// keyway's run nothing.
 func TestWordsOfAnotherCommand(t *testing.T) {
 	w := startWorkspaceAs(t, "bash")
 	left := keyway.EncodeArgv([]string{"run", "-d", "--as", "again", "--", "true"})

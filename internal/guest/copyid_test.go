@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// TestIsCopyID has what the versions of ssh-copy-id run, and what people do.
+// TestIsCopyID checks the commands of each version of ssh-copy-id, and commands that users type.
 func TestIsCopyID(t *testing.T) {
 	for command, want := range map[string]bool{
 		// OpenSSH 7 to 8.4, 8.5 to 9.4, and since
@@ -69,8 +69,8 @@ func withoutIdentity(t *testing.T, w *workspace) (config, identity string) {
 	return config, identity
 }
 
-// TestKeysFilesAreFiles: people who put such a file there, for an sshd of the image's own,
-// are not taken for ssh-copy-id; and who is, may insist.
+// TestKeysFilesAreFiles checks that a user that writes a keys file for an sshd of the image is not
+// mistaken for ssh-copy-id, and that ssh-copy-id may insist.
 func TestKeysFilesAreFiles(t *testing.T) {
 	w := startWorkspace(t)
 	file := filepath.Join(t.TempDir(), "authorized_keys")

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// TestWhatALoginTakesWithIt: only what has gone goes, and only if it was a login's.
+// TestWhatALoginTakesWithIt checks that only variables of an ended login are removed.
 func TestWhatALoginTakesWithIt(t *testing.T) {
 	there, err := os.CreateTemp("/tmp", "krb5cc_0_")
 	must(t, err)

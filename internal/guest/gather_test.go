@@ -79,8 +79,8 @@ func serving(t *testing.T, prepare func(*Server)) (*counted, *ssh.Client) {
 	return conn, client
 }
 
-// forGood is a hold that no test outlives: what arrives all the same was not
-// held back, or was released by what came behind it.
+// forGood is a hold that no test outlives. Data that arrives nevertheless was not held back, or
+// later data has released it.
 const forGood = time.Hour
 
 func TestAShortProgramIsOneWrite(t *testing.T) {

@@ -12,8 +12,8 @@ import (
 	"keyway/internal/keyway"
 )
 
-// TestHaltSparesOthers has a lock that somebody holds, and in it what is no guest's: a
-// container's first process, groups of processes, nothing at all.
+// TestHaltSparesOthers checks a held lock that does not name a guest, but a container's first
+// process, groups of processes, or nothing at all.
 func TestHaltSparesOthers(t *testing.T) {
 	home := keyway.Home(t.TempDir())
 	path := filepath.Join(string(home), "init.lock")
@@ -54,7 +54,7 @@ func TestHaltSparesOthers(t *testing.T) {
 	}
 }
 
-// TestHaltEndsAndWaits has a process that holds the lock.
+// TestHaltEndsAndWaits checks a process that holds the lock.
 func TestHaltEndsAndWaits(t *testing.T) {
 	home := keyway.Home(t.TempDir())
 	path := filepath.Join(string(home), "init.lock")

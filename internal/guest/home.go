@@ -18,7 +18,7 @@ import (
 // prepareHome makes the guest's own files in its Home. The first process calls it before
 // any program of the image runs, so that no other user can have made them first.
 func prepareHome(home keyway.Home) error {
-	// What the guest wrote in its last life is stale; it must not be taken for ready.
+	// The file of an earlier life is stale; it must not count as ready.
 	if err := os.Remove(home.Info()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}

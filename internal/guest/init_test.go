@@ -268,8 +268,8 @@ func TestInitKillsJobsAfterTheirGrace(t *testing.T) {
 	}
 }
 
-// TestInitLockIsAFile: a workspace that has put something else in its place can be started
-// again, and what a link leads to stays.
+// TestInitLockIsAFile checks that a workspace that has replaced the lock's file can be started
+// again, and that the target of a link there stays.
 func TestInitLockIsAFile(t *testing.T) {
 	kept := filepath.Join(t.TempDir(), "kept")
 	must(t, os.WriteFile(kept, []byte("kept"), 0o644))

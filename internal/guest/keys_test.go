@@ -29,8 +29,8 @@ func TestAuthorizedKeys(t *testing.T) {
 	}
 }
 
-// TestKeysEnd: a key with an end enters before it and never after; an end that cannot
-// be read, or beside which there is something else, lets nobody in.
+// TestKeysEnd checks that a key with an expiry time enters before it and never after. A key with an
+// unreadable time or a further option never enters.
 func TestKeysEnd(t *testing.T) {
 	key := strings.TrimSpace(string(ssh.MarshalAuthorizedKey(writeKey(t, filepath.Join(t.TempDir(), "a")))))
 	end := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)

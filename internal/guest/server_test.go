@@ -71,8 +71,8 @@ func serveInProcess(t *testing.T, account Account) *inProcess {
 	return p
 }
 
-// awaitGoroutines waits until only the goroutines of before are left: what clients have
-// started ends when it likes, and so does the goroutine that waits for that.
+// awaitGoroutines waits until only the goroutines of before are left. Programs that clients have
+// started end at any time, and with them the goroutines that wait for them.
 func awaitGoroutines(t *testing.T, before goleak.Option) {
 	t.Helper()
 	for late := time.Now().Add(time.Minute); ; {

@@ -20,7 +20,7 @@ var (
 	keyB = keyway.PublicHostKey(bytes.Repeat([]byte("b"), 32))
 )
 
-// TestNobodyIsGiven: without a key that may enter, a baked image starts nothing.
+// TestNobodyIsGiven checks that a baked image without a key starts nothing.
 func TestNobodyIsGiven(t *testing.T) {
 	for what, c := range map[string]struct {
 		env   string
@@ -75,7 +75,8 @@ func TestGivenKeys(t *testing.T) {
 	}
 }
 
-// TestOwnHostKey: it is made once, and one that others can know is used no more.
+// TestOwnHostKey checks that the host key is made once, and that a key that others can read is not
+// used.
 func TestOwnHostKey(t *testing.T) {
 	home := keyway.Home(t.TempDir())
 	first, err := ownHostKey(home)

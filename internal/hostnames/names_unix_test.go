@@ -17,8 +17,9 @@ import (
 	"keyway/test/knownhosts"
 )
 
-// A hashed name is found by every name that the configuration, the policy or another
-// line knows, at every port that one of them has; what nothing knows is reported.
+// TestHashedNames checks that a hashed name is found by every name in the configuration, the policy
+// or another line, at every port that one of them has, and that the remaining hashed names are
+// reported.
 func TestHashedNames(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "known_hosts")
@@ -78,8 +79,8 @@ func TestHashedNames(t *testing.T) {
 	}
 }
 
-// TestNamesInWhatIsNotRead: a host may have a name in a file that cannot be read now, or beyond the
-// bound of one. The former is read as soon as it can be, though it does not change.
+// TestNamesInWhatIsNotRead checks a name in a file that cannot be read now, and one beyond the
+// bound of a file. The first file is read as soon as possible, even if it does not change.
 func TestNamesInWhatIsNotRead(t *testing.T) {
 	home := t.TempDir()
 	if err := os.Mkdir(filepath.Join(home, ".ssh"), 0o700); err != nil {

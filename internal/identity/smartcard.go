@@ -29,8 +29,8 @@ const (
 	maxCardComments = 4096 // bytes
 )
 
-// Card is a PKCS#11 provider, used through a helper program of its own: what
-// goes wrong in the provider's library goes wrong there.
+// Card is a PKCS#11 provider. A helper program of its own uses the provider's library, so that a
+// fault of the library does not harm this process.
 type Card struct {
 	provider string
 	helper   *helper

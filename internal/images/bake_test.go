@@ -145,7 +145,8 @@ func baking(base string) Bake {
 
 func nothing(keyway.Progress) {}
 
-// TestBakedByALiar: what an engine has made is what it was given, or the command fails.
+// TestBakedByALiar checks that the engine has made the image that it was given, or that the command
+// fails.
 func TestBakedByALiar(t *testing.T) {
 	for what, lie := range map[string]func(*keyway.ImageLayers){
 		"":                nil,
@@ -168,7 +169,7 @@ func TestBakedByALiar(t *testing.T) {
 	}
 }
 
-// TestBakedFile: a file has what a place makes, and is whole or not there.
+// TestBakedFile checks that a file has the same image as a place makes, and is complete or absent.
 func TestBakedFile(t *testing.T) {
 	e := &engine{base: aBase(t)}
 	there := EngineAt{Node: e.client(t), Place: "gpu1"}
@@ -200,8 +201,8 @@ func TestBakedFile(t *testing.T) {
 	}
 }
 
-// TestBakedFromARegistry: pushed and in a file it is one image, and a push that is cut
-// changes no tag.
+// TestBakedFromARegistry checks that a pushed image and one in a file are the same, and that an
+// interrupted push changes no tag.
 func TestBakedFromARegistry(t *testing.T) {
 	inner := containers.New(containers.Logger(log.New(io.Discard, "", 0)))
 	hold := make(chan struct{}) // closed: manifests are taken

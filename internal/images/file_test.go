@@ -70,7 +70,8 @@ func FuzzDescribeArchive(f *testing.F) {
 	})
 }
 
-// TestLeft: what the laptop could not find out is told apart from what a place has failed at.
+// TestLeft checks that a failure of the laptop to answer a question is distinguished from a failure
+// of the place.
 func TestLeft(t *testing.T) {
 	why := keyway.Errorf(keyway.ImageNotFound, "none")
 	if got, did := Left(fmt.Errorf("x: %w", left(why))); !did || !errors.Is(got, why) {
@@ -95,7 +96,8 @@ func (e *untagged) ExportImage(context.Context, string, string, int) (io.ReadClo
 	return io.NopCloser(&b), err
 }
 
-// TestASavedImageMayHaveNoName: what the file says decides, however the image was called.
+// TestASavedImageMayHaveNoName checks that the name in the file decides, whatever the image was
+// called.
 func TestASavedImageMayHaveNoName(t *testing.T) {
 	base := aBase(t)
 	file := filepath.Join(t.TempDir(), "a.tar")

@@ -40,8 +40,8 @@ func loggedIn(t *testing.T, answer http.HandlerFunc) (registry string) {
 	return registry
 }
 
-// TestARefusalBringsNoLogin: a registry that has answered was reached, and what it does
-// not give for a token goes to no place as the login itself.
+// TestARefusalBringsNoLogin checks that a registry that has answered counts as reached, and that
+// its refusal of a token never brings the login itself to the place.
 func TestARefusalBringsNoLogin(t *testing.T) {
 	for what, answer := range map[string]http.HandlerFunc{
 		"too many":   func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTooManyRequests) },
@@ -84,7 +84,8 @@ func tokens(body string) http.HandlerFunc {
 	}
 }
 
-// TestASilentRegistryLeavesItToThePlace: the place may be nearer.
+// TestASilentRegistryLeavesItToThePlace checks that the place then tries by itself, because it may
+// be nearer to the registry.
 func TestASilentRegistryLeavesItToThePlace(t *testing.T) {
 	registry := loggedIn(t, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
 	p, err := toPull(t.Context(), api.Info{Arch: "amd64"}, Want{Image: registry + "/team/model:1", Engine: keyway.EngineDocker}, func(keyway.Progress) {})
@@ -93,8 +94,8 @@ func TestASilentRegistryLeavesItToThePlace(t *testing.T) {
 	}
 }
 
-// TestAPlaceGetsNoLoginByItsWord: which engine it has is the place's word, and the login
-// itself goes by the user's.
+// TestAPlaceGetsNoLoginByItsWord checks that the place's statement about its engine is not enough
+// to send the login itself: the user's command decides.
 func TestAPlaceGetsNoLoginByItsWord(t *testing.T) {
 	registry := loggedIn(t, nil)
 	podman := api.Info{Arch: "amd64", Engines: []api.EngineInfo{{Name: keyway.EnginePodman, Usable: true}}}

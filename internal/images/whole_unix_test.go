@@ -17,7 +17,7 @@ import (
 	"keyway/internal/keyway"
 )
 
-// TestANamedPipeIsNoImage: nobody waits for its writer.
+// TestANamedPipeIsNoImage checks that no command waits for the writer of a named pipe.
 func TestANamedPipeIsNoImage(t *testing.T) {
 	pipe := filepath.Join(t.TempDir(), "image.tar")
 	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
@@ -35,7 +35,7 @@ func TestANamedPipeIsNoImage(t *testing.T) {
 	}
 }
 
-// TestAFileIsPackedAsItsNameSays: tar's z is for a .tgz.
+// TestAFileIsPackedAsItsNameSays checks that a .tgz is compressed.
 func TestAFileIsPackedAsItsNameSays(t *testing.T) {
 	for name, packs := range map[string]bool{"a.tar": false, "a.tgz": true, "a.tar.gz": true, "dir/a": false} {
 		var b bytes.Buffer
@@ -60,7 +60,7 @@ func TestAFileIsPackedAsItsNameSays(t *testing.T) {
 	}
 }
 
-// TestWhereNoFileCanBe: a directory that is not there has a sentence and a next step.
+// TestWhereNoFileCanBe checks that a missing directory has an error of its own, with a next step.
 func TestWhereNoFileCanBe(t *testing.T) {
 	err := whole(t.Context(), filepath.Join(t.TempDir(), "none", "a.tar"), func(io.Writer, string) error { return nil })
 	if !keyway.Is(err, keyway.Usage) || keyway.AsError(err).Next == "" {
@@ -68,7 +68,8 @@ func TestWhereNoFileCanBe(t *testing.T) {
 	}
 }
 
-// TestAFileOfSomebodyElse: in a directory with the sticky bit, nobody else's file is replaced.
+// TestAFileOfSomebodyElse checks that, in a directory with the sticky bit, no file of another user
+// is replaced.
 func TestAFileOfSomebodyElse(t *testing.T) {
 	err := full("/tmp/a.tar", &os.LinkError{Op: "rename", Old: "/tmp/.a.tar" + partMark + "1", New: "/tmp/a.tar", Err: syscall.EPERM})
 	if !keyway.Is(err, keyway.Usage) || keyway.AsError(err).Next == "" || strings.Contains(err.Error(), partMark) {
@@ -76,8 +77,8 @@ func TestAFileOfSomebodyElse(t *testing.T) {
 	}
 }
 
-// TestOneFileIsWrittenByMany has each of them find the parts of the others locked until
-// these have the file's name.
+// TestOneFileIsWrittenByMany checks that each writer finds the parts of the others locked until
+// they have the file's name.
 func TestOneFileIsWrittenByMany(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "c.tar")
 	var all sync.WaitGroup

@@ -24,7 +24,7 @@ func TestHostileArchives(t *testing.T) {
 	}
 }
 
-// TestNamesAreGivenShort: what is judged is what is used.
+// TestNamesAreGivenShort checks that the name that is judged is the one that is used.
 func TestNamesAreGivenShort(t *testing.T) {
 	var names []string
 	archive := imagetars.Pack(t, imagetars.Entry{Name: "./", Kind: tar.TypeDir}, imagetars.Entry{Name: "a//b/../c/", Kind: tar.TypeDir}, imagetars.Entry{Name: "./manifest.json", Text: "[{}]"})
@@ -36,8 +36,8 @@ func TestNamesAreGivenShort(t *testing.T) {
 	}
 }
 
-// TestConfigurations: it is found among the files of an image with as many layers as engines
-// allow, and is the last of its name.
+// TestConfigurations checks that the configuration is found among the files of an image with as
+// many layers as engines allow, and that the last file of its name counts.
 func TestConfigurations(t *testing.T) {
 	// As Docker names them since 25: nothing tells a layer by its name.
 	files := []string{"manifest.json", `[{"Config":"blobs/sha256/c","Layers":[]}]`}

@@ -36,8 +36,8 @@ func onDisk(t *testing.T, files map[string]string) Tracked {
 	return links{os.DirFS(dir).(fs.ReadLinkFS)}
 }
 
-// TestWhatIsApart changes an image's copy in one way each: what was read of it is either
-// certainly the same, or has to be read again.
+// TestWhatIsApart changes a copy of an image in one way each. It checks that a list of the image's
+// software is used again only if it is certainly the same.
 func TestWhatIsApart(t *testing.T) {
 	image := onDisk(t, map[string]string{
 		"lib":             "→usr/lib",
@@ -92,7 +92,7 @@ func TestWhatIsApart(t *testing.T) {
 	}
 }
 
-// TestWhatIsNotRemembered: a file system that leads in circles or has too much.
+// TestWhatIsNotRemembered checks file systems with loops or with too many files.
 func TestWhatIsNotRemembered(t *testing.T) {
 	circle := Follow(onDisk(t, map[string]string{"a": "→b", "b": "→a"}))
 	_, _ = circle.Open("a/x")

@@ -17,8 +17,8 @@ const EnvArgv = "KEYWAY_ARGV_"
 const ArgvCommand = "keyway "
 
 const (
-	// MaxArgv bounds the encoded words, in bytes: what Linux takes for a program, and
-	// as much again for bytes that are two.
+	// MaxArgv bounds the encoded words in bytes: the most that Linux accepts for a program, and as
+	// much again for bytes that are encoded as two.
 	MaxArgv = 4 << 20
 	// argvPiece is the length of one variable in bytes: less than any system's limit.
 	argvPiece = 30_000

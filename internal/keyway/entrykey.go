@@ -14,8 +14,8 @@ type EntryKey struct {
 	Until time.Time `json:"until"`
 }
 
-// MaxEntry bounds for how long a key that was sent may enter before it has to be
-// sent again: what a laptop no longer holds ends by itself.
+// MaxEntry bounds the time for which a sent key may enter before it must be sent again. So a key
+// that a laptop no longer holds expires by itself.
 const MaxEntry = 30 * 24 * time.Hour
 
 // maxSentKeys bounds how many keys are kept that were sent, the newest first.

@@ -82,9 +82,9 @@ func (h Home) Socket() string { return h.file("guest.sock") }
 // AgentSocket returns the fixed path of the forwarded agent inside the workspace.
 func (h Home) AgentSocket() string { return h.file("agent.sock") }
 
-// Data returns the directory for what no user but the workspace's shall see. In
-// a container it is a volume: what is written there is not the place's owner's
-// to read, and has no business in the owner's home directory.
+// Data returns the directory for files that only the workspace's user may read. In a container it
+// is a volume: the place's owner must not read these files, and they must not be in the owner's
+// home directory.
 func (h Home) Data() string { return h.file("data") }
 
 // Sessions returns the directory that holds one directory for each session.

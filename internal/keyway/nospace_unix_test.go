@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// TestAFullDiskIsSaid: whichever part of keyway meets a full disk or a quota, the message says
-// so, with no advice about anything else.
+// TestAFullDiskIsSaid checks that the message names a full disk or quota, whichever part of keyway
+// meets it, and has no other advice.
 func TestAFullDiskIsSaid(t *testing.T) {
 	for cause, types := range map[syscall.Errno]string{syscall.ENOSPC: "df -h /home/ada", syscall.EDQUOT: "quota -s"} {
 		raw := error(&fs.PathError{Op: "write", Path: "/home/ada/file", Err: cause})

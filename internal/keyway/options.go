@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// What Environment.Options calls the options that have no field of their own there.
+// The names in Environment.Options of the options that have no field of their own there.
 const (
 	OptionCommand      = "command" // its hash
 	OptionWorkdir      = "workdir"

@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// TestOneThingAtATarget: of two things at one target, one would hide the other.
+// TestOneThingAtATarget checks that two things at one target are refused, because one would hide
+// the other.
 func TestOneThingAtATarget(t *testing.T) {
 	secret := []Secret{{Name: "t"}}
 	for what, c := range map[string]struct {

@@ -81,7 +81,7 @@ func TestEveryTextThatIsSent(t *testing.T) {
 	}
 }
 
-// TestTextsSayWhere: the option, by the word of docker run, and the value.
+// TestTextsSayWhere checks that an error names the option, as docker run does, and the value.
 func TestTextsSayWhere(t *testing.T) {
 	for want, s := range map[string]Spec{
 		`volume: "/v\xff" is not UTF-8`:  {Files: Files{Mounts: []Mount{{Source: "/v\xff"}}}},

@@ -54,7 +54,8 @@ func TestFollowAgent(t *testing.T) {
 	}
 }
 
-// TestDoctorTellsThatAgentsAreNotSeen: a record that cannot be read is not one without agents.
+// TestDoctorTellsThatAgentsAreNotSeen checks that an unreadable record of agents does not count as
+// empty.
 func TestDoctorTellsThatAgentsAreNotSeen(t *testing.T) {
 	state := t.TempDir()
 	t.Setenv("XDG_STATE_HOME", state)

@@ -54,8 +54,8 @@ func comments(keys []PublicKey) (all []string) {
 	return all
 }
 
-// TestTheAgentOfAHost has the desktop's agent, one that IdentityAgent names, and
-// keyway's own, each with and without a key.
+// TestTheAgentOfAHost checks the desktop's agent, one that IdentityAgent names, and keyway's own,
+// each with and without a key.
 func TestTheAgentOfAHost(t *testing.T) {
 	for name, c := range map[string]struct {
 		filled []string // the agents that hold a key, of their name
@@ -108,8 +108,8 @@ func TestTheAgentOfAHost(t *testing.T) {
 	}
 }
 
-// TestOpenKeyFiles: a file without a passphrase is a key without an agent; one that has
-// one, that others may read, or that is none, is not.
+// TestOpenKeyFiles checks that a file without a passphrase counts as a key without an agent. A file
+// with a passphrase, one that others may read, and one without a key do not.
 func TestOpenKeyFiles(t *testing.T) {
 	dir := t.TempDir()
 	open, closed := newKey(t, dir, "open", ""), newKey(t, dir, "closed", "secret")
@@ -127,8 +127,8 @@ func TestOpenKeyFiles(t *testing.T) {
 	}
 }
 
-// TestEndsAreOfTheListThatIsSent: an agent that is locked once it has listed its keys takes no end
-// from those of certificates.
+// TestEndsAreOfTheListThatIsSent checks that an agent that is locked after it has listed its keys
+// takes no end from keys with certificates.
 func TestEndsAreOfTheListThatIsSent(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("HOME", dir)

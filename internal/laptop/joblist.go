@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	// MaxJobList bounds, in bytes, what is read of a workspace's list of jobs.
+	// MaxJobList bounds the bytes of a workspace's list of jobs.
 	MaxJobList = 8 << 20
 	// jobListTimeout bounds the time in which a workspace lists its jobs.
 	jobListTimeout = 30 * time.Second

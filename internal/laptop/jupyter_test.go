@@ -34,7 +34,7 @@ func TestProgramPath(t *testing.T) {
 	}
 }
 
-// TestReadKernels has a workspace say anything of its kernels.
+// TestReadKernels checks arbitrary answers of a workspace about its kernels.
 func TestReadKernels(t *testing.T) {
 	all, err := readKernels([]byte(`[{"id":"0123456789","state":"idle"},{"id":"ab","notebook":"a/b.ipynb","state":"busy","running":1,"queued":2},{"id":"x","queued":1}]`))
 	if err != nil || len(all) != 3 || all[0].Name() != "b.ipynb" || !all[0].Busy() || all[1].Name() != "kernel x" || all[2].Name() != "kernel 01234567" || all[2].Busy() {
@@ -74,7 +74,7 @@ func TestReadCells(t *testing.T) {
 	}
 }
 
-// TestNamesOfNotebooks has a kernel of several notebooks, whose paths come as one text.
+// TestNamesOfNotebooks checks a kernel of several notebooks, whose paths come as one text.
 func TestNamesOfNotebooks(t *testing.T) {
 	for paths, want := range map[string]string{
 		"x.ipynb":                  "x.ipynb",

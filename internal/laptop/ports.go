@@ -15,8 +15,8 @@ import (
 )
 
 const (
-	// maxPortList bounds, in bytes, what is read of a workspace's list of ports, and
-	// maxPorts how many of them count.
+	// maxPortList bounds the bytes of a workspace's list of ports, and maxPorts the number of
+	// ports.
 	maxPortList = 1 << 20
 	maxPorts    = 1024
 	// insideTimeout bounds the time of a workspace's answer.
@@ -122,7 +122,7 @@ func (here *Laptop) answerWithin(ctx context.Context, e sshconfig.Entry, limit t
 // sshFailed is ssh's exit status when the connection failed.
 const sshFailed = 255
 
-// maxSaid bounds, in bytes, what is quoted of an ssh.
+// maxSaid bounds the bytes that are quoted of an ssh's messages.
 const maxSaid = 1 << 10
 
 // StartJob starts a job in a workspace, under that name.

@@ -10,8 +10,8 @@ import (
 	"keyway/internal/keyway"
 )
 
-// TestEndsOfKeys: a key enters as long as the last of its certificates holds. Where that
-// has no end, the place's clock decides, not this laptop's.
+// TestEndsOfKeys checks that a key enters as long as the last of its certificates is valid. For a
+// certificate without an end, the place's clock decides, not this laptop's.
 func TestEndsOfKeys(t *testing.T) {
 	now := time.Now().Truncate(time.Second)
 	public, _, err := ed25519.GenerateKey(nil)

@@ -49,7 +49,7 @@ func TellOfJobs(ctx context.Context, log *slog.Logger) {
 	watch.Run(ctx, here.JobsDir(), here.await, watch.Teller(ctx, settings, log), log)
 }
 
-// maxEnd bounds, in bytes, what a workspace may print of a job's end.
+// maxEnd bounds the bytes of a workspace's output about a job's end.
 const maxEnd = 64 << 10
 
 // await waits for a job, or for the next cells of a workspace's notebooks.

@@ -206,8 +206,8 @@ func TestACutLayerGoesOn(t *testing.T) {
 	}
 }
 
-// TestARegistryThatLies: nothing is given away that is not what was asked for, and
-// nothing of it stays to spoil the next try.
+// TestARegistryThatLies checks that data without the requested digest is not passed on, and that
+// none of it stays to spoil the next attempt.
 func TestARegistryThatLies(t *testing.T) {
 	for name, c := range map[string]struct {
 		serve func(w http.ResponseWriter, q *http.Request, blob []byte) bool
@@ -306,7 +306,7 @@ func TestARegistryWithoutRanges(t *testing.T) {
 	}
 }
 
-// TestTheLoginGoesNowhereElse has a registry that redirects to another host, as many do.
+// TestTheLoginGoesNowhereElse checks a registry that redirects to another host, as many do.
 func TestTheLoginGoesNowhereElse(t *testing.T) {
 	store, r := newRegistry(t), newRegistry(t)
 	p := r.image(t, 1000)
@@ -330,7 +330,8 @@ func TestTheLoginGoesNowhereElse(t *testing.T) {
 	}
 }
 
-// TestNobodyIsWaitedForWithoutEnd: a registry that sends nothing more is asked again.
+// TestNobodyIsWaitedForWithoutEnd checks that a registry that stops sending is asked again, and
+// then given up.
 func TestNobodyIsWaitedForWithoutEnd(t *testing.T) {
 	r := newRegistry(t)
 	p := r.image(t, 100_000)
@@ -361,7 +362,8 @@ func TestNobodyIsWaitedForWithoutEnd(t *testing.T) {
 	}
 }
 
-// TestTwoFetchTheSame: the second waits for the first, and finds that it is gone.
+// TestTwoFetchTheSame checks that a second fetch of a layer waits for the first, and finds that the
+// layer has gone.
 func TestTwoFetchTheSame(t *testing.T) {
 	r := newRegistry(t)
 	p := r.image(t, 200_000, 100)
@@ -401,7 +403,7 @@ func TestOldPartsGo(t *testing.T) {
 	}
 }
 
-// TestAddresses: nothing secret goes over a connection that others can read.
+// TestAddresses checks that nothing secret goes over a connection that others can read.
 func TestAddresses(t *testing.T) {
 	secret := keyway.Login{Registry: "ghcr.io", Token: "t"}
 	for address, ok := range map[string]struct{ open, login bool }{

@@ -164,8 +164,8 @@ func TestArrowsPointDown(t *testing.T) {
 	}
 }
 
-// TestRolesAreApart: a role that could import another could one day run as a part of it. The
-// holder is the guest's program, and is no role of its own here.
+// TestRolesAreApart checks that no role imports another: it could one day run as a part of that
+// one. The holder is the guest's program, and no role of its own here.
 func TestRolesAreApart(t *testing.T) {
 	roles := []string{"internal/agent", "internal/link", "internal/mux", "internal/node", "internal/guest", "internal/jupyter/front"}
 	for _, goos := range systems {
@@ -187,8 +187,8 @@ func TestRolesAreApart(t *testing.T) {
 	}
 }
 
-// owners lists the packages that may import each foreign module, so that it is known what
-// changes when the module does. What the tests import beside this is theirs.
+// owners lists the packages that may import each foreign module, so that the effect of a change of
+// the module is known. Imports of tests are not listed.
 var owners = map[string]string{
 	"go.yaml.in/yaml/v3":                      "internal/policy internal/watch internal/template", // a file of the user's each
 	"github.com/compose-spec/compose-go/v2/":  "internal/template internal/template/variables",
@@ -245,8 +245,8 @@ func ownersOf(imported string) (packages, mod string) {
 	return "", ""
 }
 
-// denied is what must not be linked into each program as a release builds it,
-// with the reason. What a program cannot do is a property of what it contains.
+// denied lists the packages that each program must not contain as a release builds it, with the
+// reason. A program cannot do what it has no code for.
 var denied = []struct {
 	program, tags string
 	packages      map[string]string

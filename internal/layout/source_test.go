@@ -27,7 +27,7 @@ func sources(t *testing.T, suffix string, use func(path string, data []byte)) {
 			return err
 		}
 		if d.IsDir() {
-			// what git ignores is not source
+			// Files that git ignores are not source.
 			switch rel, _ := filepath.Rel(dir, path); rel {
 			case ".git", "bin", "dist", "tmp":
 				return filepath.SkipDir

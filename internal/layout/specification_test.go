@@ -56,7 +56,7 @@ func TestSpecificationCheckRefuses(t *testing.T) {
 	}
 }
 
-// TestSpecificationGivesTheSizes: the bounds that make size checks are the numbers of SPECIFICATION.md.
+// TestSpecificationGivesTheSizes checks that SPECIFICATION.md has the bounds that make size checks.
 func TestSpecificationGivesTheSizes(t *testing.T) {
 	var promised, checked []float64
 	for _, row := range regexp.MustCompile("(?m)^\\|[^|]+\\|([^|]+)\\| `make size` \\|$").FindAllStringSubmatch(document(t, "docs/SPECIFICATION.md"), -1) {

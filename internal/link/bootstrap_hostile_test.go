@@ -42,8 +42,8 @@ func plant(t *testing.T, dir, name, mark string, uid int) {
 	check(t, os.Chown(path, uid, uid))
 }
 
-// TestBootstrapRunsOnlyItsOwn has another user prepare the first directory where
-// the bootstrap looks, in every way that file systems offer.
+// TestBootstrapRunsOnlyItsOwn lets another user prepare the first directory that the bootstrap
+// examines, in every way that file systems offer.
 func TestBootstrapRunsOnlyItsOwn(t *testing.T) {
 	programs := programOf(greeter)
 	name := "keyway-" + programs.hash(runtime.GOARCH)

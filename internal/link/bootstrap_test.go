@@ -138,8 +138,8 @@ func TestBootstrapFallsBackFromAHomeThatCannotBeWritten(t *testing.T) {
 	}
 }
 
-// TestBootstrapGoesWhereThereIsRoom has a df that tells of a full home directory, of one in
-// another form, and of nothing.
+// TestBootstrapGoesWhereThereIsRoom checks a df that reports a full home directory, one with
+// another form of output, and one without output.
 func TestBootstrapGoesWhereThereIsRoom(t *testing.T) {
 	const header = "Filesystem 1024-blocks Used Available Capacity Mounted on\n"
 	for df, inHome := range map[string]bool{

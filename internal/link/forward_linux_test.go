@@ -199,7 +199,8 @@ func TestForwardOutlivesItsSSH(t *testing.T) {
 	_ = u.end()
 }
 
-// TestForwardEndsWithItsWorkspace: a removed workspace does not come back, a stopped one may.
+// TestForwardEndsWithItsWorkspace checks that a forward ends with a removed workspace, and waits
+// for a stopped one, which may start again.
 func TestForwardEndsWithItsWorkspace(t *testing.T) {
 	w := startWorld(t)
 	gone, stays := w.forward("train", ForwardRequest{Port: anyPort(t)}), w.forward("old", ForwardRequest{Port: anyPort(t)})

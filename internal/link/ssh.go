@@ -82,7 +82,7 @@ func (p *nodeProcess) stop() {
 	}
 }
 
-// halt ends the process. What the hops have said remains readable.
+// halt ends the process. The messages of the hops remain readable.
 func (p *nodeProcess) halt() {
 	p.conn.Close()
 	select {

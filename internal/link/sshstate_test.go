@@ -234,8 +234,8 @@ func TestHopLine(t *testing.T) {
 	}
 }
 
-// An ssh that a ProxyCommand starts by its path is found where it runs on this machine. What is
-// in doubt stays as it is.
+// TestByPath checks that an ssh that a ProxyCommand names by its path is found where it runs on
+// this machine, and that a doubtful command stays unchanged.
 func TestByPath(t *testing.T) {
 	for command, want := range map[string]string{
 		"exec /usr/bin/ssh -W h:22 bastion":                    "exec HOP -W h:22 bastion",

@@ -2,7 +2,8 @@ package link
 
 import "testing"
 
-// TestAnotherDockerIsTold: the link keeps the variables of the command that started it.
+// TestAnotherDockerIsTold checks the notice that the link keeps the variables of the command that
+// started it.
 func TestAnotherDockerIsTold(t *testing.T) {
 	for _, name := range engineEnv {
 		t.Setenv(name, "")

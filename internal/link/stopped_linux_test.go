@@ -13,8 +13,8 @@ import (
 	"keyway/internal/keyway"
 )
 
-// TestARefusedLoginIsLeft: what an engine refuses to a login it may allow to the next one.
-// What goes over the first goes on.
+// TestARefusedLoginIsLeft checks that a new login replaces one to which an engine has refused
+// something, because the engine may allow it to the new one. Streams over the first login continue.
 func TestARefusedLoginIsLeft(t *testing.T) {
 	w := startWorld(t)
 	node := w.node("gpu1")

@@ -78,8 +78,8 @@ func nothingIsLost(t *testing.T, w *world, conn net.Conn) {
 	}
 }
 
-// TestAFrozenUplinkIsReplaced: a frozen uplink still counts as up, and never ends by itself. New
-// requests get another, and streams on the old one move there.
+// TestAFrozenUplinkIsReplaced checks that new requests get another uplink if one is frozen, and
+// that streams move there. A frozen uplink still counts as up, and never ends by itself.
 func TestAFrozenUplinkIsReplaced(t *testing.T) {
 	w := startWorld(t)
 	before := w.ssh("train")

@@ -502,7 +502,7 @@ func (u *uplink) suspect(c *connection) {
 }
 
 // leave takes the connection out of use for new requests and streams: the next caller logs in
-// again. What the connection carries continues.
+// again. Requests and streams on the connection continue.
 func (u *uplink) leave() {
 	u.mu.Lock()
 	c := u.up

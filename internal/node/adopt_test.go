@@ -101,8 +101,8 @@ func TestContainersOfAllEngines(t *testing.T) {
 	}
 }
 
-// TestAdoptIsNoWayAroundTheTemplates: where nothing but the place's own templates may be
-// made, a container of somebody else's is nothing of them.
+// TestAdoptIsNoWayAroundTheTemplates checks that a place that permits only its own templates
+// refuses the adoption of other containers.
 func TestAdoptIsNoWayAroundTheTemplates(t *testing.T) {
 	n, docker, _, _ := adoptingNode(t)
 	n.published = aShelf(t)

@@ -30,9 +30,9 @@ func (k *keepsVolumes) RemoveVolume(_ context.Context, name string) error {
 	return nil
 }
 
-// TestARecordThatProvesNothing has a Home whose Record is another machine's, or cannot be
-// read: nothing makes, changes or removes a workspace of that name, even if an engine has one,
-// and the list shows it.
+// TestARecordThatProvesNothing checks a Home whose Record belongs to another machine or cannot be
+// read: no workspace of that name is made, changed or removed, even if an engine has one, and the
+// list shows it.
 func TestARecordThatProvesNothing(t *testing.T) {
 	theirs, err := json.Marshal(engine.Record{Spec: keyway.Spec{Name: "train", Engine: "docker"}, Machine: engine.Machine{ID: "another", Host: "gpu2"}})
 	if err != nil {

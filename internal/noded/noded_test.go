@@ -12,8 +12,8 @@ import (
 	"keyway/internal/node"
 )
 
-// TestTheGuestProgramIsPutThereLater has something in the way where the program belongs,
-// as a full disk is, when the node starts. The engines know at once where it will be.
+// TestTheGuestProgramIsPutThereLater blocks the guest program's path when the node starts, as a
+// full disk would. It checks that the engines know at once where the program will be.
 func TestTheGuestProgramIsPutThereLater(t *testing.T) {
 	root, program := t.TempDir(), filepath.Join(t.TempDir(), "program")
 	if err := os.WriteFile(program, staticProgram, 0o755); err != nil {
@@ -51,8 +51,8 @@ func TestTheGuestProgramIsPutThereLater(t *testing.T) {
 	}
 }
 
-// TestAnotherGuestProgramNeedsAnotherNode has another program where it comes from when the
-// node tries again: the engines know the directory of the first.
+// TestAnotherGuestProgramNeedsAnotherNode replaces the source of the guest program before the node
+// tries again. The engines know only the directory of the first program.
 func TestAnotherGuestProgramNeedsAnotherNode(t *testing.T) {
 	inTheWay := errors.New("no space left")
 	given := engine.Guest{Dir: "/guests/1"}

@@ -79,7 +79,7 @@ func TestEachChangeIsNamed(t *testing.T) {
 	}
 }
 
-// TestNoValueIsInTheLock: variables may hold what nobody else is to read.
+// TestNoValueIsInTheLock checks that the lock has no value of a variable, which may be secret.
 func TestNoValueIsInTheLock(t *testing.T) {
 	p := FromWorkspace("train", "x", keyway.Spec{Process: keyway.Process{Env: map[string]string{"TOKEN": "hf_secret"}}}.Environment())
 	text, err := json.Marshal(Lock{}.With(p))
@@ -88,8 +88,8 @@ func TestNoValueIsInTheLock(t *testing.T) {
 	}
 }
 
-// TestTheSameImageByAnotherName: registries know an image by digests, engines by the hash
-// of its configuration, and one of them is enough.
+// TestTheSameImageByAnotherName checks that one common name suffices: registries identify an image
+// by digests, and engines by the hash of its configuration.
 func TestTheSameImageByAnotherName(t *testing.T) {
 	p := FromWorkspace("train", "x", pinned())
 	for _, id := range []keyway.ImageIdentity{{ID: digest("c")}, {Digests: []string{digest("b")}, ID: digest("d")}} {
@@ -101,8 +101,8 @@ func TestTheSameImageByAnotherName(t *testing.T) {
 	}
 }
 
-// TestPinOfAnImageAlone: what only a registry told decides about the image and what the
-// template says, and the driver must run it.
+// TestPinOfAnImageAlone checks a pin that was made from a registry's answer only: it decides the
+// image and the template's settings, and the driver must run the image.
 func TestPinOfAnImageAlone(t *testing.T) {
 	s := keyway.Spec{Image: "pytorch/pytorch:2.8.0", Process: keyway.Process{Caller: true, Env: map[string]string{"HF_HOME": "/cache"}},
 		Files: keyway.Files{Mounts: []keyway.Mount{{Source: "/data", Target: "/mnt/data", ReadOnly: true}}}, Resources: keyway.Resources{ShmSize: 1 << 30}}
@@ -158,8 +158,8 @@ func TestLockFile(t *testing.T) {
 	}
 }
 
-// TestLocksThatAreRefused: nothing in the file becomes a word of a command or reaches a
-// terminal unless it is what it should be.
+// TestLocksThatAreRefused checks that a text of the file becomes a word of a command, or reaches a
+// terminal, only if it has the required form.
 func TestLocksThatAreRefused(t *testing.T) {
 	text, err := json.Marshal(Lock{}.With(FromWorkspace("train", "x", pinned())))
 	if err != nil {
@@ -209,7 +209,7 @@ func TestByDigest(t *testing.T) {
 	}
 }
 
-// TestWhatAPlaceTellsIsCleaned: the file that is written is one that can be read.
+// TestWhatAPlaceTellsIsCleaned checks that a lock that was written can be read again.
 func TestWhatAPlaceTellsIsCleaned(t *testing.T) {
 	evil := pinned()
 	evil.Kernel, evil.Python, evil.Mounts = "\x1b[2J", []string{"a\nb==1"}, []string{strings.Repeat("x", maxText*2)}
@@ -226,7 +226,7 @@ func TestWhatAPlaceTellsIsCleaned(t *testing.T) {
 	}
 }
 
-// TestManyDifferencesAreCounted: what is beyond what people read is a number.
+// TestManyDifferencesAreCounted checks that the differences beyond a readable number are counted.
 func TestManyDifferencesAreCounted(t *testing.T) {
 	found := pinned()
 	for i := range 1000 {

@@ -123,8 +123,8 @@ func change(v reflect.Value, path []string, n int) {
 	}
 }
 
-// TestLocksOfBefore: a lock that was written when options were not told of, is read, is as
-// it was written, and reports no option.
+// TestLocksOfBefore checks that a lock from before options were recorded can be read, is written
+// unchanged, and reports no option.
 func TestLocksOfBefore(t *testing.T) {
 	before := pinned()
 	before.Options = nil
@@ -140,8 +140,8 @@ func TestLocksOfBefore(t *testing.T) {
 	}
 }
 
-// TestWhatOnlyTheUserChooses: a template cannot say it, so what a lock has of it is no
-// difference from the template; a workspace must have it.
+// TestWhatOnlyTheUserChooses checks settings that a template cannot have: a lock that has them does
+// not differ from the template, but the workspace must have them.
 func TestWhatOnlyTheUserChooses(t *testing.T) {
 	chosen := keyway.Spec{Process: keyway.Process{Network: keyway.NetworkNone, IPC: keyway.IPCHost}}
 	p := FromWorkspace("train", "", chosen.Environment())

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// link is a TCP connection: what tests write at far arrives at near.
+// link is a TCP connection: bytes that a test writes to far arrive at near.
 type link struct{ near, far *net.TCPConn }
 
 func newLink(t *testing.T) link {

@@ -156,8 +156,8 @@ func (p *Policy) decide(f Facts, grants []Grant, trace []string) (Decision, []st
 		return Decision{Allow, "built in: " + string(f.Op), "this asker may"}, trace
 	}
 	d, trace := p.byRules(f, trace)
-	// An answer stands in for a question, never for a rule: what the user writes
-	// after it holds at once.
+	// An answer replaces a question, never a rule: a rule that the user writes later takes effect
+	// at once.
 	if answer, ok := granted(f, grants); ok && d.Verdict == Ask {
 		return answer, trace
 	}

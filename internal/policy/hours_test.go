@@ -99,7 +99,7 @@ func TestHoursBeginOnTheirDays(t *testing.T) {
 	}
 }
 
-// TestHoursWhereTheClockChanges: hours are those of the clock on the wall, so a night in which
+// TestHoursWhereTheClockChanges checks that hours are those of the local clock: the night in which
 // it is put forward is shorter, and an hour that it shows twice counts twice.
 func TestHoursWhereTheClockChanges(t *testing.T) {
 	berlin, err := time.LoadLocation("Europe/Berlin")

@@ -228,8 +228,8 @@ func TestBadFiles(t *testing.T) {
 	}
 }
 
-// TestNoFieldIsBlank: no field of the file means everything, or nothing, because its
-// value is not there.
+// TestNoFieldIsBlank checks that no field of the file means everything, or nothing, if its value is
+// missing.
 func TestNoFieldIsBlank(t *testing.T) {
 	refused := func(before, field string) {
 		t.Helper()

@@ -219,9 +219,9 @@ func (r *rule) matchHost(patterns []string, h Host) match {
 	return m
 }
 
-// matchName ignores case, as host names do. A host that is known at another port than
-// 22, as [NAME]:PORT, is also NAME for rules that do not allow: what listens there
-// may be another server, which nobody meant to allow, but which is no other machine.
+// matchName ignores case, as host names do. A host that is known at another port than 22, as
+// [NAME]:PORT, is also NAME for rules that do not allow. Another server may listen at that port,
+// which the user never meant to allow, but it is on no other machine.
 func (r *rule) matchName(pattern string, h Host) bool {
 	pattern = strings.ToLower(pattern)
 	for _, name := range h.Names {

@@ -166,7 +166,8 @@ func (w *world) pipe(pids ...int) {
 	}
 }
 
-// What a program says while it ends reaches those that it writes to.
+// TestReadersOutliveTheirWriter checks that the last output of an ending program reaches its
+// readers.
 func TestReadersOutliveTheirWriter(t *testing.T) {
 	start := time.Unix(1000, 0)
 	w := &world{

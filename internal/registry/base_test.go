@@ -16,7 +16,7 @@ var arches = []string{"amd64", "arm64"}
 
 func quiet(keyway.Progress) {}
 
-// TestFetchAndPush: what is pushed is what was fetched, one build or a list.
+// TestFetchAndPush checks that a pushed image equals the fetched one, for one build and for a list.
 func TestFetchAndPush(t *testing.T) {
 	repo := serve(t)
 	for tag, want := range map[string]int{":both": 2, ":nightly": 1} {
@@ -51,7 +51,7 @@ func TestFetchAndPush(t *testing.T) {
 	}
 }
 
-// TestPushIsRefused: without a login that may, and what to type then.
+// TestPushIsRefused checks the error for a login without permission to push, and its advice.
 func TestPushIsRefused(t *testing.T) {
 	for _, bearer := range []bool{false, true} {
 		r, image := newClosed(t, bearer)
@@ -80,7 +80,7 @@ func tagged(ref name.Reference) bool {
 	return err == nil
 }
 
-// TestNoPushWhereOthersListen: the login goes over TLS or to this machine alone.
+// TestNoPushWhereOthersListen checks that the login goes only over TLS or to this machine.
 func TestNoPushWhereOthersListen(t *testing.T) {
 	const private = "10.1.2.3:5000"
 	r, image := newClosed(t, false)

@@ -150,7 +150,8 @@ func TestFindWithLogin(t *testing.T) {
 	}
 }
 
-// TestAnOpenRegistryGetsNoLogin: what nobody asks for is not sent, here or at the place.
+// TestAnOpenRegistryGetsNoLogin checks that no login is sent, here or at the place, to a registry
+// that does not ask for one.
 func TestAnOpenRegistryGetsNoLogin(t *testing.T) {
 	repo := serve(t)
 	logIn(t, strings.SplitN(repo, "/", 2)[0], password, false)
@@ -164,8 +165,8 @@ func TestAnOpenRegistryGetsNoLogin(t *testing.T) {
 	}
 }
 
-// TestNoLoginWhereOthersListen: a login goes over TLS or to this machine alone, whichever
-// registry asks for it, and wherever it says that its tokens are.
+// TestNoLoginWhereOthersListen checks that a login goes only over TLS or to this machine, whichever
+// registry asks for it and wherever its token server is.
 func TestNoLoginWhereOthersListen(t *testing.T) {
 	const private = "10.1.2.3:5000"
 	for what, c := range map[string]struct {

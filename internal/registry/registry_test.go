@@ -171,8 +171,7 @@ func TestSameImage(t *testing.T) {
 	}
 }
 
-// TestAWrongTagNamesTheNearest has the tag of a recipe that many people copy, which
-// never existed.
+// TestAWrongTagNamesTheNearest uses the tag of a widely copied recipe, which never existed.
 func TestAWrongTagNamesTheNearest(t *testing.T) {
 	repo := serve(t)
 	for tag, want := range map[string]string{

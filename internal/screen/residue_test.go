@@ -35,8 +35,8 @@ func stays(t *testing.T) (all []string) {
 	return all
 }
 
-// ledger is a terminal that keeps nothing but what is switched on: it was written from
-// the terminals' own documentation, not from the model. What is at rest is in no entry.
+// ledger is a terminal that keeps only the modes that are switched on. It was written from the
+// terminals' own documentation, not from the model. A mode at rest has no entry.
 type ledger struct {
 	state  map[string]string
 	titles []string

@@ -16,8 +16,8 @@ func feed(cols, rows int, text string) *Screen {
 	return s
 }
 
-// drawn is what is in one cell, in a form that can be compared between screens:
-// what is not printed looks like a space.
+// drawn is the content of a cell in a form that can be compared between screens: an empty cell
+// equals a space.
 type drawn struct {
 	text  string
 	style style

@@ -107,8 +107,7 @@ func startPeer(t *testing.T, dir string, who account, argv ...string) *peer {
 	return p
 }
 
-// mark is a request whose answer is known: what comes before it answers what was
-// asked before.
+// mark is a request with a known answer: all answers before that one belong to earlier requests.
 var mark = func() []byte {
 	b := append([]byte{fxpExtended}, 0xff, 0xff, 0xff, 0xfe)
 	return frame(sshwire.AppendString(b, "mark@keyway"))

@@ -46,8 +46,8 @@ func addName(names map[uint32]string, fields []string) {
 	}
 }
 
-// records returns the lines of passwd(5) and group(5), as fields; what is none
-// is left out.
+// records returns the lines of passwd(5) or group(5), as fields. It omits lines with another number
+// of fields.
 func records(path string, fields int) func(yield func([]string) bool) {
 	return func(yield func([]string) bool) {
 		f, err := os.Open(path)

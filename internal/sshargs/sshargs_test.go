@@ -69,7 +69,7 @@ func TestWithout(t *testing.T) {
 	}
 }
 
-// The table is that of the installed ssh: what it calls unknown, Parse does.
+// TestTheTableIsThatOfSSH checks that Parse and the installed ssh know the same options.
 func TestTheTableIsThatOfSSH(t *testing.T) {
 	ssh, err := exec.LookPath("ssh")
 	if err != nil {

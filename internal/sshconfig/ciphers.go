@@ -11,11 +11,10 @@ import (
 	"keyway/internal/keyway"
 )
 
-// FastCiphers returns the options that make an ssh to place prefer AES-GCM,
-// which moves twice as much as ssh's default: none where the configuration, the
-// user's or the machine's, says anything of ciphers, or where ssh cannot be
-// asked. What the configuration says may depend on anything (Match exec), so ssh
-// is asked each time; what it would do without one is asked once.
+// FastCiphers returns the options that make an ssh to place prefer AES-GCM, which moves twice as
+// much as ssh's default. It returns none if the configuration, the user's or the machine's, sets
+// ciphers, or if ssh cannot be asked. The configuration may depend on anything (Match exec), so ssh
+// is asked each time; its defaults are asked for once.
 func FastCiphers(ctx context.Context, place keyway.Place) []string {
 	return builtIn.fast(ctx, resolver{}, string(place))
 }

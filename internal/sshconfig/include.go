@@ -168,8 +168,8 @@ func (c Change) refuse(what string, err error) error {
 		Hint("set that right, or put this line at its top yourself:\n%s", includeLine(c.include))
 }
 
-// checkText refuses files that ssh would not read as the user means them: what
-// is added at their top would not make that better.
+// checkText refuses files that ssh would read otherwise than the user means: lines that are added
+// at their top would not help.
 func checkText(path string, data []byte) error {
 	switch {
 	case bytes.HasPrefix(data, []byte("\xff\xfe")) || bytes.HasPrefix(data, []byte("\xfe\xff")) || bytes.IndexByte(data, 0) >= 0:

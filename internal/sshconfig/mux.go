@@ -46,10 +46,10 @@ var sameWithMux = map[string][]string{
 	"tunnel":                  {"false", "no"},
 }
 
-// MuxObstacle returns what in the user's configuration keyway's mux would not do for
-// a workspace as ssh does it by itself; empty: nothing. dir is the directory of the
-// mux's sockets. It is asked of ssh -G; what a Match exec line decides anew for each
-// connection is not seen.
+// MuxObstacle returns the setting in the user's configuration that keyway's mux would not honour
+// for a workspace as ssh does by itself; empty if there is none. dir is the directory of the mux's
+// sockets. ssh -G tells the settings; a Match exec line that decides anew for each connection is
+// not noticed.
 func MuxObstacle(ctx context.Context, name keyway.Name, dir string) (string, error) {
 	out, err := resolver{}.run(ctx, string(name))
 	if err != nil {

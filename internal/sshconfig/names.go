@@ -13,9 +13,9 @@ import (
 	"keyway/internal/keyway"
 )
 
-// noHost is a host that no configuration speaks of: what ssh makes of it is what
-// it makes of every name. It has no dot, as workspaces have none: people give all
-// short names a domain or a jump host.
+// noHost is a host that no configuration mentions: ssh's settings for it are those for every name.
+// It has no dot, as workspaces have none, because users give all short names a domain or a jump
+// host.
 const noHost = "keyway-no-such-host"
 
 // usualPorts are tried where a hashed name may have a port: a name's hash covers it.

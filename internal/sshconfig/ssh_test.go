@@ -240,8 +240,8 @@ func TestResolveBadConfig(t *testing.T) {
 	}
 }
 
-// TestSSHFindsTheKeys: the agent and the files that hold what may enter are named by
-// the entry, also where a user's Host * says otherwise.
+// TestSSHFindsTheKeys checks that the entry names the agent and the files with the keys that may
+// enter, even if a user's Host * says otherwise.
 func TestSSHFindsTheKeys(t *testing.T) {
 	home, _ := homeWith(t, hostileConfig)
 	s := Open(t.TempDir(), Client{Program: "/opt/keyway", Agent: "/run/agent.sock"})

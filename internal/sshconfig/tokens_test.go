@@ -33,7 +33,7 @@ func TestAgent(t *testing.T) {
 	}
 }
 
-// TestKeyFiles: ssh -G prints the names of key files as they are written.
+// TestKeyFiles checks the names of key files, which ssh -G prints as they are written.
 func TestKeyFiles(t *testing.T) {
 	home := t.TempDir()
 	t.Setenv("HOME", home)

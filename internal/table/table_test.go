@@ -81,7 +81,7 @@ func TestTablesFitTheWindow(t *testing.T) {
 	}
 }
 
-// TestExpect has a table that comes in parts, in columns from the beginning on.
+// TestExpect checks a table that is printed in parts, whose columns are fixed from the beginning.
 func TestExpect(t *testing.T) {
 	var tab Table
 	tab.Expect([][]string{{"a", "place-of-seventeen"}, {"a-longer-name", "b"}})

@@ -101,7 +101,7 @@ func (d *document) having(names []string, name string) string {
 	return names[0]
 }
 
-// demanded returns, for an error of decode, what the value must be and how to write it.
+// demanded returns, for an error of decode, the required form of the value and an example.
 func demanded(err error) (must, next string) {
 	var form *mapstructure.UnconvertibleTypeError
 	if !errors.As(err, &form) {

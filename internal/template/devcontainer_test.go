@@ -26,8 +26,8 @@ func container(t *testing.T, text string, env map[string]string) (Asked, []Left,
 	return a, found.Left, err
 }
 
-// TestDevcontainerSettings takes settings over one by one: what they make of a workspace
-// is what the same words of a Compose file make of it.
+// TestDevcontainerSettings checks settings one by one: they make the same workspace as the same
+// words in a Compose file.
 func TestDevcontainerSettings(t *testing.T) {
 	for settings, compose := range map[string]string{
 		`"containerEnv": {"A": "1", "B": "${localEnv:USER}"}`:                          "environment: {A: \"1\", B: \"${USER}\"}",
@@ -72,7 +72,7 @@ func TestDevcontainerSettings(t *testing.T) {
 	}
 }
 
-// TestDevcontainerVolume: a volume is the user's own, as one of a Compose file.
+// TestDevcontainerVolume checks that a volume belongs to the user, as one of a Compose file does.
 func TestDevcontainerVolume(t *testing.T) {
 	a, left, err := container(t, `{"image": "i", "mounts": ["source=cache,target=/cache,type=volume"]}`, nil)
 	if err != nil || len(left) > 0 || len(a.Spec.Mounts) != 1 || a.Spec.Mounts[0].Kind != keyway.MountVolume || a.Spec.Mounts[0].Source != "cache" {
@@ -80,7 +80,7 @@ func TestDevcontainerVolume(t *testing.T) {
 	}
 }
 
-// TestDevcontainerLeft: whatever is not taken over is listed, with its line and a reason.
+// TestDevcontainerLeft checks that every ignored setting is listed, with its line and a reason.
 func TestDevcontainerLeft(t *testing.T) {
 	for settings, want := range map[string]string{
 		`"features": {"registry.example/features/git:1": {}}`:                    "features",
@@ -118,7 +118,7 @@ func TestDevcontainerLeft(t *testing.T) {
 	}
 }
 
-// TestDevcontainerRefused: what says nothing of an image is refused, and what to do said.
+// TestDevcontainerRefused checks that a file without an image is refused, with advice.
 func TestDevcontainerRefused(t *testing.T) {
 	for text, want := range map[string]string{
 		`{"build": {"dockerfile": "D"}}`:                           "devcontainer.json:1: build",
@@ -139,8 +139,8 @@ func TestDevcontainerRefused(t *testing.T) {
 	}
 }
 
-// TestDevcontainerOfEverybody: a file that others may write to is refused, as a Compose
-// file is; and a Compose file's own service of that name wins.
+// TestDevcontainerOfEverybody checks that a file that others may write to is refused, as a Compose
+// file is, and that a Compose file's own service of that name takes precedence.
 func TestDevcontainerOfEverybody(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, ".devcontainer.json")
@@ -185,7 +185,8 @@ func FuzzDevcontainer(f *testing.F) {
 	})
 }
 
-// TestDevcontainerAsksTwice: two mounts at one target are an error that names both lines.
+// TestDevcontainerAsksTwice checks that two mounts at one target are an error that names both
+// lines.
 func TestDevcontainerAsksTwice(t *testing.T) {
 	_, _, err := container(t, "{\"image\": \"i\", \"mounts\": [\n\"source=/a,target=/x,type=bind\",\n{\"type\": \"tmpfs\", \"target\": \"/x\"}]}", nil)
 	if !keyway.Is(err, keyway.BadConfig) || !strings.Contains(err.Error(), "devcontainer.json:3: volumes: the target /x is taken already, in line 2 (volumes)") {

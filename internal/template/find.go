@@ -16,7 +16,7 @@ import (
 // Source is the origin of a template.
 type Source string
 
-// The sources, in order of precedence: what is nearest to the work comes first.
+// The sources, in order of precedence: the nearest to the working directory first.
 const (
 	Repository Source = "repository" // a Compose file in the working directory or above it
 	Mine       Source = "mine"       // the user's own directory of templates

@@ -75,8 +75,8 @@ func fieldPaths(r *rule, around func(string) string, visit func(string)) {
 var stricter = []string{"services: {train: {gpus: [{a: b}]}}\n", "services: {train: {pids_limit: 1.5}}\n",
 	"services: {train: {mem_limit: 1.5}}\n", "services: {train: {shm_size: 1.5}}\n"}
 
-// TestAsCompose has every field with a value of every shape. What compose-go's schema
-// refuses is refused, and what it takes means the same.
+// TestAsCompose checks every field with a value of every shape: compose-go's schema and this
+// package refuse the same values, and the accepted ones have the same meaning.
 func TestAsCompose(t *testing.T) {
 	lookup := func(name string) (string, bool) { return "2", name == "N" }
 	dir := t.TempDir()
@@ -124,7 +124,8 @@ func TestAsCompose(t *testing.T) {
 	}
 }
 
-// TestNoKeyTwice: which of the two would hold, nobody could tell.
+// TestNoKeyTwice checks that a repeated key is refused, since it would be unclear which of the two
+// counts.
 func TestNoKeyTwice(t *testing.T) {
 	for text, at := range map[string]string{
 		"services:\n  a: {image: x}\n  a: {image: y}\n":                               "keyway.yaml:3: \"a\"",

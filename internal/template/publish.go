@@ -12,8 +12,8 @@ import (
 	"keyway/internal/keyway"
 )
 
-// overrideRule describes x-keyway.override: what users may change in a published template, in
-// Compose's terms.
+// overrideRule describes x-keyway.override: the settings of a published template that users may
+// change, in Compose's terms.
 var overrideRule = fields(values("gpus", "cpus", "mem_limit", "shm_size", "pids_limit", "tmpfs", "environment", "volumes",
 	"command", "working_dir", "labels", "secrets", "user"))
 

@@ -110,8 +110,8 @@ func TestWhatIsNotPublished(t *testing.T) {
 	}
 }
 
-// TestWhichTemplateWins has one name everywhere: the user's files come before the place,
-// which is not asked then, and the place comes before this program.
+// TestWhichTemplateWins checks one name in all sources: the user's files come before the place,
+// which is not asked then, and the place comes before the built-in templates.
 func TestWhichTemplateWins(t *testing.T) {
 	place := catalogue.Template{Format: 1, Name: "base"}
 	place.Spec.Template, place.Spec.Image = "base", digest

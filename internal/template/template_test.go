@@ -139,8 +139,7 @@ func normal(s keyway.Spec) keyway.Spec {
 	return s
 }
 
-// TestProblemsHaveALine has each kind of a problem with the line that it is in, and
-// words that people need.
+// TestProblemsHaveALine checks that each kind of problem names its line, in words for people.
 func TestProblemsHaveALine(t *testing.T) {
 	for name, c := range map[string]struct{ text, line, says, next string }{
 		"misspelled":      {"image: i\nshm_sise: 1g", "4", `there is no field "train.shm_sise"`, "did you mean: shm_size"},
@@ -215,8 +214,8 @@ func TestProblemsHaveALine(t *testing.T) {
 	}
 }
 
-// TestTwiceIsAnError: where two values exclude one another, none is dropped. The error names
-// both lines.
+// TestTwiceIsAnError checks that, of two values that exclude one another, none is dropped. The
+// error names both lines.
 func TestTwiceIsAnError(t *testing.T) {
 	const files = "volumes: {cache: {}}\nsecrets: {a: {environment: HERE}, b: {environment: HERE}}\n"
 	for name, c := range map[string]struct{ text, second, says string }{
@@ -261,7 +260,7 @@ func TestTwiceIsAnError(t *testing.T) {
 	}
 }
 
-// TestASetupIsItsShells: what has a $ in a script is not filled in from the laptop.
+// TestASetupIsItsShells checks that a $ in a script is not filled in from the laptop.
 func TestASetupIsItsShells(t *testing.T) {
 	const script = "echo $HOME ${NOT_HERE} $$ $(id -u)"
 	a, err := resolveText(t, service("image: i\nx-keyway: {setup: '"+script+"'}\nx-mine: ${NOT_HERE}"), nil)
@@ -277,7 +276,7 @@ func TestManyProblemsAtOnce(t *testing.T) {
 	}
 }
 
-// TestBounds has files that would be large once they are read.
+// TestBounds checks files that would become large when they are resolved.
 func TestBounds(t *testing.T) {
 	bomb := "x-0: &a0 [lol]\n"
 	for i := range 12 {
@@ -331,8 +330,9 @@ services:
 	}
 }
 
-// TestTheNearestOfAMergeCounts: what a mapping says itself comes before what << brings, and
-// what a service says before what it extends, field by field, also in x-keyway.
+// TestTheNearestOfAMergeCounts checks that a mapping's own keys take precedence over those of <<,
+// and a service's own settings over those of the service that it extends, field by field, also in
+// x-keyway.
 func TestTheNearestOfAMergeCounts(t *testing.T) {
 	a, err := resolveText(t, `
 x-far: &far {home: far, as: image, setup: far, override: {gpus: 9}}
@@ -361,8 +361,8 @@ services:
 	}
 }
 
-// TestARepositoryIsConfined: a template that somebody else wrote does not choose which
-// files of the laptop go to the place.
+// TestARepositoryIsConfined checks that a template of another author does not choose which files of
+// the laptop go to the place.
 func TestARepositoryIsConfined(t *testing.T) {
 	secret := filepath.Join(t.TempDir(), "id_ed25519")
 	write(t, secret, "KEY=private\n")
@@ -389,7 +389,8 @@ func TestARepositoryIsConfined(t *testing.T) {
 	}
 }
 
-// TestAFileOfEverybodysIsRefused: a compose.yaml in a directory like /tmp is anybody's.
+// TestAFileOfEverybodysIsRefused checks that a compose.yaml in a directory like /tmp, which may be
+// anybody's, is refused.
 func TestAFileOfEverybodysIsRefused(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "compose.yaml")
@@ -429,7 +430,7 @@ func TestFilesBesideATemplate(t *testing.T) {
 	}
 }
 
-// TestVariablesOfAnEnvFile: what is behind a $ in a password is not left out without a word.
+// TestVariablesOfAnEnvFile checks that the text behind a $ in a password is not dropped silently.
 func TestVariablesOfAnEnvFile(t *testing.T) {
 	for text, want := range map[string]string{
 		"A=pa$word":                    "",
@@ -473,7 +474,8 @@ func TestVariablesOfAnEnvFile(t *testing.T) {
 // doubling gives B a value of 128 MiB.
 var doubling = "B=xxxxxxxx\n" + strings.Repeat("B=$B$B\n", 24)
 
-// TestALongValueUsedOften: the memory of a template is bounded, however often it uses a value.
+// TestALongValueUsedOften checks that the memory of a template is bounded, however often it uses a
+// value.
 func TestALongValueUsedOften(t *testing.T) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, ".env"), "A="+strings.Repeat("x", maxEnvFile/2)+"\n")
@@ -492,7 +494,8 @@ func TestALongValueUsedOften(t *testing.T) {
 	}
 }
 
-// TestVariablesOfDotEnv: what .env beside a template leaves out is an error where it is used.
+// TestVariablesOfDotEnv checks that an unset variable in a value of .env is an error where that
+// value is used.
 func TestVariablesOfDotEnv(t *testing.T) {
 	for text, want := range map[string]string{
 		"A=pa$word":           "",
@@ -521,7 +524,7 @@ func TestVariablesOfDotEnv(t *testing.T) {
 	}
 }
 
-// TestALaptopsDirectory: what lies on the laptop cannot be mounted elsewhere.
+// TestALaptopsDirectory checks that a directory of the laptop cannot be mounted at another place.
 func TestALaptopsDirectory(t *testing.T) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "keyway.yaml"), service("volumes: ['./data:/data']"))

@@ -33,8 +33,8 @@ const (
 	retryMost  = 5 * time.Minute
 )
 
-// Job is a job that is waited for. With Cells it is one that goes on: what ends are
-// cells of notebooks.
+// Job is a watched job. With Cells, the job continues, and the reported ends are those of cells in
+// notebooks.
 type Job struct {
 	Workspace keyway.Name `json:"workspace"`
 	Session   keyway.Name `json:"session"`

@@ -17,7 +17,7 @@ import (
 
 var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
 
-// start runs a watcher; what it returns ends it and waits.
+// start runs a watcher. The returned function ends it and waits for its end.
 func start(dir string, wait Waiter, tell func(Job, End)) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var done sync.WaitGroup
@@ -76,8 +76,8 @@ func TestWhatIsGoneOrIsNoJobIsForgotten(t *testing.T) {
 	}
 }
 
-// TestForget has nothing of a workspace that was removed stay on the list, also if a report
-// of it comes at that moment; and nobody is told.
+// TestForget checks that no job of a removed workspace stays on the list, even if a report of one
+// arrives at that moment, and that no user is told.
 func TestForget(t *testing.T) {
 	dir := t.TempDir()
 	for _, j := range []Job{{Workspace: "train", Session: "exp7"}, {Workspace: "train-2", Session: "exp7"}} {

@@ -15,8 +15,8 @@ const Patience = time.Minute
 // poll is how long That waits until it looks again.
 const poll = 10 * time.Millisecond
 
-// That waits until is returns true, and fails the test after Patience. what names
-// what is waited for; said is called for what to add to the failure.
+// That waits until is returns true, and fails the test after Patience. what names the awaited
+// event. said returns text that is added to the failure.
 func That(t testing.TB, what string, is func() bool, said ...func() string) {
 	t.Helper()
 	for end := time.Now().Add(Patience); !is(); time.Sleep(poll) {

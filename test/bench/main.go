@@ -79,7 +79,7 @@ func run(ctx context.Context, runs, bulk int, only, out string) error {
 		began := time.Now()
 		text, err := s.measure(ctx, b)
 		if err != nil {
-			// What the others find out is worth having.
+			// The results of the other sections are still of use.
 			failed = errors.Join(failed, fmt.Errorf("%s: %w", s.name, err))
 			continue
 		}

@@ -22,8 +22,7 @@ import (
 	"keyway/internal/screen"
 )
 
-// What is aimed at: how much faster than tmux, and how much memory the history
-// may take.
+// The goals: the speed in units of tmux's, and the memory of the history.
 const (
 	targetScreen      = 4
 	targetHistory     = 9_000_000 // bytes; the holder that has it may take 12 MB

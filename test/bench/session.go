@@ -21,7 +21,7 @@ import (
 	"keyway/test/lab"
 )
 
-// What is aimed at.
+// The goals.
 const (
 	targetPrinting    = 0.9        // of a terminal that is drained raw
 	targetHolder      = 5_000_000  // bytes, before anything is printed

@@ -60,7 +60,7 @@ type streamBench struct {
 	notes   strings.Builder
 }
 
-// form is ssh with or without the stream: what its options are.
+// form is ssh with or without the stream, given by its options.
 type form struct {
 	name    string
 	options []string

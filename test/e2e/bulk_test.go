@@ -46,8 +46,8 @@ func TestManyConnections(t *testing.T) {
 	all.Wait()
 }
 
-// TestSlowReader stops reading for as long as it takes the rest of the world to
-// fill every buffer on the way; what comes then must be whole.
+// TestSlowReader stops reading until every buffer on the route is full, and checks that the output
+// is complete afterwards.
 func TestSlowReader(t *testing.T) {
 	t.Parallel()
 	w := shared

@@ -26,8 +26,8 @@ func (w *world) mustWithAgent(t *testing.T, stdin string, argv ...string) string
 	return r.Stdout
 }
 
-// TestDropbear has its own home directory: dbclient's host key file is
-// OpenSSH's.
+// TestDropbear uses a home directory of its own, because dbclient's file of host keys has the path
+// of OpenSSH's.
 func TestDropbear(t *testing.T) {
 	t.Parallel()
 	w := shared
@@ -181,8 +181,8 @@ client.close()
 print("good")
 `
 
-// TestParamikoByConfig has the entries from keyway init --print: Paramiko does not
-// follow Include.
+// TestParamikoByConfig uses the entries of keyway init --print, because Paramiko does not follow
+// Include.
 func TestParamikoByConfig(t *testing.T) {
 	t.Parallel()
 	w := shared
@@ -191,9 +191,8 @@ func TestParamikoByConfig(t *testing.T) {
 	equal(t, "paramiko", w.must(t, "/usr/bin/python3", "-W", "ignore", "/root/paramiko-config.py"), "good\n")
 }
 
-// TestProxyCommandFromTheCommandLine has other proxy commands than the entry's, some of
-// which are other programs, and an ssh that waits for a descriptor, as entries of
-// earlier versions have it do.
+// TestProxyCommandFromTheCommandLine checks other proxy commands than the entry's, some of which
+// are other programs, and an ssh that waits for a descriptor, as with entries of earlier versions.
 func TestProxyCommandFromTheCommandLine(t *testing.T) {
 	t.Parallel()
 	w := shared
@@ -214,8 +213,8 @@ func TestProxyCommandFromTheCommandLine(t *testing.T) {
 	}
 }
 
-// TestNoProcessCopiesForSSH: once ssh is connected, its proxy command ends, and what is
-// left of it is what ssh has not waited for.
+// TestNoProcessCopiesForSSH checks that the proxy command ends once ssh is connected, and that only
+// the process entry for which ssh has not waited is left.
 func TestNoProcessCopiesForSSH(t *testing.T) {
 	t.Parallel()
 	script := `set -e

@@ -470,7 +470,7 @@ func (w *world) composed(t *testing.T, dir string, services []string) {
 	}
 }
 
-// TestJudgedFields has each field of a service that docs/TEMPLATES.md names in judged.
+// TestJudgedFields checks that judged has each field of a service that docs/TEMPLATES.md names.
 func TestJudgedFields(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile("../../docs/TEMPLATES.md")

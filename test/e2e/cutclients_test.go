@@ -147,7 +147,7 @@ func (w *world) npm(t *testing.T, name string) {
 	}
 }
 
-// TestClientsThroughCuts has other clients at work while the bastion dies again and again.
+// TestClientsThroughCuts checks other clients at work while the bastion dies again and again.
 func TestClientsThroughCuts(t *testing.T) {
 	t.Parallel()
 	w := start(t, lab.Options{Docker: true, Images: []lab.Image{lab.Base}})

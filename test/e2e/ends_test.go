@@ -90,7 +90,8 @@ func TestTrainingRunsSave(t *testing.T) {
 	}
 }
 
-// TestEveryEndReachesWhoWaits has a workspace stopped from elsewhere.
+// TestEveryEndReachesWhoWaits checks that waiting commands notice the end of a workspace that is
+// stopped from elsewhere.
 func TestEveryEndReachesWhoWaits(t *testing.T) {
 	t.Parallel()
 	w := shared
@@ -232,8 +233,8 @@ func TestStopAndRmAsk(t *testing.T) {
 	w.must(t, "keyway", "rm", name) // no terminal, no question
 }
 
-// TestArgumentsFromTheLaptop has every byte in a command's words, whatever the login
-// shell of the workspace's user, whose start files print.
+// TestArgumentsFromTheLaptop checks that every byte in a command's words arrives, whichever login
+// shell the workspace's user has, with start files that print.
 func TestArgumentsFromTheLaptop(t *testing.T) {
 	t.Parallel()
 	w := shared

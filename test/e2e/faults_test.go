@@ -271,9 +271,9 @@ func TestCutCable(t *testing.T) {
 	}
 }
 
-// TestDroppedPacketsAreBounded has the laptop's network drop what goes to the bastion and comes from
-// it, without a word. Commands that begin then say which host is silent, in bounded time; what was
-// under way goes on afterwards.
+// TestDroppedPacketsAreBounded drops all packets between the laptop and the bastion. It checks that
+// a command that begins then names the silent host in bounded time, and that work under way
+// continues afterwards.
 func TestDroppedPacketsAreBounded(t *testing.T) {
 	t.Parallel()
 	w := start(t, lab.Options{})

@@ -14,7 +14,7 @@ import (
 	"keyway/test/lab"
 )
 
-// TestGPUMachine has stand-ins for GPUs in the GPU machine behind the bastion.
+// TestGPUMachine checks stand-ins for GPUs in the GPU machine behind the bastion.
 func TestGPUMachine(t *testing.T) {
 	t.Parallel()
 	w := start(t, lab.Options{Docker: true, Images: []lab.Image{lab.Base}})

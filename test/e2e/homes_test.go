@@ -21,9 +21,9 @@ os.dup2(up[0], 0); os.dup2(down[1], 1)
 os.execvp("sshfs", ["sshfs", "-f", "-o", "passive,allow_other,default_permissions,idmap=none", ":/srv/" + uid, home])
 `
 
-// TestHomes has a workspace of the host engine in home directories that cannot hold all
-// of it: one whose path is too long for a socket's, one from which no program can be run,
-// and one without sockets, as on some network file systems.
+// TestHomes checks workspaces of the host engine in home directories that cannot hold all of its
+// files: one whose path is too long for a socket, one from which no program can be run, and one
+// without sockets, as on some network file systems.
 func TestHomes(t *testing.T) {
 	t.Parallel()
 	w := start(t, lab.Options{})
@@ -65,8 +65,8 @@ func TestHomes(t *testing.T) {
 	}
 }
 
-// fullDisks has the disk of the place's state directory full, and then the laptop's: what
-// is wrong is said, and nothing is left.
+// fullDisks fills the disk of the place's state directory, and then the laptop's. It checks that
+// the error names the cause, and that nothing is left behind.
 func fullDisks(t *testing.T, w *world) {
 	t.Helper()
 	const fill = "mkdir -p %[1]s && mount -t tmpfs -o size=16k none %[1]s && cp -a %[1]s.old/. %[1]s 2>/dev/null; head -c 64k /dev/zero >%[1]s/all; chown %[2]s %[1]s"

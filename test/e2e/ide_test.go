@@ -196,8 +196,8 @@ func TestVSCode(t *testing.T) {
 	reloaded := w.openWindow(t, "code", "ide4", 7702)
 	equal(t, "the server after a reload", reloaded.pid, first.pid)
 
-	// The bastion dies under all windows, and none notices: what was connected
-	// before goes on, and the windows' ssh takes new connections as before.
+	// The bastion dies under all windows, and none notices: existing connections continue, and the
+	// windows' ssh accepts new connections.
 	var stay [5]net.Conn
 	for i := range stay {
 		stay[i] = socks(t, w, "127.0.0.1:7701", "127.0.0.1", first.port)

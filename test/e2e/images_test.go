@@ -63,7 +63,7 @@ func TestNonRootReadOnly(t *testing.T) {
 	holds(t, "a user that the image does not know", w.must(t, "ssh", "other", "id -u; whoami; ls -d ~"), "4711\n")
 }
 
-// TestTemplate has everything on the command line that a workspace can have.
+// TestTemplate sets every property of a workspace on the command line.
 func TestTemplate(t *testing.T) {
 	t.Parallel()
 	w := shared

@@ -199,7 +199,7 @@ func TestNotebookOutlivesTheWay(t *testing.T) {
 	if said := w.must(t, "keyway", "ls", "nb"); !strings.Contains(said, "idle") || strings.Contains(said, "busy") {
 		t.Errorf("after its end, ls says\n%s", said)
 	}
-	// who has no token gets nothing, and the address stays the same
+	// A client without the token gets nothing, and the address stays the same.
 	stranger := b
 	stranger.token = "x"
 	if status := stranger.call("GET", "/api/kernels", nil, nil); status != http.StatusForbidden {

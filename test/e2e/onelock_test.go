@@ -21,9 +21,9 @@ const lockTemplate = `services:
     shm_size: 64mb
 `
 
-// TestOneLockTwoMachines has two people, each with a laptop, a bastion and a GPU machine
-// of their own, make an environment from one keyway.lock. The tag that the template names
-// has moved on when the second comes; the environments are the same to the bit.
+// TestOneLockTwoMachines makes one environment from one keyway.lock for two users, each with a
+// laptop, a bastion and a GPU machine of their own. The tag of the template has moved before the
+// second user comes. The test checks that the environments are identical.
 func TestOneLockTwoMachines(t *testing.T) {
 	t.Parallel()
 	ada := start(t, lab.Options{Docker: true, Images: []lab.Image{lab.Busybox}})

@@ -265,8 +265,8 @@ cmp numbers /root/clone/numbers
 	w.mustFeed(t, script, "sh")
 }
 
-// TestAgentForwarding goes from inside the workspace to another ssh server with
-// the laptop's key: what git clone git@… there needs.
+// TestAgentForwarding logs in from a workspace to another SSH server with the laptop's key, as git
+// clone git@… does.
 func TestAgentForwarding(t *testing.T) {
 	t.Parallel()
 	w := shared

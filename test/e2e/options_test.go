@@ -12,8 +12,8 @@ import (
 	"keyway/test/lab"
 )
 
-// TestSessionsOfUsers: what the user's configuration wants for the user's own sessions
-// on every host changes nothing of the sessions that keyway makes itself.
+// TestSessionsOfUsers checks that settings of the user's configuration for sessions on every host
+// do not change the sessions that keyway makes itself.
 func TestSessionsOfUsers(t *testing.T) {
 	t.Parallel()
 	w := start(t, lab.Options{})
@@ -55,8 +55,8 @@ func TestSessionsOfUsers(t *testing.T) {
 	}
 }
 
-// TestTheLinkKnowsNoCommands: a command of one workspace that starts the link is not in the
-// link's environment.
+// TestTheLinkKnowsNoCommands checks that the link's environment does not have the command of a
+// workspace that has started it.
 func TestTheLinkKnowsNoCommands(t *testing.T) {
 	t.Parallel()
 	w := start(t, lab.Options{})

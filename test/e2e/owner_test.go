@@ -10,8 +10,8 @@ import (
 	"keyway/test/lab"
 )
 
-// TestANewKeyEnters: the key at the time of up has been replaced by another. A user that
-// reaches the node as the owner enters, runs and reads jobs in the same workspace.
+// TestANewKeyEnters replaces the key that existed at the time of up. It checks that a user that
+// reaches the node as the owner enters the same workspace, and runs and reads jobs there.
 func TestANewKeyEnters(t *testing.T) {
 	t.Parallel()
 	w := start(t, lab.Options{})
@@ -49,9 +49,9 @@ func TestANewKeyEnters(t *testing.T) {
 	}
 }
 
-// TestTheAgentThatTheConfigurationNames: the only agent with a key is the one of
-// IdentityAgent; the desktop's is empty, and Host * says IdentitiesOnly. Then there is
-// no agent at all, and a key file without a passphrase is a key, too.
+// TestTheAgentThatTheConfigurationNames checks a laptop where only the agent of IdentityAgent has a
+// key: the desktop's is empty, and Host * has IdentitiesOnly. Then it checks a laptop without any
+// agent, on which a key file without a passphrase counts as a key.
 func TestTheAgentThatTheConfigurationNames(t *testing.T) {
 	t.Parallel()
 	w := start(t, lab.Options{})
@@ -70,8 +70,8 @@ func TestTheAgentThatTheConfigurationNames(t *testing.T) {
 	equal(t, "the entry's key", sshOption(t, w, "open", "identityfile"), "/root/.ssh/id_ed25519")
 }
 
-// TestAHostWorkspaceIsALogin: what runs in a workspace of the host engine has the
-// environment, umask, limits and locale that ssh to the machine gives.
+// TestAHostWorkspaceIsALogin checks that programs in a workspace of the host engine have the
+// environment, umask, limits and locale of an ssh login to the machine.
 func TestAHostWorkspaceIsALogin(t *testing.T) {
 	t.Parallel()
 	w := start(t, lab.Options{})
@@ -89,9 +89,9 @@ func TestAHostWorkspaceIsALogin(t *testing.T) {
 	equal(t, "a job", w.must(t, "keyway", "run", train, "--", "bash", "-c", probe), login)
 }
 
-// TestUsersOfADirectory: users whom /etc/passwd does not have, under names that such
-// directories give, work in a workspace of plain processes as ssh lets them in. Then
-// their start files take away what a login says of them, and the directory is asked.
+// TestUsersOfADirectory checks users that /etc/passwd does not have, with names as directories give
+// them, in a workspace of plain processes. Then their start files unset the variables of the login,
+// and the directory is asked.
 func TestUsersOfADirectory(t *testing.T) {
 	t.Parallel()
 	w := start(t, lab.Options{})

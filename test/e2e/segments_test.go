@@ -94,8 +94,8 @@ func TestSegments(t *testing.T) {
 			others = append(others, fmt.Sprint(key, now))
 		}
 	}
-	// A machine that lets the guest wait for its turn has the key acknowledged before the echo. What
-	// holds or cuts bytes does so to every key.
+	// On a busy machine, the key may be acknowledged before the guest has its turn to echo it. A
+	// host that holds or cuts bytes does so with every key.
 	if len(others) > len(keys)/2 {
 		t.Errorf("these keys and their echoes are several segments: %v", others)
 	}

@@ -48,8 +48,8 @@ func TestBastionDies(t *testing.T) {
 	}
 }
 
-// TestNewBuildOfTheLink has two builds of keyway take the link over from each
-// other while a file is copied through it.
+// TestNewBuildOfTheLink lets two builds of keyway replace each other's link while a file is copied
+// through it.
 func TestNewBuildOfTheLink(t *testing.T) {
 	t.Parallel()
 	w := start(t, lab.Options{Docker: true, Images: []lab.Image{lab.Base}})

@@ -68,8 +68,8 @@ func serveRegistry(t *testing.T, hosts ...*lab.Host) {
 	}
 }
 
-// TestTemplates has a template's workspace over a bastion, as a user who is not root
-// there, and then the templates that operators publish.
+// TestTemplates checks a workspace of a template over a bastion, for a user that is not root there,
+// and then the templates that operators publish.
 func TestTemplates(t *testing.T) {
 	t.Parallel()
 	w := start(t, lab.Options{Docker: true, Images: []lab.Image{lab.Base, lab.Busybox}})

@@ -250,7 +250,7 @@ func disconnect(c net.Conn, reason string) {
 	_, _ = io.Copy(io.Discard, c) // until the client has gone
 }
 
-// startPlace returns gpu1's sshd. Whatever it is asked to run, it runs the double of a node.
+// startPlace returns gpu1's sshd. It runs the double of a node in place of every command.
 func (l *laptop) startPlace() (string, ssh.PublicKey) {
 	host := signer(l.t)
 	config := &ssh.ServerConfig{PublicKeyCallback: func(ssh.ConnMetadata, ssh.PublicKey) (*ssh.Permissions, error) { return nil, nil }}

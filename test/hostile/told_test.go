@@ -21,8 +21,8 @@ func loud(all []lie) []lie {
 	})
 }
 
-// TestEveryFieldOfGPUsLies: keyway gpus shows what a place says of its GPUs and who has
-// them, whatever it is, and changes nothing.
+// TestEveryFieldOfGPUsLies checks that keyway gpus shows a place's report on its GPUs and their
+// holders, whatever its content, and changes nothing.
 func TestEveryFieldOfGPUsLies(t *testing.T) {
 	t.Parallel()
 	l := newLaptop(t)
@@ -59,8 +59,8 @@ func (r result) advised() (lines []string) {
 	return lines
 }
 
-// TestEveryFieldOfFactsLies: keyway check is told of a place by itself, and shows what
-// it says as its words. No advice of keyway's is a place's.
+// TestEveryFieldOfFactsLies checks that keyway check shows a place's facts as the place's words. No
+// advice of keyway's may come from a place.
 func TestEveryFieldOfFactsLies(t *testing.T) {
 	t.Parallel()
 	l := newLaptop(t)
@@ -136,8 +136,8 @@ func (l *laptop) repeats(before map[string]string, r result, lie string) {
 	}
 }
 
-// TestEveryFieldOfAnImageLies: no place has another take an image for the one that was
-// to be copied.
+// TestEveryFieldOfAnImageLies checks that no place can make another accept a different image from
+// the one that was to be copied.
 func TestEveryFieldOfAnImageLies(t *testing.T) {
 	t.Parallel()
 	l := newLaptop(t)
@@ -165,8 +165,8 @@ func TestEveryFieldOfAnImageLies(t *testing.T) {
 	}
 }
 
-// TestEveryFieldOfAnEnvironmentLies: what a place says of a workspace is compared with
-// the lock and shown, and what is pinned of it can be read again.
+// TestEveryFieldOfAnEnvironmentLies checks that a place's report on a workspace is compared with
+// the lock and shown, and that a lock made from it can be read again.
 func TestEveryFieldOfAnEnvironmentLies(t *testing.T) {
 	t.Parallel()
 	l := newLaptop(t)

@@ -82,8 +82,8 @@ func ModuleRoot() (string, error) {
 	}
 }
 
-// Install installs what the lab and the tests need of the system's packages and
-// is missing, by the script beside this file. what is demo, bench or test.
+// Install installs the missing packages that the lab and the tests need, with the script beside
+// this file. what is demo, bench or test.
 func Install(ctx context.Context, what string) error {
 	root, err := ModuleRoot()
 	if err != nil {

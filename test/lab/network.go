@@ -88,9 +88,8 @@ func (h *Host) slowRoute(to *Host, device string) error {
 	return h.route(to, device)
 }
 
-// Move takes a's address away and gives it another, as when a laptop comes into
-// another network: what was connected by the old one stays silent for ever, new
-// connections work.
+// Move replaces a's address by another, as when a laptop moves to another network. Connections from
+// the old address stay silent for ever; new connections work.
 func (l *Lab) Move(a, b *Host, address string) error {
 	old := a.Address
 	if _, err := a.Output("ip", "address", "add", address+"/32", "dev", "lo"); err != nil {

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// TestGoVersion: a Go that is missing or too old is told of in one sentence.
+// TestGoVersion checks that a missing or outdated Go is reported in one sentence.
 func TestGoVersion(t *testing.T) {
 	for name, c := range map[string]struct{ script, says string }{
 		"this one":              {`exec go "$@"`, ""},
@@ -36,8 +36,8 @@ func TestGoVersion(t *testing.T) {
 	}
 }
 
-// TestWaiting: what takes long is told of meanwhile, what does not is not, and either ends
-// as the command does.
+// TestWaiting checks that a slow command is announced while it runs, that a fast one is not, and
+// that the exit code is the command's.
 func TestWaiting(t *testing.T) {
 	said := filepath.Join(t.TempDir(), "said")
 	f, err := os.Create(said)

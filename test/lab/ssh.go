@@ -210,8 +210,8 @@ func (h *Host) StartSSHD() error {
 	return nil
 }
 
-// KillSSHD kills the host's sshd and every connection's process, without
-// warning: what a crash or a reboot does to those who are connected.
+// KillSSHD kills the host's sshd and the process of every connection, without warning, as a crash
+// or a reboot does.
 func (h *Host) KillSSHD() {
 	if h.sshd == nil {
 		return

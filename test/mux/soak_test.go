@@ -39,10 +39,10 @@ const (
 	all    // every session that begins
 )
 
-// TestSoak has sessions with the mux and without it, copies, forwards and terminals at
-// once, while the bastion is killed, the cable is cut, the laptop is suspended, the agent
-// is locked and the mux is stopped and killed. Nothing loses a byte; what ends, ends by
-// what may end it; and afterwards nothing is left of it.
+// TestSoak runs sessions with the mux and without it, copies, forwards and terminals at once, while
+// the bastion is killed, the cable is cut, the laptop is suspended, the agent is locked and the mux
+// is stopped and killed. It checks that no byte is lost, that sessions end only by an event that
+// may end them, and that nothing is left of them.
 func TestSoak(t *testing.T) {
 	t.Parallel()
 	s := &soak{world: muxed(t), t: t, seed: uint64(time.Now().UnixNano()), done: map[string]int{}, ended: map[string]int{}, under: make([]atomic.Int64, len(soakHarms))}

@@ -21,7 +21,8 @@ func TestAdopt(t *testing.T) {
 	adopts(t, onDaemon(t, localDocker), nil)
 }
 
-// TestAdoptOfPodman has what could differ there, because all of it takes long.
+// TestAdoptOfPodman runs only the parts of the contract that could differ there, because all of it
+// takes long.
 func TestAdoptOfPodman(t *testing.T) {
 	adopts(t, onDaemon(t, startPodman(t).Host), []string{"Enter", "StopAndStart", "Removed", "Restarted"}, docker.Podman())
 }
@@ -90,7 +91,7 @@ func (d daemon) first(t testing.TB, name string) string {
 	return found.Container.State.StartedAt
 }
 
-// TestAdoptForAnotherProcessor has a guest program that the machine cannot run.
+// TestAdoptForAnotherProcessor checks the error for a guest program that the machine cannot run.
 func TestAdoptForAnotherProcessor(t *testing.T) {
 	d := onDaemon(t, localDocker)
 	foreign := engine.Guest{Dir: filepath.Join(t.TempDir(), "guest"), Version: keyway.Version}

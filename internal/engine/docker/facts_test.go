@@ -10,7 +10,8 @@ import (
 	"keyway/internal/keyway"
 )
 
-// TestGPUsAreFoundHoweverTheyAreGiven: a daemon that knows CDI only is not without GPUs.
+// TestGPUsAreFoundHoweverTheyAreGiven checks that a daemon that knows only CDI counts as one with
+// GPUs.
 func TestGPUsAreFoundHoweverTheyAreGiven(t *testing.T) {
 	put := func(path, text string) func(string) {
 		return func(root string) {

@@ -81,8 +81,8 @@ func (w world) wantPrivate(t *testing.T, name keyway.Name) {
 	}
 }
 
-// TestNetworksPublishNothing: whichever network a workspace is connected to, people enter
-// it by its socket, and no port of it is published, also where its image offers one.
+// TestNetworksPublishNothing checks that a workspace on any network is entered through its socket,
+// and that none of its ports is published, even if its image exposes one.
 func TestNetworksPublishNothing(t *testing.T) {
 	d := onDaemon(t, localDocker, "EXPOSE 8080/tcp")
 	own := fmt.Sprintf("keyway-test-%d", os.Getpid())
@@ -152,8 +152,8 @@ func TestOrdinaryUserOnReadOnlyFiles(t *testing.T) {
 	})
 }
 
-// TestImageIsKept has an image whose entry point, health check and stop signal
-// would break a workspace, and whose environment belongs to it.
+// TestImageIsKept uses an image whose entry point, health check and stop signal would break a
+// workspace. It checks that the workspace works and has the image's environment.
 func TestImageIsKept(t *testing.T) {
 	d := onDaemon(t, localDocker,
 		"ENV FROM_IMAGE=yes", "ENV NVIDIA_VISIBLE_DEVICES=all", "WORKDIR /proc", "USER 4321", "VOLUME /volume", "EXPOSE 80",

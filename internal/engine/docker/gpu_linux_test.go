@@ -253,8 +253,8 @@ func TestPodmanGPUs(t *testing.T) {
 	}
 }
 
-// testPodmanFields asks for every field of a Spec beside a GPU: what Podman's own API
-// makes is what its compatible one makes.
+// testPodmanFields sets every field of a Spec together with a GPU. It checks that Podman's own API
+// makes the same container as its compatible one.
 func testPodmanFields(t *testing.T, d daemon) {
 	place, _ := gpuPlace(t, 3)
 	w := d.world(t, docker.Podman(), docker.GPUsFrom(place))

@@ -11,8 +11,8 @@ import (
 	"keyway/internal/keyway"
 )
 
-// TestHalfMade has what a node leaves that is killed between making a container and starting
-// it: it is no stopped workspace, nothing starts it, and the workspace can be made and removed.
+// TestHalfMade checks a container whose node was killed between making and starting it: it does not
+// count as a stopped workspace, nothing starts it, and the workspace can be made and removed.
 func TestHalfMade(t *testing.T) {
 	t.Run("Docker", func(t *testing.T) {
 		modes(t, func(t *testing.T, w world) { w.halfMade(t) })

@@ -6,8 +6,9 @@ import (
 	"github.com/moby/moby/api/types/container"
 )
 
-// TestWhatIsHalfMade: only a container that was never started, so that the next Create may
-// remove it. After a start of the machine Podman says of all others that they are created.
+// TestWhatIsHalfMade checks that only a container that was never started counts as half made, so
+// that the next Create may remove it. After a start of the machine, Podman calls all other
+// containers created, too.
 func TestWhatIsHalfMade(t *testing.T) {
 	for _, c := range []struct {
 		status  container.ContainerState

@@ -28,8 +28,8 @@ func otherDaemon(t *testing.T) daemon {
 	return onDaemon(t, second.Host)
 }
 
-// TestAnotherDaemonsWorkspace: a daemon that does not have a workspace which another one
-// has lists it as that one's, and starts, stops, removes and replaces nothing of it.
+// TestAnotherDaemonsWorkspace checks that a daemon lists a workspace of another daemon as that
+// one's, and does not start, stop, remove or replace any part of it.
 func TestAnotherDaemonsWorkspace(t *testing.T) {
 	ctx := enginetest.Context(t)
 	w, second := onDaemon(t, localDocker).world(t), otherDaemon(t)
@@ -60,7 +60,7 @@ func TestAnotherDaemonsWorkspace(t *testing.T) {
 	}
 }
 
-// TestWhichDaemon: a daemon is the same one each time that it is asked, and no other one.
+// TestWhichDaemon checks that a daemon is identified as the same one each time, and as no other.
 func TestWhichDaemon(t *testing.T) {
 	ctx := enginetest.Context(t)
 	seen := map[string]string{}
@@ -78,7 +78,7 @@ func TestWhichDaemon(t *testing.T) {
 	}
 }
 
-// TestOneNameAtTwoDaemons: the same user has a workspace of one name at each of two daemons,
+// TestOneNameAtTwoDaemons checks two daemons that each have a workspace of the same user and name,
 // with a state directory for each. A node that asks one daemon with the other's state directory
 // changes neither.
 func TestOneNameAtTwoDaemons(t *testing.T) {
@@ -121,7 +121,7 @@ func TestOneNameAtTwoDaemons(t *testing.T) {
 	}
 }
 
-// TestAForeignContainerHasTheName: a container that is no workspace is called what it is,
+// TestAForeignContainerHasTheName checks that a container that is no workspace is reported as such,
 // and is neither entered nor removed.
 func TestAForeignContainerHasTheName(t *testing.T) {
 	ctx := enginetest.Context(t)

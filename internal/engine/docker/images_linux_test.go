@@ -101,8 +101,8 @@ func TestOnlyMissingLayersTravel(t *testing.T) {
 	}
 }
 
-// TestAnImageSaysTheSame: what the daemons tell of an image, and what the files say that they
-// make of it, is the same; and not that of the image beside it.
+// TestAnImageSaysTheSame checks that the daemons and the files that they write describe an image in
+// the same way, and another image in another.
 func TestAnImageSaysTheSame(t *testing.T) {
 	said := []string{"ENV A=1 B=\"two words\"", "LABEL l=m", "EXPOSE 80/tcp", "VOLUME /data", "USER 12:34", "WORKDIR /w", "CMD [\"/tool\"]", "ENTRYPOINT [\"/tool\"]"}
 	for host, opts := range map[string][]docker.Option{localDocker: nil, startPodman(t).Host: {docker.Podman()}} {
@@ -127,8 +127,8 @@ func TestAnImageSaysTheSame(t *testing.T) {
 	}
 }
 
-// TestAnArchiveHasOneName: whatever an archive calls its image, the engine gives it the
-// name that was asked for, and takes no other name from what had it.
+// TestAnArchiveHasOneName checks that the engine gives an imported image the requested name,
+// whatever the archive calls it, and takes no other name from its image.
 func TestAnArchiveHasOneName(t *testing.T) {
 	w := onDaemon(t, localDocker).world(t)
 	e, ctx := keeper(t, w), enginetest.Context(t)
@@ -157,7 +157,7 @@ func TestAnArchiveHasOneName(t *testing.T) {
 	}
 }
 
-// TestArchivesThatAreRefused: one that broke off, and what is none, leave nothing.
+// TestArchivesThatAreRefused checks that incomplete archives and other data leave nothing behind.
 func TestArchivesThatAreRefused(t *testing.T) {
 	w := onDaemon(t, localDocker).world(t)
 	e, ctx := keeper(t, w), enginetest.Context(t)

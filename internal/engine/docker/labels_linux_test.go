@@ -9,8 +9,9 @@ import (
 	"keyway/internal/keyway"
 )
 
-// TestLabelsOfAnImage has an image carry every label that keyway writes, each with
-// what would serve it: nothing that another workspace's removal removes goes by one.
+// TestLabelsOfAnImage uses an image with every label that keyway writes, each with a value that
+// would serve its author. It checks that the removal of another workspace removes nothing because
+// of them.
 func TestLabelsOfAnImage(t *testing.T) {
 	d := onDaemon(t, localDocker)
 	w := d.world(t)

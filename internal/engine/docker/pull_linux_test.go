@@ -74,9 +74,9 @@ func (c *counted) total() (n int64) {
 	return n
 }
 
-// TestPullWithTheLaptopsLogin: the place keeps no login, gets the laptop's for one pull,
-// and the image comes whole although the registry cuts it. No byte comes twice, but for
-// what was under way, and the daemon itself asks for no layer.
+// TestPullWithTheLaptopsLogin checks that the place gets the laptop's login for one pull and stores
+// none, and that the image arrives completely although the registry cuts it. No byte comes twice
+// except those under way, and the daemon itself requests no layer.
 func TestPullWithTheLaptopsLogin(t *testing.T) {
 	w, r := pulls(t)
 	r.private = true
@@ -121,8 +121,8 @@ func TestPullWithTheLaptopsLogin(t *testing.T) {
 	nothingOf(t, password, w.root)
 }
 
-// TestOnlyMissingLayersArePulled has an image at the place whose lower layer another
-// has, too; by a digest.
+// TestOnlyMissingLayersArePulled checks a pull by digest at a place where another image has the
+// lower layer already.
 func TestOnlyMissingLayersArePulled(t *testing.T) {
 	w, r := pulls(t)
 	c := counting(r)

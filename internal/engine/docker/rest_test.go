@@ -77,8 +77,8 @@ func engineOf(t *testing.T, s *stock, rec engine.Record, text string) *Engine {
 	return e
 }
 
-// TestOnlyAnOrphanedHomeIsRemoved: to make, adopt or remove a workspace removes the Home of that
-// name only if its Record says that it is this daemon's, and its container is gone.
+// TestOnlyAnOrphanedHomeIsRemoved checks that making, adopting or removing a workspace removes the
+// Home of that name only if its Record belongs to this daemon and its container is gone.
 func TestOnlyAnOrphanedHomeIsRemoved(t *testing.T) {
 	ofDocker := keyway.Spec{Engine: keyway.EngineDocker, Image: "x"}
 	label, err := json.Marshal(map[string]string{labelName: "train", labelOwner: "7", labelMode: modeBind, labelSpec: `{"name":"train"}`})
@@ -127,8 +127,8 @@ func TestOnlyAnOrphanedHomeIsRemoved(t *testing.T) {
 	}
 }
 
-// TestAnAdoptedContainerThatCannotBeSeen: that the daemon fails to describe a container does not
-// mean that it is gone, or that its GPUs are free.
+// TestAnAdoptedContainerThatCannotBeSeen checks that an error of the daemon about a container does
+// not mean that the container is gone, or that its GPUs are free.
 func TestAnAdoptedContainerThatCannotBeSeen(t *testing.T) {
 	for what, c := range map[string]struct {
 		containers map[string]string
@@ -149,8 +149,8 @@ func TestAnAdoptedContainerThatCannotBeSeen(t *testing.T) {
 	}
 }
 
-// TestAFailedAdoptionLeavesNoGuest: while a guest may live in a container, the Record that names
-// it stays.
+// TestAFailedAdoptionLeavesNoGuest checks that the Record of a container stays as long as a guest
+// may live in it.
 func TestAFailedAdoptionLeavesNoGuest(t *testing.T) {
 	for _, put := range []bool{false, true} {
 		e := engineOf(t, &stock{}, engine.Record{}, "{")

@@ -13,9 +13,8 @@ import (
 	"keyway/test/lab"
 )
 
-// TestRootlessPodman has a user without root, who has a Podman of his own, keep what
-// differs there: other users of his containers have numbers that are nobody's outside,
-// and their root is himself.
+// TestRootlessPodman checks the differences of a Podman without root: other users of its containers
+// have numbers that belong to no user outside, and their root is the owner.
 func TestRootlessPodman(t *testing.T) {
 	podman, err := lab.StartRootlessPodman(enginetest.Context(t), strangerUID)
 	if err != nil {

@@ -7,8 +7,8 @@ import (
 	"keyway/internal/engine/enginetest"
 )
 
-// TestSecondUserBesideAnOrdinaryOne has a workspace of a user who is not root,
-// on read-only files too, and another user in it whom only the daemon can start.
+// TestSecondUserBesideAnOrdinaryOne checks a workspace of a user other than root, also with
+// read-only files, with a second user in it that only the daemon can start.
 func TestSecondUserBesideAnOrdinaryOne(t *testing.T) {
 	modes(t, secondUser)
 }

@@ -86,9 +86,9 @@ func clientOf(t *testing.T, h http.Handler) *daemon.Client {
 	return c
 }
 
-// TestVolumesThatAreShut has new volumes of which some are read-only to their first
-// workspace. They are opened to its user all the same, through a container that can write
-// to them: another workspace may. One without a name is nobody else's.
+// TestVolumesThatAreShut checks new volumes, some of which are read-only to their first workspace.
+// They are opened to its user through a container that can write to them, because another workspace
+// may write. A volume without a name belongs to one workspace only.
 func TestVolumesThatAreShut(t *testing.T) {
 	k := &taker{}
 	e := &Engine{client: clientOf(t, k), owner: "7"}

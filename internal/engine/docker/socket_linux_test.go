@@ -97,8 +97,8 @@ const (
 	envGuest  = "KEYWAY_TEST_GUEST"
 )
 
-// asStranger runs the test of that name as another user, who is in the group of
-// docker's socket or not, and returns what it printed.
+// asStranger runs the named test as another user, with gid as its group, which is that of docker's
+// socket or not. It returns the output.
 func asStranger(t *testing.T, test string, gid uint32, env ...string) string {
 	t.Helper()
 	exe, err := os.Executable()
@@ -160,7 +160,7 @@ func TestStrangerIsForbidden(t *testing.T) {
 	t.Log(enginetest.Full(err))
 }
 
-// TestSweep has a user without root make a workspace whose root leaves files.
+// TestSweep checks that a user without root can remove a workspace whose root has left files.
 func TestSweep(t *testing.T) {
 	st, err := os.Stat(strings.TrimPrefix(localDocker, "unix://"))
 	if err != nil {
@@ -207,8 +207,8 @@ func TestStrangerSweeps(t *testing.T) {
 	}
 }
 
-// TestFallback has a daemon that lives in another mount namespace: Podman's of
-// the lab has a /run of its own, so it does not see a state directory there.
+// TestFallback checks a daemon in another mount namespace: the Podman of the lab has a /run of its
+// own, so it does not see a state directory there.
 func TestFallback(t *testing.T) {
 	podman := startPodman(t)
 	d := onDaemon(t, podman.Host)

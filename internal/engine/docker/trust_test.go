@@ -14,7 +14,7 @@ import (
 	"keyway/internal/keyway"
 )
 
-// TestRecall has labels that an image could carry, and Homes that they could name.
+// TestRecall checks labels that an image could carry, and the Homes that they could name.
 func TestRecall(t *testing.T) {
 	own, other := engine.HomesIn(t.TempDir()), engine.HomesIn(t.TempDir())
 	make := func(h engine.Homes, name keyway.Name, container string) keyway.Home {

@@ -19,8 +19,7 @@ import (
 	"keyway/internal/keyway"
 )
 
-// TestRefusal has sentences of daemons that are not here: of newer dockerds,
-// crun and CDI.
+// TestRefusal checks messages of daemons that the lab does not have: newer dockerds, crun and CDI.
 func TestRefusal(t *testing.T) {
 	e := &Engine{client: nobody(t), homes: engine.HomesIn("/root"), guest: engine.Guest{Dir: "/guest"}}
 	spec := keyway.Spec{
@@ -153,8 +152,8 @@ func TestSharingOfPodman(t *testing.T) {
 	}
 }
 
-// TestMountsBelowReadOnlyOnes: what is to be mounted there must exist already. A refusal by the
-// runtime says the same.
+// TestMountsBelowReadOnlyOnes checks that a mount below a read-only mount needs an existing target.
+// The error is the same if the runtime refuses it.
 func TestMountsBelowReadOnlyOnes(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.MkdirAll(filepath.Join(dir, "there"), 0o755); err != nil {

@@ -14,8 +14,8 @@ import (
 	"keyway/internal/keyway"
 )
 
-// TestSecretsStayInTheContainer: they are in its volume, for its user alone, and in no
-// label.
+// TestSecretsStayInTheContainer checks that secrets are in the container's volume, for its user
+// alone, and in no label.
 func TestSecretsStayInTheContainer(t *testing.T) {
 	s := keyway.Spec{Name: "x", Files: keyway.Files{Secrets: []keyway.Secret{{Name: "token", Value: []byte("s3cret")}}}}
 	e := &Engine{client: nobody(t), owner: "1000"}

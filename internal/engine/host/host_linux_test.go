@@ -220,9 +220,9 @@ func TestBrokenGuest(t *testing.T) {
 	}
 }
 
-// TestAWorkspaceInAScopeOfItsOwn: where a logout ends what a login has started, the
-// workspace is started in a scope of the user's own manager, here one that only notes that
-// it was asked, and the creator is told.
+// TestAWorkspaceInAScopeOfItsOwn checks a machine where a logout ends the processes of a login. The
+// workspace is started in a scope of the user's own manager, here a stand-in that records the
+// request, and the creator is told.
 func TestAWorkspaceInAScopeOfItsOwn(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("USER", "ada")

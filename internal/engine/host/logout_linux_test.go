@@ -62,8 +62,8 @@ func TestAtLogout(t *testing.T) {
 	}
 }
 
-// TestScope: where a scope of one's own keeps the workspace, it gets one, if there is one
-// to be had; and what a logout does is said.
+// TestScope checks that a workspace gets a scope of its own where that keeps it running and is
+// possible, and that the effect of a logout is reported.
 func TestScope(t *testing.T) {
 	t.Setenv("USER", "ada")
 	dir := t.TempDir()

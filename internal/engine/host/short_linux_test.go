@@ -10,8 +10,8 @@ import (
 	"keyway/internal/keyway"
 )
 
-// TestShortName: a Home with a long path has a short name, which is made again when it is
-// gone or leads elsewhere; others have none.
+// TestShortName checks that a Home with a long path has a short name, which is made again if it is
+// missing or leads elsewhere. Other Homes have none.
 func TestShortName(t *testing.T) {
 	dir, root := t.TempDir(), t.TempDir()
 	e := New(root, engine.Guest{}, ShortNamesIn(func() (string, error) { return dir, nil }))

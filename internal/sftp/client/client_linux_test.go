@@ -34,8 +34,7 @@ func connect(t *testing.T, limit int64) *client.Client {
 	return c
 }
 
-// TestIsAFileSystem has the standard library's judge look at a directory through a real
-// server.
+// TestIsAFileSystem runs testing/fstest on a directory through a real server.
 func TestIsAFileSystem(t *testing.T) {
 	dir := t.TempDir()
 	for name, text := range map[string]string{"a": "one", "d/b": strings.Repeat("x", 300_000), "d/e/c": ""} {
@@ -83,7 +82,7 @@ func TestIsAFileSystem(t *testing.T) {
 	}
 }
 
-// TestTheServerIsBounded: what a server says in all is bounded, and it stays so.
+// TestTheServerIsBounded checks that the total of a server's answers is bounded.
 func TestTheServerIsBounded(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "large")
 	if err := os.WriteFile(file, bytes.Repeat([]byte("x"), 1<<20), 0o644); err != nil {

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestItems has each form of each field that claims something.
+// TestItems checks each form of each field that claims something.
 func TestItems(t *testing.T) {
 	type list = []any
 	type fields = map[string]any

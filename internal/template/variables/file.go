@@ -159,8 +159,8 @@ func ownDollars(value string) string { return noVariable.ReplaceAllString(value,
 // escape matches what means another character between double quotes.
 var escape = lazyregexp.New(`\\(?:[abcfnrtv$"\\]|0\d{0,3})`)
 
-// unescaped replaces escapes as compose-go does: \0123 is an octal number. What is no escape
-// stays; of \012 compose-go takes the 0 away.
+// unescaped replaces escapes as compose-go does: \0123 is an octal number. Other text stays; of
+// \012, compose-go drops the 0.
 func unescaped(text string) string {
 	return string(escape.ReplaceAllFunc([]byte(text), func(found []byte) []byte {
 		if string(found) == `\$` {

@@ -11,7 +11,8 @@ import (
 
 var octal = regexp.MustCompile(`\\0[0-3][0-7]{2}`)
 
-// FuzzParse: a file is read as compose-go's dotenv does it where each variable has a value.
+// FuzzParse checks that a file in which each variable has a value is read as compose-go's dotenv
+// reads it.
 func FuzzParse(f *testing.F) {
 	for _, text := range []string{
 		"A=1 # '\n#\nexport B='a\n\\'b' # c\nC: \"\"D=\nE\n", "A=\"\\a\\n\\0101\\\\\\$B\"\nB='$A\\n'\nC=$A$$-${B:-x}", "\ufeffA = 1\r\nA B=1",
@@ -35,7 +36,7 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// TestParse has what dotenv does otherwise, and the order in which values are looked for.
+// TestParse checks the differences from dotenv, and the order in which values are looked up.
 func TestParse(t *testing.T) {
 	given := func(name string) (string, bool) {
 		v, ok := map[string]string{"HERE": "h", "A": "a"}[name]

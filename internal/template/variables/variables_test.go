@@ -11,7 +11,7 @@ func lookup(name string) (string, bool) {
 	return v, ok
 }
 
-// TestFill has each form with a variable that has a value, an empty one and none.
+// TestFill checks each form with a variable that is set, empty and unset.
 func TestFill(t *testing.T) {
 	for text, want := range map[string]string{
 		"":                             "",
@@ -34,7 +34,7 @@ func TestFill(t *testing.T) {
 	}
 }
 
-// TestUnset: a variable without a value is an error wherever it counts.
+// TestUnset checks that an unset variable is an error wherever its value matters.
 func TestUnset(t *testing.T) {
 	for text, want := range map[string]UnsetError{
 		"$NONE":             {Name: "NONE"},
@@ -58,7 +58,7 @@ func TestUnset(t *testing.T) {
 	}
 }
 
-// TestDepth: a text of variables within each other takes no time that grows with its square.
+// TestDepth checks that the time for nested variables does not grow with the square of the text.
 func TestDepth(t *testing.T) {
 	for levels, fits := range map[int]bool{maxDepth: true, maxDepth + 1: false, 1 << 18: false} {
 		for _, operator := range []string{":-", "+", "?"} {
@@ -72,7 +72,7 @@ func TestDepth(t *testing.T) {
 	}
 }
 
-// TestTooMuch: no text makes more than the bound, in whichever form it uses a value.
+// TestTooMuch checks that no text expands beyond the bound, in any form.
 func TestTooMuch(t *testing.T) {
 	long := func(string) (string, bool) { return strings.Repeat("x", maxMade/2), true }
 	for text, fits := range map[string]bool{

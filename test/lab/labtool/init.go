@@ -40,7 +40,7 @@ func runInit(args []string) error {
 }
 
 func setUp(c config.Init) error {
-	// What is mounted here must not appear in the namespace we came from.
+	// Mounts made here must not appear in the former namespace.
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("make mounts private: %w", err)
 	}

@@ -39,8 +39,8 @@ func Clip(s string) string {
 func Command(cmd *exec.Cmd, name, text string, patience time.Duration, started ...func()) Result {
 	var stdout, stderr bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(text), &stdout, &stderr
-	// What it leaves in the background may hold its output for longer than it lives;
-	// that must not hold the test.
+	// A process that the command leaves in the background may keep its output open. The test must
+	// not wait for that.
 	cmd.WaitDelay = 10 * time.Second
 	err := cmd.Start()
 	if err == nil {

@@ -30,8 +30,8 @@ func running(change func(*container.InspectResponse)) container.InspectResponse 
 	return c
 }
 
-// TestContainersThatAreRefused has containers of which no workspace can be made, as a
-// daemon describes them: each is refused with a next step, in words that are plain.
+// TestContainersThatAreRefused checks that containers that cannot become workspaces are refused
+// with a next step and without a daemon's control characters.
 func TestContainersThatAreRefused(t *testing.T) {
 	g := &Guests{Client: &daemon.Client{}, Owner: "1000"}
 	labels := func(owner, name string) func(*container.InspectResponse) {
@@ -90,7 +90,8 @@ func FuzzClaim(f *testing.F) {
 	})
 }
 
-// TestClaimsDiffer: a guest of another user, directory or machine is not one of ours.
+// TestClaimsDiffer checks that a guest of another user, directory or machine does not count as one
+// of this Home.
 func TestClaimsDiffer(t *testing.T) {
 	mine := &Guests{Owner: "1000", Homes: engine.HomesIn("/home/a")}
 	for what, other := range map[string]*Guests{
@@ -109,7 +110,8 @@ func TestClaimsDiffer(t *testing.T) {
 	}
 }
 
-// TestFailuresAreExplained has a guest that does not come up, in the words of daemons.
+// TestFailuresAreExplained checks the errors for a guest that does not come up, from the messages
+// of daemons.
 func TestFailuresAreExplained(t *testing.T) {
 	g := &Guests{Client: &daemon.Client{}}
 	as := engine.Record{Spec: keyway.Spec{Process: keyway.Process{User: "nobody"}}}

@@ -120,8 +120,8 @@ func (f *fake) guests(t *testing.T) (*Guests, engine.Record) {
 	return g, rec
 }
 
-// TestOnlyTheGuestTellsItsEnd has a daemon that has forgotten the guest's process, as
-// Podman does soon, and what the container answers then.
+// TestOnlyTheGuestTellsItsEnd checks a daemon that has forgotten the guest's process, as Podman
+// soon does: then the container's answer decides.
 func TestOnlyTheGuestTellsItsEnd(t *testing.T) {
 	for what, c := range map[string]struct {
 		f            *fake
@@ -146,7 +146,7 @@ func TestOnlyTheGuestTellsItsEnd(t *testing.T) {
 	}
 }
 
-// TestNothingEndsOnDoubt: what may live on is neither called ended nor forgotten.
+// TestNothingEndsOnDoubt checks that a guest that may live is neither called ended nor forgotten.
 func TestNothingEndsOnDoubt(t *testing.T) {
 	up := &container.State{Running: true}
 	for what, c := range map[string]struct {
@@ -178,8 +178,8 @@ func TestNothingEndsOnDoubt(t *testing.T) {
 	}
 }
 
-// TestWaitingIsBounded has programs in the place of the guest's: one that ends at once, and
-// one that never does. The first is not started again and again, the other given up.
+// TestWaitingIsBounded replaces the guest by a program that ends at once, and by one that never
+// ends. It checks that the first is not started again and again, and that the second is given up.
 func TestWaitingIsBounded(t *testing.T) {
 	t.Parallel()
 	f := &fake{}
@@ -200,7 +200,7 @@ func TestWaitingIsBounded(t *testing.T) {
 	}
 }
 
-// TestHangIsSaid has a daemon that does not answer when it is to reach into the container,
+// TestHangIsSaid checks the error for a daemon that does not answer requests about the container,
 // whose file system or runtime hangs.
 func TestHangIsSaid(t *testing.T) {
 	defer func(was time.Duration) { reach = was }(reach)
@@ -235,7 +235,7 @@ func TestHangIsSaid(t *testing.T) {
 	}
 }
 
-// TestNoSpaceIsSaid: a start for which there is no space says so, and how to get some.
+// TestNoSpaceIsSaid checks that a start without space reports that, and how to get some.
 func TestNoSpaceIsSaid(t *testing.T) {
 	g, rec := (&fake{full: true}).guests(t)
 	err := g.Start(context.Background(), rec, "web", &container.State{Running: true})

@@ -7,8 +7,8 @@ import (
 	"github.com/moby/moby/api/types/container"
 )
 
-// TestGPUsOfForeignContainers has the ways by which a container gets GPUs, as daemons
-// describe it, and what is none.
+// TestGPUsOfForeignContainers checks each way in which a container gets GPUs, as daemons describe
+// it, and descriptions that look similar.
 func TestGPUsOfForeignContainers(t *testing.T) {
 	request := func(r container.DeviceRequest) container.Resources {
 		return container.Resources{DeviceRequests: []container.DeviceRequest{r}}

@@ -34,7 +34,8 @@ func TestDefaultShm(t *testing.T) {
 	}
 }
 
-// TestAMountedShmHasNoSize: the size of another /dev/shm is not asked of the daemon.
+// TestAMountedShmHasNoSize checks that the daemon gets no size for a /dev/shm that a mount
+// replaces.
 func TestAMountedShmHasNoSize(t *testing.T) {
 	s := keyway.Spec{Origin: keyway.Origin{Template: "t"}, Files: keyway.Files{Mounts: []keyway.Mount{{Source: "/dev/shm", Target: "/dev/shm/"}}}}
 	if got, _ := Complete(s, daemon.Identity{}, true, system.Info{MemTotal: 64 << 30}, nil); got.ShmSize != 0 {
@@ -42,7 +43,8 @@ func TestAMountedShmHasNoSize(t *testing.T) {
 	}
 }
 
-// TestWhatWasAskedIsNotTakenForChosen: a request for exactly what the place would choose is one.
+// TestWhatWasAskedIsNotTakenForChosen checks that a request for exactly the place's own choice
+// counts as a request.
 func TestWhatWasAskedIsNotTakenForChosen(t *testing.T) {
 	host, d := system.Info{MemTotal: 64 << 30}, daemon.Identity{}
 	for what, s := range map[string]keyway.Spec{
@@ -66,8 +68,8 @@ func TestWhatWasAskedIsNotTakenForChosen(t *testing.T) {
 	}
 }
 
-// TestLoweredLimitsAreKnown: a template's limit that an engine without root cannot give is in the
-// environment as it is, and as it was requested.
+// TestLoweredLimitsAreKnown checks that the environment has both values of a template's limit that
+// an engine without root has lowered: the present and the requested one.
 func TestLoweredLimitsAreKnown(t *testing.T) {
 	s := keyway.Spec{Origin: keyway.Origin{Template: "t"}, Resources: keyway.Resources{Ulimits: []keyway.Ulimit{{Name: "nofile", Soft: 1 << 40, Hard: 1 << 40}, {Name: "core"}}}}
 	want := s.Environment().Options[keyway.OptionUlimits]

@@ -35,8 +35,8 @@ func (g *guest) open() (io.ReadWriteCloser, error) {
 	return here, nil
 }
 
-// TestTheGuestIsAskedOnce has containers of one image, in which each thing is changed that
-// may be: what another has shown is believed only where nothing of it can be another.
+// TestTheGuestIsAskedOnce changes containers of one image in one way each. It checks that the list
+// of another container is used only where none of its files can differ.
 func TestTheGuestIsAskedOnce(t *testing.T) {
 	dir := t.TempDir()
 	site := filepath.Join(dir, "lib/python3.12/site-packages")
@@ -98,8 +98,8 @@ func TestTheGuestIsAskedOnce(t *testing.T) {
 	}
 }
 
-// TestPackagesOfAHome: pip installs into the home directory what it may not install
-// elsewhere, and a home is often no part of the image.
+// TestPackagesOfAHome checks packages in a home directory. pip installs into it if it cannot
+// install elsewhere, and a home directory is often not part of the image.
 func TestPackagesOfAHome(t *testing.T) {
 	home := t.TempDir()
 	var images Images
@@ -131,7 +131,8 @@ func TestPackagesOfAHome(t *testing.T) {
 	}
 }
 
-// TestProgramsThatHideOthers: an added program is a change of the one that PATH found until now.
+// TestProgramsThatHideOthers checks that an added program that PATH finds first counts as a change
+// of the hidden program.
 func TestProgramsThatHideOthers(t *testing.T) {
 	root := t.TempDir()
 	for _, dir := range []string{"local", "bin"} {
@@ -160,7 +161,8 @@ func TestProgramsThatHideOthers(t *testing.T) {
 	}
 }
 
-// TestLinksAboveADirectory: a directory of PATH is compared by the name that the daemon lists.
+// TestLinksAboveADirectory checks that a directory of PATH is compared under the name that the
+// daemon lists.
 func TestLinksAboveADirectory(t *testing.T) {
 	root := t.TempDir()
 	for _, program := range []string{"mini/bin/python3", "bin/python3"} {
@@ -187,7 +189,8 @@ func TestLinksAboveADirectory(t *testing.T) {
 	}
 }
 
-// TestALinkWithAnotherName: a directory of PATH is known by the name to which its link leads, too.
+// TestALinkWithAnotherName checks that a directory of PATH is also known under the target of its
+// link.
 func TestALinkWithAnotherName(t *testing.T) {
 	root := t.TempDir()
 	for _, program := range []string{"node-v20/tool", "bin/tool"} {
@@ -224,7 +227,8 @@ func TestALinkWithAnotherName(t *testing.T) {
 	}
 }
 
-// TestManyPrograms: those that PATH finds first are looked at first, and the others are counted.
+// TestManyPrograms checks that the programs that PATH finds first are examined first, and that the
+// others are counted.
 func TestManyPrograms(t *testing.T) {
 	root := t.TempDir()
 	for _, program := range []string{"local/python3", "bin/python3"} {
@@ -253,7 +257,8 @@ func TestManyPrograms(t *testing.T) {
 	}
 }
 
-// TestAGuestThatEnds: a connection that breaks is an error, and not a container without changes.
+// TestAGuestThatEnds checks that a broken connection is an error, and does not mean a container
+// without changes.
 func TestAGuestThatEnds(t *testing.T) {
 	var images Images
 	g := &guest{t: t}
@@ -279,7 +284,8 @@ func TestAGuestThatEnds(t *testing.T) {
 	}
 }
 
-// TestMuchContent: beyond the bound, the sizes of files are compared, of the largest files first.
+// TestMuchContent checks that, beyond the bound, the sizes of files are compared, and that the
+// largest files are the first of these.
 func TestMuchContent(t *testing.T) {
 	dir := t.TempDir()
 	var changed []keyway.FileChange
@@ -311,7 +317,8 @@ func TestMuchContent(t *testing.T) {
 	}
 }
 
-// TestLimitsAreTheContainersOwn: a limit that was changed at the daemon is told as it is now.
+// TestLimitsAreTheContainersOwn checks that a limit that was changed at the daemon is reported with
+// its present value.
 func TestLimitsAreTheContainersOwn(t *testing.T) {
 	const pids = 100
 	asked := keyway.Resources{CPUs: 1.3, Memory: 1 << 30}
@@ -343,8 +350,8 @@ func TestLimitsAreTheContainersOwn(t *testing.T) {
 	}
 }
 
-// TestWhatAChangedOneShowsIsItsOwn: nothing is remembered of a container that may have
-// changed what it shows.
+// TestWhatAChangedOneShowsIsItsOwn checks that no list is kept from a container whose files may
+// have been changed.
 func TestWhatAChangedOneShowsIsItsOwn(t *testing.T) {
 	var images Images
 	g := &guest{t: t}

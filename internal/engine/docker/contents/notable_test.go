@@ -7,7 +7,7 @@ import (
 	"keyway/internal/keyway"
 )
 
-// TestNotable: what a run makes is no difference; what changes the image is.
+// TestNotable checks that files that runs produce are no difference, and changes of the image are.
 func TestNotable(t *testing.T) {
 	var all []keyway.FileChange
 	for line := range strings.Lines(`~ /etc

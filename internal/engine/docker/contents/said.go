@@ -46,9 +46,9 @@ func Mounted(c container.InspectResponse) []string {
 	return all
 }
 
-// Homes returns the directories that may be the home of a container's user. The guest takes
-// the first that the user may write to: $HOME, what the image's passwd says, which a daemon
-// does not tell, the working directory, and else one among its own files.
+// Homes returns the directories that may be the home of a container's user. The guest uses the
+// first one that the user can write to: $HOME, the home directory in the image's passwd (which a
+// daemon does not report), the working directory, or else a directory among its own files.
 func Homes(c container.InspectResponse) []string {
 	if c.Config == nil {
 		return nil

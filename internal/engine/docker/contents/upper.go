@@ -36,8 +36,8 @@ func Unlisted(c container.InspectResponse, listed []keyway.FileChange) []keyway.
 	return unlisted(upper, lower, listed)
 }
 
-// unlisted is Unlisted of the directories themselves, the nearest lower one first. What cannot be
-// read there is left out.
+// unlisted does what Unlisted does with the directories themselves, the nearest lower one first. It
+// omits files that it cannot read.
 func unlisted(upper *os.Root, lower []*os.Root, listed []keyway.FileChange) (all []keyway.FileChange) {
 	known := make(map[string]bool, len(listed))
 	for _, c := range listed {

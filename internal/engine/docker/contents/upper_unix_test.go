@@ -16,8 +16,8 @@ import (
 	"keyway/internal/keyway"
 )
 
-// TestUnlisted has files in an upper directory that its daemon lists and does not list, that are as
-// in the image, and that are no changed files.
+// TestUnlisted checks files in an upper directory: some that the daemon lists, some that it does
+// not list, some that equal those of the image, and some that are not changed files.
 func TestUnlisted(t *testing.T) {
 	upper, near, far, outside := t.TempDir(), t.TempDir(), t.TempDir(), t.TempDir()
 	long := strings.Repeat("x", 100<<10)

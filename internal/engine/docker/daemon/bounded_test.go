@@ -14,8 +14,8 @@ import (
 	"github.com/moby/moby/client"
 )
 
-// TestAnswersEnd: a server that answers every request without end costs a bounded amount
-// of memory, and each request an error.
+// TestAnswersEnd checks that a server whose answers never end costs a bounded amount of memory, and
+// that each request returns an error.
 func TestAnswersEnd(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "docker.sock")
 	l, err := net.Listen("unix", socket)
@@ -92,7 +92,7 @@ func TestAnswerIsBounded(t *testing.T) {
 	}
 }
 
-// TestNoVersionIsNoOldVersion: what answers null to everything is no daemon.
+// TestNoVersionIsNoOldVersion checks that a server that answers null to every request is no daemon.
 func TestNoVersionIsNoOldVersion(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Api-Version", "1.43")

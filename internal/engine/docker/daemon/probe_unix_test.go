@@ -52,8 +52,8 @@ func (d *standIn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// TestProbe has a daemon probed again and again. Podman takes 0.2 s to a second for its
-// version, Docker 10 ms, and each is asked for it once; another daemon at its address is noticed.
+// TestProbe checks that each daemon is asked once for its version, which takes Podman 0.2 s to a
+// second and Docker 10 ms, and that another daemon at the same address is noticed.
 func TestProbe(t *testing.T) {
 	for _, who := range []string{"docker", "podman", "proxied"} {
 		podman := who == "podman"

@@ -41,8 +41,8 @@ func TestNamedArchive(t *testing.T) {
 	}
 }
 
-// TestHostileArchives: from elsewhere or from the daemon, none is taken, and none ends as if it
-// were whole.
+// TestHostileArchives checks that hostile archives, from elsewhere or from the daemon, are refused,
+// and that none seems complete.
 func TestHostileArchives(t *testing.T) {
 	for what, archive := range imagetars.Hostile(t, "{}") {
 		var in, less bytes.Buffer

@@ -8,7 +8,7 @@ import (
 	"keyway/internal/keyway"
 )
 
-// TestRegistriesThatAreNotReached has what daemons say of them: it comes in words for
+// TestRegistriesThatAreNotReached checks that errors about unreachable registries have words for
 // people, without the chain of the daemon's calls.
 func TestRegistriesThatAreNotReached(t *testing.T) {
 	for said, want := range map[string]string{

@@ -35,7 +35,7 @@ func (a answers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// TestDevices: a connection that breaks has not told which devices are there.
+// TestDevices checks that a broken connection does not count as a list of devices.
 func TestDevices(t *testing.T) {
 	frame := func(stream byte, text string) []byte {
 		return append(binary.BigEndian.AppendUint32([]byte{stream, 0, 0, 0}, uint32(len(text))), text...)

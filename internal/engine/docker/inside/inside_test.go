@@ -7,8 +7,8 @@ import (
 	"keyway/internal/keyway"
 )
 
-// TestTooFewProcesses has what runtimes and programs of Go say where there are no more
-// threads, also where only its end is left.
+// TestTooFewProcesses checks the messages of runtimes and of Go programs that have no more threads,
+// including messages of which only the end is left.
 func TestTooFewProcesses(t *testing.T) {
 	for said, too := range map[string]bool{
 		"runtime: failed to create new OS thread (have 5 already; errno=11)\nruntime: may need to increase max user processes (ulimit -u)": true,

@@ -49,7 +49,7 @@ func TestAUserWhomTheMachineDoesNotHave(t *testing.T) {
 	}
 }
 
-// copyOfThisProgram returns one that all users may start.
+// copyOfThisProgram returns the path of a copy of this program that all users may execute.
 func copyOfThisProgram(t *testing.T) string {
 	t.Helper()
 	self, err := os.ReadFile("/proc/self/exe")

@@ -71,7 +71,7 @@ func TestEveryStepHasASentence(t *testing.T) {
 	}
 }
 
-// words returns those of a sentence, without marks.
+// words returns the words of a sentence, without punctuation.
 func words(sentence string) []string {
 	return strings.FieldsFunc(sentence, func(r rune) bool { return strings.ContainsRune(" \n;,?", r) })
 }

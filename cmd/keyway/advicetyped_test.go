@@ -190,7 +190,7 @@ func commandsIn(line string) (found [][]string) {
 	return found
 }
 
-// optionsIn returns options that are named without a command: those of up.
+// optionsIn returns the options in a line that are named without a command: those of up.
 func optionsIn(line string) (found []string) {
 	for _, m := range lone.FindAllStringSubmatch(line, -1) {
 		found = append(found, m[1])
@@ -343,7 +343,7 @@ func literal(args []ast.Expr, i int) (string, bool) {
 	return s, err == nil
 }
 
-// text returns a literal, or several that are added.
+// text returns the value of a literal, or of several joined literals.
 func text(e ast.Expr) (string, bool) {
 	if b, ok := e.(*ast.BinaryExpr); ok && b.Op == token.ADD {
 		x, okX := text(b.X)

@@ -58,11 +58,11 @@ func (a *app) Target(arg string) (keyway.Place, keyway.Name, error) {
 	return place, name, hostInstead(arg, err)
 }
 
-// hostLook bounds how long ssh's configuration may take to tell of a host.
+// hostLook bounds the time for ssh's configuration to tell about a host.
 const hostLook = 2 * time.Second
 
-// hostInstead returns err, or an error that what was taken for a workspace is a host of ssh's
-// configuration, as people type on their first day.
+// hostInstead returns err, or an error that says that the word is a host of ssh's configuration and
+// not a workspace. New users often type a host there.
 func hostInstead(word string, err error) error {
 	e := keyway.AsError(err)
 	if e == nil || e.Kind != keyway.NotFound || strings.Contains(word, "/") || !slices.ContainsFunc(e.Advice, func(a keyway.Advice) bool { return a.Step == keyway.SeeOrMake }) {

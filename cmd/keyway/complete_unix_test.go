@@ -78,7 +78,8 @@ echo "${COMPREPLY[@]}"`)
 	}
 }
 
-// After the workspace comes a command, not another workspace.
+// TestACommandIsNoWorkspace checks that a command, and no further workspace, is completed after a
+// workspace.
 func TestACommandIsNoWorkspace(t *testing.T) {
 	newLaptop(t)
 	here, err := laptop.New(nil)

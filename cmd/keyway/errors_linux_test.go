@@ -104,7 +104,7 @@ func (f *faulty) sshd(name, serves string) string {
 	}
 }
 
-// unusedPort returns one of those that the system gives to nobody by itself.
+// unusedPort returns a port that the system assigns to no socket by itself.
 func unusedPort(t *testing.T) string {
 	t.Helper()
 	for {
@@ -116,7 +116,7 @@ func unusedPort(t *testing.T) string {
 	}
 }
 
-// run runs keyway without a terminal, where names are looked up as a file says.
+// run runs keyway without a terminal. names is the source of host names, as in nsswitch.conf(5).
 func (f *faulty) run(names string, env []string, args ...string) (stderr string, code int) {
 	f.t.Helper()
 	self, err := os.Executable()
@@ -126,7 +126,7 @@ func (f *faulty) run(names string, env []string, args ...string) (stderr string,
 	return f.program(names, env, append([]string{self}, args...)...)
 }
 
-// program is run for any program.
+// program does what run does with any program.
 func (f *faulty) program(names string, env []string, args ...string) (stderr string, code int) {
 	f.t.Helper()
 	const mounts = `for m in "$0:$1" "$0/$2:/etc/nsswitch.conf" "$0/resolv:/etc/resolv.conf"; do mount --bind "${m%%:*}" "${m#*:}" || exit 99; done; shift 2; eval "$PREPARE" || exit 99; exec "$@"`

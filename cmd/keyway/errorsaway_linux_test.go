@@ -98,7 +98,8 @@ func TestErrorsNameThePlaceOfAJob(t *testing.T) {
 	}
 }
 
-// On the first day people type the host where a workspace is meant.
+// TestAHostInPlaceOfAWorkspace checks the error for a host in place of a workspace, which new users
+// often type.
 func TestAHostInPlaceOfAWorkspace(t *testing.T) {
 	f := newFaulty(t)
 	f.config(map[string]string{"gpu1": "Port " + unusedPort(t)})

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// socketPair returns what socketpair(2) gives: ours and the proxy's end.
+// socketPair returns the test's end and the proxy's end of a socketpair(2).
 func socketPair(t *testing.T) (ours, theirs *os.File) {
 	t.Helper()
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)

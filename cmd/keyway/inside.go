@@ -22,8 +22,8 @@ type inside struct {
 	terminal bool
 	// out receives the command's standard output; nil means this process's own.
 	out io.Writer
-	// again returns the words with which a command that only looks goes on when its connection has
-	// broken; nil means that it does not go on.
+	// again returns the words with which a command that only reads continues when its connection
+	// has broken; nil means that it does not continue.
 	again func() []string
 }
 
@@ -164,12 +164,12 @@ const proxyEnded = "kex_exchange_identification: "
 // agent's log has the reason.
 const sentAway = "muxclient: master hello exchange failed"
 
-// reBroke is how ssh reports that a connection ended that it had.
+// reBroke matches ssh's messages about the end of a connection that was established.
 var reBroke = lazyregexp.New(`(?m)^(client_loop: |Read from remote host |Connection (to|closed by|reset by) )`)
 
-// mayGoOn reports whether ssh has lost its connection to the workspace, and the command may be
-// shown once more. If ssh finds the end of its input before that of its output, it ends without a
-// word, as it does with a job's own exit code 255, which is the same the next time.
+// mayGoOn reports whether ssh has lost its connection to the workspace, and the command may be run
+// once more. If ssh finds the end of its input before that of its output, it ends without a
+// message. It also does so with a job's own exit code 255, which the next run then repeats.
 func (s sshWords) mayGoOn(tries int) bool {
 	text := s.text()
 	return text == "" && tries == 0 || tries < maxAgain && reBroke.MatchString(text) && !strings.HasPrefix(text, proxyEnded)

@@ -97,8 +97,9 @@ func reachForSSH(ctx context.Context, arg string) (*app, sshconfig.Entry, *link.
 	return a, entry, l, nil
 }
 
-// saidFirst reports err, for which there is no connection, before ssh learns of that: it adds as
-// little as it can. An ssh of a keyway command is left to add all: that command reads it.
+// saidFirst prints err before ssh learns that there is no connection, so that ssh adds as little as
+// possible. For an ssh that a keyway command runs, it prints nothing: that command reads ssh's
+// message.
 func saidFirst(cmd *cobra.Command, err error) error {
 	if err == nil || !isOpenSSH() || !givesPipes(os.Stdin, os.Stdout) || os.Getenv(laptop.EnvOwnSSH) != "" {
 		return err

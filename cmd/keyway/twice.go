@@ -43,7 +43,7 @@ func (o upOptions) twice() error {
 	return nil
 }
 
-// withoutValue is the value of an option, without what may be a secret.
+// withoutValue returns the value of an option without the part that may be secret.
 func withoutValue(option, text string) string {
 	if name, _, valued := strings.Cut(text, "="); option == "-e" && valued {
 		return name + "=…"

@@ -263,7 +263,7 @@ type person struct {
 
 func newPerson() *person { return &person{make(chan Question, 100), make(chan Answer, 100)} }
 
-// heard returns the question that was put, and answered, before.
+// heard returns the latest question that was put and answered.
 func (p *person) heard(t *testing.T) Question {
 	t.Helper()
 	select {

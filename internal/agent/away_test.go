@@ -39,7 +39,7 @@ func forgetting(t *testing.T, words ...string) func() *policy.Policy {
 	return func() *policy.Policy { return p }
 }
 
-// watched returns a running agent that looks around as keyway agent's does.
+// watched returns a running agent that checks files and the clock as keyway agent does.
 func watched(t *testing.T, c Config) *running {
 	t.Helper()
 	a := start(t, c)
@@ -120,7 +120,7 @@ func TestOccasionsCanBeTold(t *testing.T) {
 	}
 }
 
-// systemBus returns a bus of the test's own, with somebody who has logind's name.
+// systemBus returns a bus of the test's own, on which a stand-in has logind's name.
 func systemBus(t *testing.T) (emit func(signal string)) {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "kwb")

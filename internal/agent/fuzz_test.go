@@ -115,8 +115,7 @@ func FuzzDestinations(f *testing.F) {
 	})
 }
 
-// knownMessages returns binds, lists and requests to sign, of which any sequence makes
-// sense to somebody.
+// knownMessages returns binds, lists and requests to sign, which are valid in any order.
 func knownMessages() (messages [][]byte) {
 	w := theWorld()
 	hosts := []pair{w.bastion, w.gpu, w.db}

@@ -77,7 +77,7 @@ var theWorld = sync.OnceValue(func() world {
 	}
 })
 
-// hosts returns what the user of the tests calls them.
+// hosts returns the names by which the user of the tests knows a host.
 func (w world) hosts(key ssh.PublicKey) policy.Host {
 	switch string(key.Marshal()) {
 	case string(w.bastion.public.Marshal()):

@@ -28,9 +28,9 @@ func (a *Agent) turnRemote(c *connection) {
 	}
 }
 
-// enforceQuotaLocked ends a connection if there is one too many of those like c: of the
-// process that has the most, the one that was idle longest, and rather one that waits
-// for nothing.
+// enforceQuotaLocked ends a connection if there is one too many of the same kind as c. It chooses
+// among those of the process that has most: first those that wait for no answer, and of these the
+// one that was idle longest.
 func (a *Agent) enforceQuotaLocked(c *connection) {
 	most, limit := map[int]int{}, maxConnections
 	if c.remote {

@@ -27,7 +27,7 @@ type exchange struct {
 	fresh   bool   // on a new connection
 }
 
-// same returns a step where all agree.
+// same returns a step on which both agents agree.
 func same(what string, message []byte, yes bool) exchange {
 	return exchange{what: what, message: message, stock: yes, ours: yes, openssh: yes}
 }
@@ -37,12 +37,12 @@ func stricter(what string, message []byte, why string) exchange {
 	return exchange{what: what, message: message, stock: true, why: why}
 }
 
-// byPolicy returns a step that the standard policy refuses where nobody can be asked.
+// byPolicy returns a step that the standard policy refuses if no user can be asked.
 func byPolicy(what string, message []byte, why string) exchange {
 	return exchange{what: what, message: message, stock: true, openssh: true, why: why}
 }
 
-// further returns a step that we grant and ssh-agent of Debian 12 does not.
+// further returns a step that keyway's agent grants and ssh-agent of Debian 12 does not.
 func further(what string, message []byte, why string) exchange {
 	return exchange{what: what, message: message, ours: true, openssh: true, why: why}
 }

@@ -17,7 +17,7 @@ import (
 	"keyway/internal/policy"
 )
 
-// proxying returns an agent of ours over the one at the socket.
+// proxying returns an agent of keyway's with the agent at the socket upstream.
 func proxying(t *testing.T, upstream string, c Config) *running {
 	t.Helper()
 	c.Upstream = func() string { return upstream }
@@ -69,7 +69,8 @@ func TestUpstreamKeysAreMerged(t *testing.T) {
 	}
 }
 
-// TestUpstreamIsUnderThePolicy checks that remote askers may do no more upstream than here.
+// TestUpstreamIsUnderThePolicy checks that remote askers have no more rights to the upstream's keys
+// than to the agent's own.
 func TestUpstreamIsUnderThePolicy(t *testing.T) {
 	w := theWorld()
 	theirs := startStock(t, stockProgram(t))
@@ -221,8 +222,8 @@ func TestUpstreamIsNotOurself(t *testing.T) {
 	}
 }
 
-// gpgAgent returns a real one; it asks for nothing, because the program it
-// would ask with gives it an empty passphrase.
+// gpgAgent returns a real gpg-agent. It asks for nothing, because its pinentry gives an empty
+// passphrase.
 func gpgAgent(t *testing.T) (socket string) {
 	t.Helper()
 	home, err := os.MkdirTemp("", "kwg")

@@ -140,7 +140,7 @@ func (n *notingNode) Dial(_ context.Context, name keyway.Name) (net.Conn, error)
 	return ours, nil
 }
 
-// conversations returns a client's requests, each with what came of it.
+// conversations returns a client's requests, each with its result.
 func conversations() map[string]func(*Client) string {
 	ctx := context.Background()
 	said := func(v any, err error) string {

@@ -164,7 +164,7 @@ func reads(t *testing.T, path string) (list []Event) {
 	return list
 }
 
-// small returns a log of four files of 4 KiB and what is rotated out of them.
+// small returns a log of four files of 4 KiB, with the lines that were kept at rotations.
 func small(t *testing.T) (*Log, string) {
 	l, path := newLog(t)
 	l.limit, l.files = 4<<10, 3

@@ -36,7 +36,7 @@ func newGuest(t testing.TB) Guest {
 	return g
 }
 
-// baseImage returns one that means harm: it would decide who may enter, and as what.
+// baseImage returns a hostile image: it tries to decide the keys that may enter, and the user.
 func baseImage(t testing.TB) v1.Image {
 	t.Helper()
 	image, err := random.Image(2000, 3)

@@ -10,7 +10,7 @@ import (
 	"keyway/internal/keyway"
 )
 
-// published returns a template with something in most fields.
+// published returns a template with a value in most fields.
 func published() Template {
 	t := Template{Format: Format, Name: "train", Spec: keyway.Spec{Image: "lab/torch@sha256:" + strings.Repeat("a", 64)}}
 	t.Spec.Template = "train"
@@ -25,7 +25,7 @@ func published() Template {
 	return t
 }
 
-// asked returns what keyway up asks for without an option.
+// asked returns the Spec of keyway up without an option.
 func asked(t Template) keyway.Spec {
 	s := t.Spec
 	s.Name, s.AuthorizedKeys, s.Published = "mine", []string{"ssh-ed25519 AAAA"}, true

@@ -247,5 +247,5 @@ func FuzzCheck(f *testing.F) {
 	})
 }
 
-// help returns all that a finding says of what to do, in the words of no face.
+// help returns all advice of a finding, as text without a face.
 func help(f Finding) string { return (&keyway.Error{Next: f.Fix, Advice: f.Advice}).Help() }

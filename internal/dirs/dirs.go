@@ -1,6 +1,6 @@
-// Package dirs locates the files of keyway: those that the user writes (Config), those that
-// keyway remembers (State) and those that end with the login (Runtime). Every directory it names
-// exists and is closed to others.
+// Package dirs locates the files of keyway: the user's configuration (Config), keyway's records
+// (State) and files that end with the login (Runtime). Every directory that it returns exists and
+// is closed to other users.
 package dirs
 
 import (
@@ -24,8 +24,8 @@ const private = 0o700
 // 103 bytes on macOS and 107 on Linux (unix(7)).
 const maxRuntime = 80
 
-// Config returns the directory of what the user writes, config.yaml and
-// policy.yaml: $XDG_CONFIG_HOME/keyway, as a rule ~/.config/keyway.
+// Config returns the directory of the files that the user writes, config.yaml and policy.yaml:
+// $XDG_CONFIG_HOME/keyway, usually ~/.config/keyway.
 func Config() (string, error) {
 	return below("XDG_CONFIG_HOME", "configuration", defaultConfig)
 }
@@ -66,9 +66,9 @@ func Runtime() (string, error) {
 	return dir, refused(dir, "runtime", makePrivate(dir))
 }
 
-// Machine returns a directory of this machine alone that outlives logins, with a short
-// path: /var/tmp/keyway-UID. It takes what a home directory cannot hold that is shared,
-// full of long names, mounted noexec or on a file system without sockets.
+// Machine returns a directory of this machine alone that outlives logins and has a short path:
+// /var/tmp/keyway-UID. It is for files that cannot be in a home directory that is shared, has a
+// long path, is mounted noexec, or is on a file system without sockets.
 func Machine() (string, error) {
 	dir := machineDir()
 	return dir, refused(dir, "local", makePrivate(dir))

@@ -418,9 +418,9 @@ func NameTaken(name keyway.Name) *keyway.Error {
 		Advise(keyway.EnterOrRemove, string(name))
 }
 
-// GraceUntold returns the error of a stop that could not tell the guest its grace: jobs would be
-// killed after the default one, which may be in the middle of what they save. It is nil for a
-// grace that is no longer than that, and if err is nil.
+// GraceUntold returns the error of a stop that could not tell the guest its grace period: jobs
+// would be killed after the default period, perhaps while they save their work. It returns nil if
+// err is nil, or if grace is no longer than the default.
 func GraceUntold(name keyway.Name, grace time.Duration, err error) error {
 	if err == nil || grace <= keyway.DefaultGrace {
 		return nil

@@ -94,7 +94,7 @@ func TestHostKeyIsThePlaces(t *testing.T) {
 // noDevice is a device without a driver: opening it fails with ENXIO.
 const noDevice = 240<<8 | 77
 
-// traps returns what a workspace can put where the place looks for a file.
+// traps returns the files that a workspace can put where the place looks for a file.
 func traps(t *testing.T) map[string]func(path string) error {
 	outside := t.TempDir()
 	secret := filepath.Join(outside, "secret")

@@ -93,8 +93,8 @@ func (d driver) read(path string) string {
 	return string(data)
 }
 
-// library returns the version of libcuda, from its file's name. Of several, it is the one that
-// the name without a version leads to.
+// library returns the version of libcuda, from its file's name. Of several files, it takes the one
+// to which the name without a version leads.
 func (d driver) library() string {
 	for _, dir := range libraries {
 		target, err := filepath.EvalSymlinks(filepath.Join(d.root, dir, "libcuda.so.1"))

@@ -57,7 +57,7 @@ func (w *workspace) forwardAgent(socket string) (leave func()) {
 	}
 }
 
-// agentKeys returns what a program in the workspace sees.
+// agentKeys returns the keys that a program in the workspace sees.
 func (w *workspace) agentKeys() result {
 	cmd := w.command("ssh-add", "-l")
 	cmd.Env = append(os.Environ(), "SSH_AUTH_SOCK="+w.home.AgentSocket())

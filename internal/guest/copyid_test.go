@@ -51,7 +51,7 @@ func TestSSHCopyIDFails(t *testing.T) {
 	}
 }
 
-// withoutIdentity returns the configuration without the key that enters, and that key.
+// withoutIdentity returns the configuration without the key that may enter, and that key.
 func withoutIdentity(t *testing.T, w *workspace) (config, identity string) {
 	t.Helper()
 	data, err := os.ReadFile(w.config)

@@ -164,7 +164,7 @@ func handOver(t *testing.T, init *exec.Cmd) ed25519.PrivateKey {
 	return key
 }
 
-// hostKey returns the workspace's in authorized_keys form.
+// hostKey returns the workspace's host key in authorized_keys form.
 func (w *workspace) hostKey() string {
 	return keyway.PublicHostKey(w.kept.Public().(ed25519.PublicKey))
 }

@@ -316,8 +316,8 @@ func listenTCP(t *testing.T) (net.Listener, int) {
 	return l, l.Addr().(*net.TCPAddr).Port
 }
 
-// freePort returns a port that nothing listens on, of those that the system gives to
-// nobody by itself: it stays free until it is used.
+// freePort returns a free port that the system assigns to no socket by itself, so that it stays
+// free until it is used.
 func freePort(t *testing.T) int {
 	t.Helper()
 	for {

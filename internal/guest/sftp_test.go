@@ -81,8 +81,8 @@ asyncio.run(main())
 	appendSFTP = `echo first >whole; for i in 1 2 3; do echo more >>whole; done; printf 'reput whole log\n' | sftp -F config -b - ws`
 )
 
-// TestAppend checks that appending overwrites nothing. A server that writes at the offset that
-// the client takes for the end loses what others have written since.
+// TestAppend checks that appending overwrites nothing. A server that writes at the client's offset
+// for the end would overwrite data that others have written since.
 func TestAppend(t *testing.T) {
 	for _, c := range []struct {
 		name string

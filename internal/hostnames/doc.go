@@ -1,3 +1,3 @@
-// Package hostnames finds what the user calls the hosts behind keys, in known_hosts files, in
+// Package hostnames finds the user's names for the hosts behind keys: in known_hosts files, in
 // ssh_config, in the policy and among the workspaces of this laptop.
 package hostnames

@@ -71,8 +71,8 @@ func Read(rules func() *policy.Policy) *Names {
 	return n
 }
 
-// Lookup returns the function by which an agent asks what the user calls hosts, under the policy
-// in force.
+// Lookup returns the function that gives an agent the user's names for a host, under the policy in
+// force.
 func Lookup(rules func() *policy.Policy) func(ssh.PublicKey) policy.Host {
 	return Read(rules).lookup
 }

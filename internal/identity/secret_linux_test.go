@@ -9,8 +9,7 @@ import (
 )
 
 // TestForgottenBytesAreOverwritten checks that a secret is overwritten before its memory is
-// released, so that the kernel cannot pass a page with it on, and another mapping of the page has
-// nothing of it.
+// released: neither the kernel's next use of the page nor another mapping of it shows any byte.
 func TestForgottenBytesAreOverwritten(t *testing.T) {
 	fd, err := unix.MemfdCreate("secret", unix.MFD_CLOEXEC)
 	if err != nil {

@@ -20,8 +20,8 @@ import (
 	"keyway/internal/keyway"
 )
 
-// loggedIn returns the address of a registry that answers so, or by default gives tokens
-// and an image, with a login for it on this laptop.
+// loggedIn returns the address of a registry for which this laptop has a login. The registry
+// answers with answer; if that is nil, it gives tokens and an image.
 func loggedIn(t *testing.T, answer http.HandlerFunc) (registry string) {
 	t.Helper()
 	if answer == nil {
@@ -72,7 +72,7 @@ func TestARefusalBringsNoLogin(t *testing.T) {
 	}
 }
 
-// tokens returns a registry that answers so where it should give tokens.
+// tokens returns a registry whose token server answers with body.
 func tokens(body string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/token" {
@@ -123,7 +123,7 @@ func TestAPlaceGetsNoLoginByItsWord(t *testing.T) {
 	}
 }
 
-// withImage returns a registry that has team/model:1 for who has a token.
+// withImage returns a registry that gives team/model:1 to clients with a token.
 func withImage(t *testing.T) http.HandlerFunc {
 	t.Helper()
 	inner := containers.New(containers.Logger(log.New(io.Discard, "", 0)))

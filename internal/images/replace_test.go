@@ -24,7 +24,7 @@ func (p places) NodeWithEngine(_ context.Context, place keyway.Place, _ string) 
 	return p[place], nil
 }
 
-// archiveOf returns what docker save writes of an image, by the baked one's name.
+// archiveOf returns an image in the form of docker save, under the baked image's name.
 func archiveOf(t *testing.T, image v1.Image) []byte {
 	t.Helper()
 	var b bytes.Buffer

@@ -54,7 +54,7 @@ func mayBecome(file string) error {
 	return nil
 }
 
-// full returns err, which then says so if there is no space.
+// full returns err, with a statement that there is no space if that is the cause.
 func full(file string, err error) error {
 	var why error // without the name of the part
 	if path, link := (*fs.PathError)(nil), (*os.LinkError)(nil); errors.As(err, &path) {

@@ -55,7 +55,7 @@ type Looked struct{ at, above map[string]bool }
 // errMany is of files that are not worth being remembered.
 var errMany = errors.New("too many files were looked at")
 
-// Looked returns the files that were looked for until now.
+// Looked returns the files that Read has looked for so far.
 func (t *Trace) Looked() (Looked, error) {
 	if len(t.looked) > maxLooked {
 		return Looked{}, errMany

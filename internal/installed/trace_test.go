@@ -16,8 +16,8 @@ type links struct{ fs.ReadLinkFS }
 func (l links) Stat(name string) (fs.FileInfo, error)  { return fs.Stat(l.ReadLinkFS, name) }
 func (l links) LinkTarget(name string) (string, error) { return l.ReadLink(name) }
 
-// onDisk returns a directory with these files; a text that begins with an arrow is a
-// symbolic link to the rest of it.
+// onDisk returns a directory with the given files. A text that begins with an arrow makes a
+// symbolic link to the rest of the text.
 func onDisk(t *testing.T, files map[string]string) Tracked {
 	t.Helper()
 	dir := t.TempDir()

@@ -42,8 +42,8 @@ type Environment struct {
 	Guest  string   `json:"guest,omitempty"`  // version of the guest
 }
 
-// Environment returns the part of a workspace's environment that its Spec says.
-// Fields that the Spec leaves to the place are empty.
+// Environment returns the part of a workspace's environment that its Spec determines. Fields that
+// the Spec leaves to the place are empty.
 func (s Spec) Environment() Environment {
 	env := Environment{Variables: hashVariables(s.Env), Shm: s.ShmSize, User: s.User, Options: s.options()}
 	if s.Caller {

@@ -88,7 +88,7 @@ const (
 	maxFactCause = 512
 )
 
-// Plain returns f without what is not of the form that it must have: that is not known.
+// Plain returns f without values that do not have the required form: they count as unknown.
 func (f Facts) Plain() Facts {
 	f.Arch = onlyOf(f.Arch, isPlatform)
 	d := &f.Driver
@@ -104,7 +104,7 @@ func (f Facts) Plain() Facts {
 	return f
 }
 
-// Plain returns f without what is not of the form that it must have.
+// Plain returns f without values that do not have the required form.
 func (f ImageFacts) Plain() ImageFacts {
 	f.Arch = slices.DeleteFunc(slices.Clone(f.Arch), func(a string) bool { return onlyOf(a, isPlatform) == "" })
 	f.Env = slices.DeleteFunc(slices.Clone(f.Env[:min(len(f.Env), maxFactEnv)]), func(kv string) bool {

@@ -31,9 +31,9 @@ var imageSettings = []string{
 	"User", "ExposedPorts", "Env", "Entrypoint", "Cmd", "Volumes", "WorkingDir", "Labels", "StopSignal", "Healthcheck", "OnBuild", "Shell",
 }
 
-// ConfigHash returns one hash of what an image's configuration says of it, apart from its
-// history and its layers. It is the same whether an engine tells of the configuration or a
-// file has it. It is empty for what is no configuration.
+// ConfigHash returns one hash of an image's configuration, apart from its history and its layers.
+// The hash is the same for an engine's description and for the file of the configuration. It is
+// empty if config is not a configuration.
 func ConfigHash(config []byte) string {
 	var c struct {
 		Created time.Time                  `json:"created"`

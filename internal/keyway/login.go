@@ -27,8 +27,8 @@ func IsLoginName(s string) bool {
 	return s != "" && len(s) <= maxLoginName
 }
 
-// NoSuchUser returns the error of a machine that has no entry for the user whose
-// OpenSSH has said that; nil if it has said something else.
+// NoSuchUser returns the error for a machine whose OpenSSH has reported that it has no entry for
+// the user; nil if said is another message.
 func NoSuchUser(said string) *Error {
 	const refusal = "No user exists for uid "
 	_, uid, ok := strings.Cut(said, refusal)

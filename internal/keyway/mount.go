@@ -25,7 +25,7 @@ type Mount struct {
 	Size     int64  `json:"size,omitempty"` // of a tmpfs, in bytes; 0: half of the memory
 }
 
-// String returns m as people read it; two that do the same have the same text.
+// String returns m in a readable form. Two mounts with the same effect have the same text.
 func (m Mount) String() string {
 	kind := m.Kind
 	if kind == MountBind {
@@ -88,7 +88,7 @@ func ParseMount(s string) (Mount, error) {
 		Advise(MountForms)
 }
 
-// Mounted reports whether something is mounted at that path.
+// Mounted reports whether there is a mount at the path.
 func (f Files) Mounted(target string) bool {
 	return slices.ContainsFunc(f.Mounts, func(m Mount) bool { return path.Clean(m.Target) == target })
 }

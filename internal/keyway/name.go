@@ -33,8 +33,8 @@ func ParseName(s string) (Name, error) {
 	return Name(s), nil
 }
 
-// nearestName returns s with everything a name may not hold replaced or
-// dropped. It is s itself if and only if s is a name.
+// nearestName returns s with the characters that a name cannot have replaced or dropped. It returns
+// s itself if and only if s is a name.
 func nearestName(s string) string {
 	if !utf8.ValidString(s) {
 		return ""

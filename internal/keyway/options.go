@@ -81,7 +81,7 @@ func (s Spec) options() map[string]string {
 	return all
 }
 
-// unordered returns a list whose order says nothing.
+// unordered returns the text of a list whose order has no meaning.
 func unordered(texts []string) string {
 	slices.Sort(texts)
 	return strings.Join(slices.Compact(texts), ", ")

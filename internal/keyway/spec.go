@@ -183,7 +183,7 @@ func (r Resources) validate() error {
 	return validateDevices(r.Devices)
 }
 
-// validateTargets refuses two things at one target, one of which would hide the other.
+// validateTargets refuses two mounts or files at one target, because one would hide the other.
 func (s Spec) validateTargets() error {
 	at := map[string]string{} // what is there, for people
 	if len(s.Secrets) > 0 {

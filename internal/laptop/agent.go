@@ -15,9 +15,9 @@ import (
 	"keyway/internal/unixsock"
 )
 
-// agentPath returns the one path of the agent: the socket itself of one that unlock or
-// the system started for us, or a symbolic link to that of the user's. ssh_config names
-// it, so that programs started by a desktop, which know no SSH_AUTH_SOCK, reach it too.
+// agentPath returns the one path of the agent. It is the socket of an agent that unlock or the
+// system has started for keyway, or a symbolic link to the socket of the user's agent. ssh_config
+// names it, so that programs of a desktop, which have no SSH_AUTH_SOCK, reach the agent, too.
 func (here *Laptop) agentPath() string { return filepath.Join(here.runtime, dirs.AgentSocket) }
 
 // isSocket reports whether a socket is at path itself: an agent of ours, not a link to
@@ -30,8 +30,8 @@ func isSocket(path string) bool {
 // forwardPath returns the socket of keyway's agent for requests through a forwarding.
 func (here *Laptop) forwardPath() string { return filepath.Join(here.runtime, dirs.ForwardSocket) }
 
-// forwardSocket returns the socket to forward: our own agent's second one.
-// Another agent, which agent.sock is only a link to, has none.
+// forwardSocket returns the socket to forward: the second one of keyway's agent. Another agent, to
+// which agent.sock is only a link, has none.
 func (here *Laptop) forwardSocket() string {
 	if !isSocket(here.agentPath()) {
 		return ""
@@ -42,8 +42,8 @@ func (here *Laptop) forwardSocket() string {
 	return here.forwardPath()
 }
 
-// AgentSocket returns the one path of the agent, where there is one; else ssh's
-// own rules apply.
+// AgentSocket returns the one path of the agent if an agent is there; otherwise ssh's own rules
+// apply.
 func (here *Laptop) AgentSocket() string {
 	path := here.agentPath()
 	if _, err := os.Stat(path); err != nil {

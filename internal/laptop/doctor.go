@@ -158,7 +158,7 @@ func checkHome(ctx context.Context, home string) []Finding {
 	return findings
 }
 
-// heldSoon returns the keys that the user's agent tells of in time.
+// heldSoon returns the keys that the user's agent lists within the time limit.
 func (here *Laptop) heldSoon(ctx context.Context) []PublicKey {
 	ctx, cancel := context.WithTimeout(ctx, CheckTimeout)
 	defer cancel()

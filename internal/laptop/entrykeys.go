@@ -238,8 +238,8 @@ func unlistedAgent(named string, err error) error {
 		Hint("start or unlock the program that it belongs to").Advise(keyway.UnlockKey)
 }
 
-// entering returns the keys of what an agent lists: those of certificates are mostly
-// listed beside them, and count once.
+// entering returns the keys in an agent's list. Most keys of certificates are also listed by
+// themselves; such a key counts once.
 func entering(listed []PublicKey) (keys []PublicKey) {
 	for _, k := range listed {
 		if cert, ok := k.PublicKey.(*ssh.Certificate); ok {

@@ -38,7 +38,7 @@ func SlowJump(ctx context.Context, hops []sshconfig.Host) string {
 		hops[0].Name, version[0], version[1], firstPrompt[0], firstPrompt[1])
 }
 
-// serverVersion returns the version of the sshd that listens there, if it is OpenSSH's.
+// serverVersion returns the version of the sshd at address, if it is OpenSSH's.
 func serverVersion(ctx context.Context, address string) (version [2]int, ok bool) {
 	d := net.Dialer{Timeout: jumpTime}
 	conn, err := d.DialContext(ctx, "tcp", address)

@@ -21,7 +21,7 @@ import (
 type UI interface {
 	// Progress reports what is being done.
 	Progress(keyway.Progress)
-	// Said reports what a host on the route has said.
+	// Said reports a message of a host on the route.
 	Said(api.Words)
 	// Ask asks a question of ssh's.
 	Ask(context.Context, api.Question) (api.Answer, error)
@@ -139,7 +139,7 @@ func (here *Laptop) LinkRuns(ctx context.Context) bool {
 	return err == nil || link.Unanswered(err)
 }
 
-// env returns what the link's ssh gets of our environment.
+// env returns the part of this process's environment that the link's ssh gets.
 func (here *Laptop) env() map[string]string {
 	env := map[string]string{}
 	for _, kv := range here.Environ() {
@@ -149,7 +149,7 @@ func (here *Laptop) env() map[string]string {
 	return link.PassedEnv(env)
 }
 
-// Environ returns our environment with the agent that keyway uses.
+// Environ returns this process's environment with the agent that keyway uses.
 func (here *Laptop) Environ() []string {
 	env := os.Environ()
 	if sock := here.AgentSocket(); sock != "" {

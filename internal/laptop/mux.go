@@ -12,8 +12,8 @@ import (
 	"keyway/internal/sshconfig"
 )
 
-// muxSockets returns where ssh finds the sockets of keyway's mux; empty where there
-// is no mux: it needs /proc.
+// muxSockets returns the directory in which ssh finds the sockets of keyway's mux; empty without a
+// mux, which needs /proc.
 func muxSockets() string {
 	if runtime.GOOS != "linux" {
 		return ""
@@ -25,7 +25,7 @@ func muxSockets() string {
 	return path
 }
 
-// UseMux switches on or off that ssh has its sessions in a workspace on the mux's connection.
+// UseMux switches the mux on or off for ssh's sessions in a workspace.
 func (here *Laptop) UseMux(ctx context.Context, e sshconfig.Entry, on bool) error {
 	if on {
 		if err := here.CheckMux(ctx, e); err != nil {

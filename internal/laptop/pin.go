@@ -49,9 +49,9 @@ func brief(s string) string {
 	return s
 }
 
-// EntryOf returns the entry for a workspace as it was asked for. From the place
-// come only its host key, which has yet to prove itself, the name to log in
-// with, and the engine where none was asked for.
+// EntryOf returns the entry for a workspace as the user requested it. It takes only these from the
+// place: the host key, which has yet to prove itself, the login name, and the engine if none was
+// requested.
 func EntryOf(place keyway.Place, s keyway.Spec, made keyway.Workspace) sshconfig.Entry {
 	return sshconfig.Entry{
 		Name: s.Name, Place: place, Engine: made.Engine, User: made.Guest.User,

@@ -26,9 +26,9 @@ func (here *Laptop) FindSSH() (string, error) {
 // for a shell, too.
 const maxShellWords = 64 << 10
 
-// remoteCommand returns a command of the workspace's keyway: as a guest takes it from
-// the environment, without a shell; and as a shell reads it, for guests of earlier
-// versions.
+// remoteCommand returns a command of the workspace's keyway in two forms: as variables of the
+// environment, which a guest reads without a shell, and as a line for a shell, for guests of
+// earlier versions.
 func remoteCommand(args []string) (command string, argv []string) {
 	words := make([]string, len(args))
 	for i, arg := range args {
@@ -43,8 +43,8 @@ func remoteCommand(args []string) (command string, argv []string) {
 // EnvOwnSSH is set for an ssh of InsideCommand, and so for its proxy command.
 const EnvOwnSSH = "KEYWAY_OWN_SSH"
 
-// InsideCommand returns an ssh with a command of the workspace's keyway; see SSHCommand. The
-// options of ssh come before those that it has anyway.
+// InsideCommand returns an ssh with a command of the workspace's keyway; see SSHCommand. The given
+// options of ssh precede its own.
 func (here *Laptop) InsideCommand(ctx context.Context, workspace keyway.Name, options []string, args ...string) (*exec.Cmd, error) {
 	command, env := remoteCommand(args)
 	cmd, err := here.SSHCommand(ctx, workspace, append(slices.Clone(options), "-o", "SendEnv="+keyway.EnvArgv+"*"), command)
@@ -55,9 +55,9 @@ func (here *Laptop) InsideCommand(ctx context.Context, workspace keyway.Name, op
 	return cmd, nil
 }
 
-// SSHCommand returns the user's ssh with a command for a workspace, of which nothing is started
-// yet. LogLevel keeps ssh from adding "Connection to train closed." to the command's own
-// last words; errors still show.
+// SSHCommand returns the user's ssh, not yet started, with a command for a workspace. LogLevel
+// keeps ssh from printing "Connection to train closed." after the command's own output; errors are
+// still printed.
 func (here *Laptop) SSHCommand(ctx context.Context, workspace keyway.Name, options []string, command string) (*exec.Cmd, error) {
 	path, err := here.FindSSH()
 	if err != nil {

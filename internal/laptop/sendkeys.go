@@ -61,9 +61,9 @@ func (e KeySet) withEnds() []keyway.EntryKey {
 	return entries
 }
 
-// endOf returns when a key may enter no more: the last of its certificates' ends.
-// Zero leaves it to the place, by whose clock a key ends that has no certificate,
-// or one without an end: this laptop's may be wrong.
+// endOf returns the time at which a key expires: the latest end of its certificates. Zero leaves
+// the time to the place, for a key without a certificate and one with a certificate without an end.
+// The place's clock decides then, because this laptop's may be wrong.
 func endOf(k PublicKey, held []PublicKey) time.Time {
 	var end time.Time
 	for _, h := range held {

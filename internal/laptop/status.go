@@ -75,7 +75,7 @@ func besideSlowJump(ctx context.Context, hops []sshconfig.Host) (answer func() s
 	}
 }
 
-// hopText returns a host as the user wrote it, and what that stands for.
+// hopText returns a host as the user wrote it, and the address that it stands for.
 func hopText(h sshconfig.Host) string {
 	address := h.User + "@" + net.JoinHostPort(h.HostName, h.Port)
 	return h.Name + " (" + address + ")"

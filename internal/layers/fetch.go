@@ -174,7 +174,7 @@ func (f *fetch) accept(p *part, resp *http.Response) error {
 	return fmt.Errorf("it answers %d %s", resp.StatusCode, http.StatusText(resp.StatusCode))
 }
 
-// withoutURL returns an error without the address, which of a redirect is a secret, too.
+// withoutURL returns an error without the address, because the address of a redirect is a secret.
 func withoutURL(err error) error {
 	var u *url.Error
 	if errors.As(err, &u) {

@@ -95,8 +95,7 @@ func programs(t *testing.T, use func(path string, data []byte)) {
 	})
 }
 
-// selectors returns the names that a file takes from others, with the package's
-// or the variable's.
+// selectors returns the qualified names that a file uses, each with its package or variable.
 func selectors(t *testing.T, path string, data []byte) (names []string) {
 	t.Helper()
 	tree, err := parser.ParseFile(token.NewFileSet(), path, data, 0)

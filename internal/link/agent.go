@@ -29,7 +29,7 @@ func (u *uplink) agentIsEmpty() bool {
 	return len(agents) > 0 && !slices.ContainsFunc(agents, func(h held) bool { return h.count > 0 })
 }
 
-// agentHolds returns what each of these agents holds now.
+// agentHolds returns the present keys of each of these agents.
 func (u *uplink) agentHolds() (all []held) {
 	for _, socket := range u.agentSockets() {
 		all = append(all, agentKeys(socket))
@@ -67,8 +67,8 @@ type held struct {
 // maxHeld bounds an agent's answer, in bytes.
 const maxHeld = 1 << 20
 
-// agentKeys returns what the agent at socket offers. A locked agent, and one that does not
-// answer, offers nothing.
+// agentKeys returns the keys of the agent at socket. A locked agent, and one that does not answer,
+// has none.
 func agentKeys(socket string) (h held) {
 	conn, err := unixsock.Dial(socket)
 	if err != nil {

@@ -60,8 +60,8 @@ func (s starter) diagnose(ctx context.Context, p *nodeProcess, place keyway.Plac
 	return endedWithoutFault(string(place), last.state().authenticated, last.greeted(), err, noise, last.said.String())
 }
 
-// reLimited finds how a Go program, the node, reports that a limit does not let it start. A long
-// trace follows, which helps nobody.
+// reLimited matches the message of a Go program, the node, that a limit does not let it start. The
+// long trace that follows helps no user.
 var reLimited = lazyregexp.New(`(?m)^(?:fatal error|runtime): (failed to reserve page summary memory|failed to create new OS thread|(?:runtime: )?(?:out of memory|cannot (?:allocate|reserve|map)[^\r\n]{0,80}))`)
 
 func limited(place, why string) error {

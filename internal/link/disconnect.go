@@ -41,11 +41,11 @@ func readOut(conn net.Conn) {
 	io.Copy(io.Discard, conn)
 }
 
-// identification is the line by which an SSH server begins.
+// identification is the line with which an SSH server begins.
 const identification = "SSH-2.0-keyway\r\n"
 
-// endIdentified ends the connection to an ssh whose user has been told why. With the line, ssh adds
-// one line of its own to that, "Connection closed by", without it two. No end is without a line.
+// endIdentified ends the connection to an ssh whose user already has the reason. After the line,
+// ssh prints one line of its own, "Connection closed by"; without it, two. It never prints none.
 func endIdentified(conn net.Conn) {
 	conn.SetDeadline(time.Now().Add(disconnectTimeout))
 	if _, err := io.WriteString(conn, identification); err == nil {

@@ -17,7 +17,7 @@ import (
 	"keyway/internal/unixsock"
 )
 
-// byPipes is ssh with a pipe for each direction, which the ssh's proxy command gives away.
+// byPipes does what ssh does with a pipe for each direction, which ssh's proxy command hands over.
 func (w *world) byPipes(name keyway.Name) net.Conn {
 	w.t.Helper()
 	w.node("gpu1")
@@ -46,7 +46,7 @@ func pipePair(t *testing.T) (conn net.Conn, in, out *os.File) {
 	return conn, proxyIn, proxyOut
 }
 
-// clients returns the ways in which an ssh can be connected to the link.
+// clients returns each way in which an ssh can be connected to the link.
 func (w *world) clients() map[string]func(keyway.Name) net.Conn {
 	return map[string]func(keyway.Name) net.Conn{"a socket": w.ssh, "pipes": w.byPipes}
 }

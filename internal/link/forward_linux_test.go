@@ -19,7 +19,7 @@ import (
 	"keyway/internal/keyway"
 )
 
-// playForward is the ssh of a forward: it listens, and prints what OpenSSH prints.
+// playForward acts as the ssh of a forward: it listens, and prints OpenSSH's messages.
 func playForward(args []string) int {
 	log := args[slices.Index(args, "-E")+1]
 	say := func(lines ...string) {
@@ -106,7 +106,7 @@ func listensThere(port int) bool {
 	return err == nil
 }
 
-// anyPort returns one that nobody has at the moment.
+// anyPort returns a port that no socket has at the moment.
 func anyPort(t *testing.T) int {
 	t.Helper()
 	port, err := strconv.Atoi(freePort(t))

@@ -79,12 +79,13 @@ func encodeLine(v any) []byte {
 // configuration or version, or controls a shared connection.
 const hopLess = "GOQV"
 
-// undoing are the options of a command line that prevail over the hopOptions, the ownOptions or -E,
-// whatever stands before them. Many a ProxyCommand has -q: why its ssh ended would not be known.
+// undoing lists the options of a command line that override the hopOptions, the ownOptions or -E in
+// any order. Many a ProxyCommand has -q, which would hide why its ssh ended.
 const undoing = "AEfMqSXYy"
 
-// hopLine returns the arguments of an ssh to a jump host with these options, and the host. ok is
-// false if that ssh makes no connection, or reports a fault in its arguments.
+// hopLine returns the host of an ssh to a jump host, and a function that returns its arguments with
+// further options. ok is false if that ssh makes no connection, or reports a fault in its
+// arguments.
 func hopLine(args []string) (host string, with func(options ...string) []string, ok bool) {
 	l, err := sshargs.Parse(args)
 	if err != nil || l.Host == "" || l.Has(hopLess) {
@@ -119,8 +120,8 @@ const maxScript = 64 << 10
 var reAnySSHPath = lazyregexp.New(`(?m)^[^#\n]*?(?:^|[\s"'=])(/[^\s"'\\$;&|()<>` + "`" + `]*/ssh)(?:$|["'\s])`)
 
 // SSHApart returns the path of an ssh that a ProxyCommand of the user's seems to start without the
-// link's knowledge, and the script that does so, if it is one. This ssh has the user's settings for
-// his own connections to the same host. Both are empty if there is none.
+// link's knowledge, and the script that does so, if it is one. Such an ssh uses the user's settings
+// for connections to the same host. Both are empty if there is none.
 func SSHApart(command string) (ssh, script string) {
 	if _, to, ok := byPath(command, ""); ok {
 		command = command[to:]
@@ -157,7 +158,7 @@ func SSHApart(command string) (ssh, script string) {
 	return ssh, path
 }
 
-// onThisMachine returns path if there is a program, else "": it may be another machine's.
+// onThisMachine returns path if there is a program on this machine, and otherwise "".
 func onThisMachine(path string) string {
 	if found, err := exec.LookPath(path); err == nil {
 		return found

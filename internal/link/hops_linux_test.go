@@ -81,8 +81,8 @@ func (i *inn) sshd(name, serves string, uses ...string) string {
 	return port
 }
 
-// freePort returns a port that nothing listens on, of those that the system gives to
-// nobody by itself: it stays free until it is used.
+// freePort returns a free port that the system assigns to no socket by itself, so that it stays
+// free until it is used.
 func freePort(t *testing.T) string {
 	t.Helper()
 	for {
@@ -271,8 +271,9 @@ func TestTheLinksConnectionsAreApart(t *testing.T) {
 	}
 }
 
-// However a ProxyCommand comes to its ssh, the link hears that ssh, and it shares nothing with the
-// user's other connections.
+// TestAnSSHOfAProxyCommandIsTheLinks checks that the link reads the messages of an ssh that a
+// ProxyCommand starts in any way, and that this ssh shares nothing with the user's other
+// connections.
 func TestAnSSHOfAProxyCommandIsTheLinks(t *testing.T) {
 	i := newInn(t)
 	i.sshd("bastion", "")

@@ -29,7 +29,7 @@ func TestDisconnectIsPrintedBySSH(t *testing.T) {
 	}
 }
 
-// disconnectedSSH returns what a real ssh prints of err.
+// disconnectedSSH returns the output of a real ssh for err.
 func disconnectedSSH(t *testing.T, locale string, err error) string {
 	t.Helper()
 	l, failed := net.Listen("tcp", "127.0.0.1:0")

@@ -22,9 +22,9 @@ var ownOptions = []string{"-o", "Tunnel=no", "-o", "RemoteCommand=none", "-o", "
 // configuration cannot set these options.
 var sessionOptions = []string{"-o", "SessionType=default", "-o", "StdinNull=no", "-o", "ForkAfterAuthentication=no"}
 
-// unknownToo lets an ssh pass over options that it does not know, so that a command need not ask it
-// first, which takes 5 ms. It also passes over such options of the user's configuration. A value of
-// IgnoreUnknown there would not count any more, so this one is every option.
+// unknownToo makes an ssh ignore unknown options, so that a command need not ask ssh first, which
+// takes 5 ms. It also affects unknown options of the user's configuration. An IgnoreUnknown there
+// would have no effect any more, so the value here matches every option.
 var unknownToo = []string{"-o", "IgnoreUnknown=*"}
 
 // OwnOptions returns the options for every ssh that a command starts for a connection of its own. An
@@ -33,8 +33,8 @@ func OwnOptions() []string {
 	return slices.Concat(noForwards, unknownToo, ownOptions, sessionOptions)
 }
 
-// forwardingOptions returns options like the OwnOptions for an ssh that forwards a port itself, as
-// far as the program at that path knows them.
+// forwardingOptions returns options like OwnOptions for an ssh that forwards a port itself. It
+// omits options that the program at ssh does not know.
 func forwardingOptions(ctx context.Context, ssh string) []string {
 	return slices.Concat(ownOptions, knownOptions(ctx, ssh, sessionOptions))
 }

@@ -31,7 +31,8 @@ func TestAnSSHThatDidNotAnswerIsAskedAgain(t *testing.T) {
 	}
 }
 
-// The OwnOptions neither need an ssh that knows them all, nor does an older one fail by them.
+// TestAnOlderSSHPassesOverOptions checks that an older ssh, which does not know all OwnOptions,
+// does not fail because of them.
 func TestAnOlderSSHPassesOverOptions(t *testing.T) {
 	config := filepath.Join(t.TempDir(), "config")
 	if err := os.WriteFile(config, []byte("IgnoreUnknown UseKeychain\nUseKeychain yes\nSessionType none\n"), 0o600); err != nil {

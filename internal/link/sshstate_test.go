@@ -20,7 +20,8 @@ import (
 // onTheWay is what the ssh to a host has said itself, and what its host has.
 type onTheWay struct{ name, own, said string }
 
-// diagnosed returns the error of an ssh run whose ssh have ended; the place is the first.
+// diagnosed returns the error of an ssh run whose ssh processes have ended; the place is the first
+// hop.
 func diagnosed(t *testing.T, noise string, files []string, hops ...onTheWay) *keyway.Error {
 	t.Helper()
 	dial := &sshRun{dir: t.TempDir(), place: keyway.Place(hops[0].name), heard: func(api.Words) {}}
@@ -119,7 +120,8 @@ func TestADropIsTriedAgain(t *testing.T) {
 	}
 }
 
-// A limit that keeps the node from starting is named, without the trace that follows.
+// TestALimitIsNamed checks that the error names a limit that does not let the node start, without
+// the trace that follows.
 func TestALimitIsNamed(t *testing.T) {
 	trace := "\n\nruntime stack:\n" + strings.Repeat("runtime.throw({0xef0323?, 0x4000000?})\n\t/go/src/runtime/panic.go:1229 +0x48\n", 60)
 	for said, want := range map[string]string{
@@ -209,8 +211,8 @@ func TestHostKeyChangedNamesBothKeys(t *testing.T) {
 	}
 }
 
-// The options that undo what the link demands of every ssh are left out, in each form that ssh
-// reads, and nothing that only looks like one of them.
+// TestHopLine checks that options that override the link's own are removed, in each form that ssh
+// accepts, and that similar words stay.
 func TestHopLine(t *testing.T) {
 	for line, want := range map[string]string{
 		"-q -W [10.0.0.1]:22 bastion":           "bastion: X -W [10.0.0.1]:22 -- bastion",

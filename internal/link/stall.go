@@ -98,7 +98,7 @@ func (l *stallLine) show(text string) {
 
 func (l *stallLine) clear() { l.show("") }
 
-// lines returns a sentence, and what to do next on a line of its own, as a terminal shows them.
+// lines returns a sentence, with the next step on a line of its own, for a terminal.
 func lines(text string) string {
 	return "keyway: " + strings.ReplaceAll(text, "\n", "\r\n  ") + "\r\n"
 }

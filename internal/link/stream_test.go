@@ -257,7 +257,7 @@ func TestAStreamSaysWhyItCannotBe(t *testing.T) {
 	}
 }
 
-// at returns a connection to train at a place, brought up with somebody's help.
+// at returns a connection to train at a place; p answers the questions while it is brought up.
 func (w *world) at(place keyway.Place, env map[string]string, p *person) net.Conn {
 	w.t.Helper()
 	if _, err := w.client.Place(context.Background(), place, env, p); err != nil {

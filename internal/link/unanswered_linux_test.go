@@ -25,7 +25,7 @@ import (
 	"keyway/internal/unixsock"
 )
 
-// playUnanswered is a link that accepts connections and never answers.
+// playUnanswered acts as a link that accepts connections and never answers.
 func playUnanswered(socket string) int {
 	if _, err := unixsock.Listen(socket, 0o600); err != nil {
 		fmt.Println(err)

@@ -314,8 +314,8 @@ func (t transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 }
 
-// muteness counts a request's connections on which nothing has come since the greeting, so that a
-// node that hangs is given up after few logins. The zero value has none.
+// muteness counts the connections of a request on which nothing has arrived since the greeting, so
+// that a node that hangs is given up after few logins. The zero value has counted none.
 type muteness struct {
 	since time.Time     // when the first one was suspected
 	pause time.Duration // before the next login
@@ -324,9 +324,9 @@ type muteness struct {
 // mutePause is the pause before the second login. Each further one is twice as long.
 const mutePause = time.Second
 
-// after is called when a request has been given up on c, which is suspected or has ended. If the node
-// there has never answered, it waits, until the uplink is up at the latest. The error says that the
-// node has been mute for deadTime.
+// after is called when a request has been given up on c, which is suspected or has ended. If the
+// node of c has never answered, after waits until the pause is over or the uplink is up. The error
+// reports that the node has not answered for deadTime.
 func (m *muteness) after(ctx context.Context, u *uplink, c *connection) error {
 	if c.heard.Load() > 0 || u.hasEnded(c) {
 		return nil

@@ -287,8 +287,9 @@ func TestANodeThatEndsUnderAQuestion(t *testing.T) {
 	}
 }
 
-// A node that greets and then does not answer, as one whose home directory hangs, is given up with
-// few logins. One that only answers late is not.
+// TestANodeThatHangsAfterItsGreeting checks that a node that greets and never answers, for example
+// because its home directory hangs, is given up after few logins. A node that answers late is not
+// given up.
 func TestANodeThatHangsAfterItsGreeting(t *testing.T) {
 	for _, c := range []struct {
 		method string

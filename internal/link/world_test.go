@@ -75,7 +75,7 @@ func playNode() int {
 	return 0
 }
 
-// playSSH is an ssh to a place that is named after what shall happen.
+// playSSH acts as an ssh to a place whose name tells the behaviour.
 func playSSH(args []string) int {
 	if slices.Contains(args, "-N") {
 		return playForward(args)
@@ -231,7 +231,7 @@ func (g *guest) stop() {
 	g.all.Wait()
 }
 
-// hostKey returns the guest's public key as known_hosts has it.
+// hostKey returns the guest's public key as in known_hosts.
 func (g *guest) hostKey() string {
 	key, err := ssh.NewPublicKey(g.key.Public())
 	if err != nil {

@@ -69,8 +69,8 @@ func (l *Lobby) remove(i int) *Slot {
 	return p
 }
 
-// victim returns the index of a place that draw picks among those of the peer
-// that has the most. There is at least one place.
+// victim returns the index of a place that draw picks among those of the peer with the most places.
+// There must be at least one place.
 func victim(places []*Slot, draw func(n int) int) int {
 	count := map[int]int{}
 	most := places[0].peer

@@ -19,9 +19,9 @@ func releaseProgram() {
 
 type addressRange struct{ from, to uintptr }
 
-// fileRanges returns where files are mapped that cannot be written to and were
-// not, so that nothing is lost with the pages: code and constants. A loader may
-// have written to constants before it took the right away; then they are none.
+// fileRanges returns the addresses of mapped files that are not writable and never were, so that no
+// data is lost with the pages: code and constants. A loader may have written to constants before it
+// made them read-only; such pages are no longer the file's.
 func fileRanges() []addressRange {
 	look.Do(func() {
 		maps, _ := os.ReadFile("/proc/self/smaps")

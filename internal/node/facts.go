@@ -68,7 +68,8 @@ func (n *Node) engineFacts(ctx context.Context, e engine.Engine, s keyway.Spec, 
 	return f
 }
 
-// mountFacts returns those of what would be mounted from this machine.
+// mountFacts returns the facts about the files and directories of this machine that would be
+// mounted.
 func mountFacts(mounts []keyway.Mount) []keyway.MountFacts {
 	var all []keyway.MountFacts
 	for _, m := range mounts {

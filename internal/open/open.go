@@ -1,6 +1,6 @@
 // Package open starts and finds the servers of a workspace that users open in a browser or an
-// editor, and gives the URL of each. The words of a workspace decide no more than the path and
-// the token of a URL on this machine.
+// editor, and returns the URL of each. A workspace decides only the path and the token of a URL on
+// this machine.
 package open
 
 import (
@@ -126,7 +126,7 @@ func OnLocalhost(p keyway.Port) bool {
 	return slices.Contains([]string{"127.0.0.1", "0.0.0.0", "::1", "::"}, p.Address)
 }
 
-// inSession returns the port of a session, else one of a program by that name.
+// inSession returns the port of a session or, if it has none, of a program with that name.
 func inSession(ports []keyway.Port, session keyway.Name, program string) (keyway.Port, bool) {
 	for _, is := range []func(keyway.Port) bool{
 		func(p keyway.Port) bool { return p.Session == string(session) },

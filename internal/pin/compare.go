@@ -35,7 +35,7 @@ var PlaceFields = []string{"kernel", "driver", "gpu", keyway.OptionUlimits}
 // comes with a repository.
 var ChosenFields = []string{keyway.OptionIPC, keyway.OptionNetwork}
 
-// ByDigest returns the reference of an image that has that digest and nothing else.
+// ByDigest returns the reference of an image by digest alone.
 func ByDigest(image, digest string) string {
 	image, _, _ = strings.Cut(image, "@")
 	if colon := strings.LastIndexByte(image, ':'); colon > strings.LastIndexByte(image, '/') {
@@ -123,7 +123,7 @@ func (c *comparison) image(want, found keyway.ImageIdentity) {
 	}
 }
 
-// short returns the words by which people identify an image.
+// short returns a short name of an image for people.
 func short(i keyway.ImageIdentity) string {
 	id := i.ID
 	if len(i.Digests) > 0 {
@@ -155,8 +155,8 @@ func (c *comparison) asked(want, found keyway.Environment) {
 	}
 }
 
-// option returns the value of an option as people are told of it: of a command only
-// which of two it is.
+// option returns the value of an option for people. Of a command, it only tells which of the two it
+// is.
 func option(name, value string) string {
 	if _, hash, ok := strings.Cut(value, ":"); ok && name == keyway.OptionCommand {
 		return "a command (" + hash[:min(len(hash), 12)] + ")"
@@ -197,8 +197,8 @@ func (c *comparison) list(field string, want, found map[string]string) {
 	}
 }
 
-// shown returns a value as people are told of it: of variables and files only whether
-// it is there, and of files what became of them.
+// shown returns a value for people. Of variables, it only tells whether they are set, and of files
+// how they have changed.
 func shown(field string, values map[string]string, name string) string {
 	value, ok := values[name]
 	switch {

@@ -1,6 +1,6 @@
-// Package pin reads, writes and compares keyway.lock: the environment that a template resolved
-// to. It is pure but for reading and writing that file, which may be anybody's: it is bounded,
-// and each value in it is what it should be or the file is refused.
+// Package pin reads, writes and compares keyway.lock: the environment that a template resolved to.
+// It does no other input or output. The file may come from anybody: it is bounded, and is refused
+// if a value in it does not have the required form.
 package pin
 
 import (
@@ -63,8 +63,8 @@ func FromWorkspace(template, image string, env keyway.Environment) Pin {
 	return complete(Pin{Template: template, Seen: true, Environment: env})
 }
 
-// FromImage returns the pin of a template of which no workspace runs: of its Spec, and of
-// what a registry says of its image.
+// FromImage returns the pin of a template without a running workspace, from its Spec and the
+// registry's answer about its image.
 func FromImage(template, arch string, s keyway.Spec, image keyway.ImageFacts) Pin {
 	env := s.Environment()
 	env.Arch, env.Image = arch, image.Identity()
@@ -97,7 +97,7 @@ func clean(env keyway.Environment) keyway.Environment {
 	return env
 }
 
-// options returns those that have a name, as they can be written; nil stays nil.
+// options returns the options with a name, in the form of the lock; nil stays nil.
 func options(of map[string]string) map[string]string {
 	if of == nil {
 		return nil
@@ -133,7 +133,7 @@ func complete(p Pin) Pin {
 	return p
 }
 
-// told returns the versions that images of PyTorch and NVIDIA say of themselves.
+// told returns the versions that images of PyTorch and NVIDIA state in their variables.
 func told(variables []string) keyway.Software {
 	env := map[string]string{}
 	for _, kv := range variables {

@@ -15,7 +15,7 @@ import (
 
 func digest(letter string) string { return "sha256:" + strings.Repeat(letter, 64) }
 
-// pinned returns an environment as a place tells of it.
+// pinned returns an environment as a place reports it.
 func pinned() keyway.Environment {
 	return keyway.Environment{
 		Name: "train", Engine: "docker", Arch: "amd64",

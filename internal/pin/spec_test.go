@@ -79,7 +79,7 @@ func leaves(typ reflect.Type, above []string) (all [][]string) {
 	return all
 }
 
-// filled returns a Spec in which every field but the switches says something.
+// filled returns a Spec in which every field except the switches has a value.
 func filled(all [][]string) (s keyway.Spec) {
 	for _, path := range all {
 		change(reflect.ValueOf(&s).Elem(), path, 1)
@@ -157,8 +157,9 @@ func TestWhatOnlyTheUserChooses(t *testing.T) {
 	}
 }
 
-// TestLimitsThatAPlaceLowered are no difference from the template that asks for more, and one from a
-// template that asks for others and from a place that gives what was requested.
+// TestLimitsThatAPlaceLowered checks that lowered limits are no difference from the template that
+// requests more. They are a difference from a template that requests others, and from a place that
+// gives the requested ones.
 func TestLimitsThatAPlaceLowered(t *testing.T) {
 	limit := func(hard int64) keyway.Spec {
 		return keyway.Spec{Resources: keyway.Resources{Ulimits: []keyway.Ulimit{{Name: "memlock", Soft: hard, Hard: hard}}}}

@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// WriteBuffers writes all buffers, by one call if the pipe has room: a write for each would
+// WriteBuffers writes all buffers, with one system call if the pipe has room: separate writes would
 // wake the reader for each.
 func (p *Pair) WriteBuffers(bufs net.Buffers) (total int64, err error) {
 	raw, err := p.Out.SyscallConn()

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// several are buffers of some sizes, and what they say together.
+// several returns buffers of the given sizes, and their joined content.
 func several(sizes ...int) (bufs net.Buffers, said []byte) {
 	for i, size := range sizes {
 		b := bytes.Repeat([]byte{byte(i + 1)}, size)
@@ -20,7 +20,7 @@ func several(sizes ...int) (bufs net.Buffers, said []byte) {
 	return bufs, said
 }
 
-// Each write to a socket of packets is one packet.
+// TestPairWritesBuffersByOneCall counts packets: each write to such a socket is one packet.
 func TestPairWritesBuffersByOneCall(t *testing.T) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
@@ -40,7 +40,8 @@ func TestPairWritesBuffersByOneCall(t *testing.T) {
 	}
 }
 
-// A pipe that is full takes the rest later, and one that nobody reads any more ends it.
+// TestPairWritesBuffersToAFullPipe checks that a full pipe takes the rest later, and that a pipe
+// without a reader ends the write.
 func TestPairWritesBuffersToAFullPipe(t *testing.T) {
 	in, out, err := os.Pipe()
 	if err != nil {

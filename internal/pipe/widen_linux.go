@@ -16,9 +16,9 @@ func Widen(size int, files ...*os.File) {
 	}
 }
 
-// Pollable returns f, or where f is a pipe that the process was started with,
-// one to be used in its place, f being closed: waiting for it takes no thread,
-// and closing it ends the waiting.
+// Pollable returns f. If f is a pipe with which the process was started, Pollable closes it and
+// returns another descriptor of the pipe: a wait for that one takes no thread, and closing it ends
+// the wait.
 func Pollable(f *os.File) *os.File {
 	info, err := f.Stat()
 	if err != nil || info.Mode()&os.ModeNamedPipe == 0 {

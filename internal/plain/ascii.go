@@ -5,9 +5,9 @@ import "strings"
 // spelled are marks of our sentences, each before what it is in ASCII.
 var spelled = [...]string{"“", `"`, "”", `"`, "‘", "'", "’", "'", "–", "-", "—", "-", "…", "...", "→", "->", "×", "x"}
 
-// ASCII returns s as a part of one line in ASCII. OpenSSH shows the text of a
-// disconnection and of a refused channel with each other byte in octal, whatever the
-// terminal's locale is; a letter that ASCII has not is a Mark.
+// ASCII returns s as a part of one line in ASCII. OpenSSH prints the text of a disconnection or of
+// a refused channel with every other byte in octal, whatever the terminal's locale is. A letter
+// without a counterpart in ASCII becomes a Mark.
 func ASCII(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r >= ' ' && r <= '~' {

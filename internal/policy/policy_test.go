@@ -20,7 +20,7 @@ var (
 	key    = Key{Fingerprint: "SHA256:key", Comment: "me@laptop"}
 )
 
-// login returns a request with nothing wrong with it; change makes it another.
+// login returns a valid request, after the changes.
 func login(remote bool, to Host, change ...func(*Facts)) Facts {
 	f := Facts{
 		Op: Sign, When: monday, Remote: remote, Proven: true, To: to,

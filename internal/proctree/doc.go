@@ -1,3 +1,3 @@
-// Package proctree reads the kernel's facts about processes, and decides in which order a tree of
-// them is told to end.
+// Package proctree reads the kernel's facts about processes, and decides the order in which the
+// processes of a tree are told to end.
 package proctree

@@ -44,7 +44,7 @@ type Ending struct {
 	open    func(pid int) []openFile // what it has open
 }
 
-// member is what is known of a process.
+// member is the state of a process in an ending.
 type member struct {
 	Process
 	late         bool      // it was not there at the first Step
@@ -75,11 +75,12 @@ const (
 )
 
 const (
-	// draining is how long a process may go on when what has written to its input has ended.
+	// draining is the time for which a process may continue after the writer of its input has
+	// ended.
 	draining = time.Second
-	// filesHold is how long the files that a process had open are taken for those that it has open.
+	// filesHold is the time after which the open files of a process are read again.
 	filesHold = time.Second
-	// maxPipeline bounds the processes beside each other that are looked at for pipelines.
+	// maxPipeline bounds the sibling processes that are examined for pipelines.
 	maxPipeline = 64 // bits
 )
 
@@ -88,7 +89,7 @@ func NewEnding(by time.Time) *Ending {
 	return &Ending{by: by, known: map[identity]*member{}, send: unix.Kill, is: kindOf, open: openFiles}
 }
 
-// of returns what is known of p.
+// of returns the member for p.
 func (e *Ending) of(p Process) *member {
 	id := identity{p.PID, p.Start}
 	m := e.known[id]
@@ -140,7 +141,7 @@ func (e *Ending) By(at time.Time) {
 	}
 }
 
-// Hurry makes the next Step kill everything that is left.
+// Hurry makes the next Step kill all processes that are left.
 func (e *Ending) Hurry(now time.Time) { e.by, e.kill = now, now }
 
 // Step does what is due at that moment: all are the processes that are to end, of which
@@ -260,7 +261,7 @@ func (e *Ending) catches(below Tree, m *member) bool {
 	return m.catches
 }
 
-// files returns what a process has open.
+// files returns the open files of a process.
 func (e *Ending) files(now time.Time, m *member) []openFile {
 	if now.Sub(m.looked) > filesHold {
 		m.looked, m.files = now, e.open(m.PID)

@@ -14,7 +14,7 @@ type openFile struct {
 	standard    bool // it is one of the first three
 }
 
-// openFiles returns what a process has open, as far as the kernel shows it, without devices.
+// openFiles returns the open files of a process, without devices, as far as the kernel shows them.
 func openFiles(pid int) (files []openFile) {
 	for _, fd := range entries(path(pid, "fd")) {
 		link := path(pid, "fd/"+fd)
@@ -28,9 +28,9 @@ func openFiles(pid int) (files []openFile) {
 	return files
 }
 
-// feed reports whether what a process writes is read by another, of which it is the standard
-// input. If the reader has any use for it, other input counts that the process writes to by its
-// standard output or error.
+// feed reports whether the output of a process is the standard input of another. With any, other
+// inputs of the reader count, too, if the process writes to them through its standard output or
+// error.
 func feed(writer, reader []openFile, any bool) bool {
 	for _, w := range writer {
 		for _, r := range reader {

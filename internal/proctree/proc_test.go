@@ -164,7 +164,7 @@ func FuzzFiles(f *testing.F) {
 	})
 }
 
-// Both ends of a pipe have one name.
+// TestOpenFiles checks that both ends of a pipe have one name.
 func TestOpenFiles(t *testing.T) {
 	r, w, err := os.Pipe()
 	if err != nil {

@@ -189,7 +189,8 @@ func TestReadersOutliveTheirWriter(t *testing.T) {
 	expect(t, "no time", w.step(late, start, 9), sent{9, kill}, sent{12, kill})
 }
 
-// In a pipeline, those that catch SIGTERM are told first; then comes who writes.
+// TestTheOrderInAPipeline checks that, in a pipeline, programs that catch SIGTERM are told first,
+// and then the writer.
 func TestTheOrderInAPipeline(t *testing.T) {
 	start := time.Unix(1000, 0)
 	for _, c := range []struct {
@@ -225,7 +226,8 @@ func TestTheOrderInAPipeline(t *testing.T) {
 	}
 }
 
-// The reader of a pipeline may have started it, as in zsh; other programs read what they start.
+// TestAReaderOfItsChildren checks a reader that has started the writers of its pipeline, as in zsh,
+// and other programs that read from their children.
 func TestAReaderOfItsChildren(t *testing.T) {
 	start := time.Unix(1000, 0)
 	out := []openFile{{name: "pipe:[1]", write: true, standard: true}}

@@ -34,7 +34,7 @@ func (s status) mask(name string) uint64 {
 // Pending reports whether a signal waits for the process to act on it.
 func Pending(pid int, sig unix.Signal) bool { return dispositionsOf(pid).pending>>(sig-1)&1 == 1 }
 
-// shells are programs that wait for the programs that they start.
+// shells lists the programs that wait for the programs that they start.
 const shells = " ash bash csh dash elvish fish ksh ksh93 lksh mksh nu oksh osh rbash sh tcsh yash zsh "
 
 // nameOf is what the process runs: the name of its program's file or, for busybox and its

@@ -1,5 +1,5 @@
-// Package registry asks an image's registry about it before anything is pulled. It uses the
-// laptop's own credentials, which go to no place.
+// Package registry asks an image's registry about the image before anything is pulled. It uses the
+// laptop's own credentials, which it sends to no place.
 package registry
 
 import (
@@ -68,7 +68,7 @@ func Look(ctx context.Context, image, arch string) (keyway.ImageFacts, error) {
 	return facts.Plain(), err
 }
 
-// builds returns the architectures that a list of images has one for.
+// builds returns the architectures for which a list of images has an image.
 func builds(index v1.ImageIndex) ([]string, error) {
 	m, err := index.IndexManifest()
 	if err != nil {
@@ -110,8 +110,8 @@ func describe(facts *keyway.ImageFacts, ref name.Reference, built v1.Image) erro
 	return nil
 }
 
-// explain returns an error of a registry's in words that people need. near are tags
-// that might have been meant.
+// explain returns an error of a registry in words for people. near returns tags that the user may
+// have meant.
 func explain(ref name.Reference, err error, near func() []string) error {
 	var said *transport.Error
 	switch {
@@ -154,8 +154,7 @@ func BuiltHere(image string) bool {
 // builtHere is Podman's name for the registry of images that it has built.
 const builtHere = "localhost"
 
-// loginName returns the registry as docker login wants it, which for the default
-// one is nothing.
+// loginName returns the argument of docker login for the registry: empty for the default one.
 func loginName(ref name.Reference) string {
 	if d := domain(ref); d != dockerHub {
 		return d
@@ -163,8 +162,7 @@ func loginName(ref name.Reference) string {
 	return ""
 }
 
-// nearest returns tags of the same repository that the one asked for may have been
-// meant to be, the nearest first.
+// nearest returns tags of the same repository that the user may have meant, the nearest first.
 func nearest(ref name.Reference, options []remote.Option) []string {
 	tag, ok := ref.(name.Tag)
 	if !ok {

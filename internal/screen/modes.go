@@ -302,9 +302,10 @@ const Rest = "\x1b[2l\x1b[4l\x1b[12h\x1b[20l\x1b[?1l\x1b>\x1b[?7h\x1b[?25h" +
 	"\x1b[?9l\x1b[?1000l\x1b[?1001l\x1b[?1002l\x1b[?1003l\x1b[?1004l\x1b[?1005l\x1b[?1006l\x1b[?1015l\x1b[?1016l" +
 	"\x1b[?2004l\x1b[?2026l\x1b[?2031l\x1b[?2048l\x1b[?9001l\x1b(B\x0f\x1b[m"
 
-// SaveModes has a terminal keep modes that users set in different ways, and RestoreModes brings
-// these back; terminals that keep none ignore both. In order: blinking cursor, scroll bar,
-// backspace, alternate scroll, scrolling on output and keys, Alt and Meta keys, selection, bells.
+// SaveModes makes a terminal save the modes that users set in different ways, and RestoreModes
+// makes it restore them. Terminals that cannot save modes ignore both. In order: blinking cursor,
+// scroll bar, backspace, alternate scroll, scrolling on output and keys, Alt and Meta keys,
+// selection, bells.
 const (
 	SaveModes    = "\x1b[?" + ownModes + "s"
 	RestoreModes = "\x1b[?" + ownModes + "r"

@@ -104,7 +104,7 @@ func (m *tmux) showIn(cols, rows int, name string, p []byte) string {
 	}
 }
 
-// captured returns what tmux says that it shows, drawn on a Screen.
+// captured returns tmux's capture, drawn on a Screen.
 func (m *tmux) captured(cols, rows int, target string) *Screen {
 	m.t.Helper()
 	text := m.run("capture-pane", "-e", "-p", "-N", "-t", target)
@@ -121,8 +121,8 @@ func (m *tmux) captured(cols, rows int, target string) *Screen {
 // stands after it. tmux erases nothing then, unlike the terminals it imitates.
 var tmuxKeeps = map[string]bool{"top": true}
 
-// tmuxSees returns what tmux can say of a cell. It knows no links, and its
-// captures have no overlines, nor the background of what was merely erased.
+// tmuxSees returns the part of a cell that tmux can report. It has no links, and its captures have
+// no overlines and no background of erased cells.
 func tmuxSees(d drawn, c cell) drawn {
 	d.link = link{}
 	d.style.attrs &^= overlined
@@ -279,7 +279,7 @@ func TestAgainstVT(t *testing.T) {
 	}
 }
 
-// vtCell returns what x/vt has in a cell; not ok: nothing to compare.
+// vtCell returns the content of a cell in x/vt; ok is false if there is nothing to compare.
 func vtCell(e *vt.Emulator, x, y int) (drawn, bool) {
 	c := e.CellAt(x, y)
 	if c == nil {

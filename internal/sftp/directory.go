@@ -86,7 +86,7 @@ func (e *entries) next(fd int) (string, error) {
 	return string(name), nil
 }
 
-// longName returns an entry as ls -l has it. Old clients show nothing else.
+// longName returns an entry in the form of ls -l, which is the only one that old clients show.
 func longName(name string, st *unix.Stat_t, who *people, now time.Time) string {
 	return fmt.Sprintf("%s %3d %-8s %-8s %8d %s %s", modeString(st.Mode), st.Nlink,
 		nameOr(who.users, st.Uid), nameOr(who.groups, st.Gid), st.Size, timeString(time.Unix(st.Mtim.Unix()), now), name)

@@ -43,7 +43,7 @@ func twins(t *testing.T, who account) (ours, theirs string) {
 	return ours, theirs
 }
 
-// program returns this test's program where everybody can run it.
+// program returns the path of a copy of this test's program that every user can execute.
 func program(t *testing.T) string {
 	t.Helper()
 	self, err := os.ReadFile("/proc/self/exe")
@@ -96,7 +96,7 @@ func (p *pair) done() {
 	}
 }
 
-// show returns answers as text in which everything that may differ is left out.
+// show returns answers as text, without the parts that may differ.
 func show(answers [][]byte, dir string) string {
 	var b strings.Builder
 	for _, a := range answers {

@@ -60,7 +60,7 @@ var (
 	nobody = account{"nobody", 65534} // whom the kernel refuses things
 )
 
-// accounts returns those that the test can be.
+// accounts returns the accounts under which the test can run.
 func accounts() []account {
 	if os.Getuid() == 0 {
 		return []account{root, nobody}
@@ -207,7 +207,7 @@ func plant(t *testing.T, dir string, who account) {
 	do(unix.Chmod(at("setid"), 0o6755)) // after its owner
 }
 
-// tree returns what is left of one, as lines.
+// tree returns the remaining files of a directory, as lines.
 func tree(t *testing.T, dir string) string {
 	t.Helper()
 	var b strings.Builder

@@ -44,8 +44,8 @@ func Parse(args []string) (Line, error) {
 	return l, nil
 }
 
-// flags reads the options that args begin with, and returns what follows. ended reports that "--"
-// was before that, after which there are no options.
+// flags reads the options at the beginning of args, and returns the rest. ended reports whether
+// they ended with "--", after which there are no options.
 func (l *Line) flags(args []string) (rest []string, ended bool, err error) {
 	for len(args) > 0 {
 		word := args[0]
@@ -107,7 +107,7 @@ func (l Line) Without(letters string) Line {
 	return l
 }
 
-// Args returns words that Parse, as ssh, reads as l.
+// Args returns the words of a command line that Parse and ssh read as l.
 func (l Line) Args() []string {
 	var args []string
 	for _, o := range l.Options {

@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// AccountHome returns the home directory in which the user's ssh reads .ssh, as ssh itself
-// says: that of the account, whatever HOME is. It is empty if ssh does not say it, and an
-// error if ssh cannot be run, or not by this user.
+// AccountHome returns the home directory in which the user's ssh reads .ssh, as ssh itself reports
+// it: that of the account, whatever HOME is. It is empty if ssh does not report it. It returns an
+// error if this user cannot run ssh.
 func AccountHome(ctx context.Context) (string, error) {
 	out, err := resolver{options: []string{"-F", "none", "-o", "ControlPath=%d/.ssh"}}.run(ctx, "host")
 	for line := range strings.Lines(out) {

@@ -266,8 +266,8 @@ func (b block) matches(name string) bool {
 	return found
 }
 
-// values returns what a keyword may be for a host, the first value that is sure and
-// those before it; and whether one is.
+// values returns the possible values of a keyword for a host: the first certain value and those
+// before it. sure reports whether there is a certain one.
 func (r *namesReader) values(keyword, host string, targets []string) (values []string, sure bool) {
 	for _, s := range r.settings[keyword] {
 		if len(s.args) == 0 {
@@ -322,8 +322,8 @@ func (r *namesReader) addOthers(others map[string]bool) {
 	}
 }
 
-// lookups returns the names in known_hosts of one that the user types, as far as
-// that is sure: where only ssh could say, those that it may have.
+// lookups returns the names under which ssh looks up a typed name in known_hosts, as far as they
+// are certain. If only ssh could tell, it returns all possible names.
 func (r *namesReader) lookups(alias string) (names []string) {
 	typed := strings.ToLower(alias)
 	// Until it has a HostName, what ssh connects to is what was typed.
@@ -374,7 +374,7 @@ func WithPort(name, port string) string {
 	return "[" + name + "]:" + port
 }
 
-// Ports returns those in names that have one, and those that people choose for sshd.
+// Ports returns the ports in names, and the usual ports of an sshd.
 func Ports(names []string) (ports []string) {
 	ports = slices.Clone(usualPorts)
 	for _, name := range names {

@@ -9,7 +9,7 @@ import (
 	"keyway/internal/keyway"
 )
 
-// configured returns a home with this configuration and what it includes.
+// configured returns a home directory with the configuration and the files that it includes.
 func configured(t testing.TB, config string, more map[string]string) string {
 	t.Helper()
 	home := t.TempDir()

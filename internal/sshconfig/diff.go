@@ -83,8 +83,8 @@ func writeHunk(b *strings.Builder, edits []edit, old, new int) (oldEnd, newEnd i
 	return old + taken, new + added
 }
 
-// span returns a range of lines as diff -u writes it: of an empty one it names
-// the line before.
+// span returns a range of lines in the form of diff -u: an empty range has the number of the line
+// before it.
 func span(start, n int) string {
 	if n == 0 {
 		start--
@@ -92,8 +92,7 @@ func span(start, n int) string {
 	return fmt.Sprintf("%d,%d", start, n)
 }
 
-// printable returns a line for a terminal, without its line end and without
-// what would command the terminal.
+// printable returns a line for a terminal, without its line end and without control sequences.
 func printable(line string) string {
 	line = strings.TrimRight(line, "\r\n")
 	return strings.Map(func(r rune) rune {

@@ -59,9 +59,8 @@ func sameKey(a, b string) bool {
 	return errX == nil && errY == nil && bytes.Equal(x.Marshal(), y.Marshal())
 }
 
-// hostKeyAlgorithms returns the value of HostKeyAlgorithms with which a server
-// of that key is asked for it, also where the user prefers others; empty for
-// keys that are not plain host keys.
+// hostKeyAlgorithms returns the value of HostKeyAlgorithms that makes ssh request that key from a
+// server, even if the user prefers other types. It is empty for keys that are not plain host keys.
 func hostKeyAlgorithms(key ssh.PublicKey) string {
 	switch key.Type() {
 	case ssh.KeyAlgoED25519, ssh.KeyAlgoECDSA256, ssh.KeyAlgoECDSA384, ssh.KeyAlgoECDSA521:

@@ -14,8 +14,8 @@ const testInclude = "/home/me/.local/state/keyway/ssh_config"
 
 const testLine = `Include "/home/me/.local/state/keyway/ssh_config"`
 
-// homeWith returns a home directory whose ~/.ssh/config has that content, and
-// the path of a file to include.
+// homeWith returns a home directory whose ~/.ssh/config has the content, and the path of a file to
+// include.
 func homeWith(t *testing.T, content string) (home, include string) {
 	t.Helper()
 	home = t.TempDir()

@@ -14,8 +14,8 @@ import (
 	"keyway/internal/keyway"
 )
 
-// KnownHostsFiles returns the files in which ssh looks for the key of host, the
-// user's first, as ssh -G names them; none if it cannot be asked.
+// KnownHostsFiles returns the files in which ssh looks for the key of host, the user's first, as
+// ssh -G reports them; none if ssh cannot be asked.
 func KnownHostsFiles(ctx context.Context, host string) []string {
 	return resolver{}.knownHostsFiles(ctx, host)
 }
@@ -41,9 +41,8 @@ func (r resolver) knownHostsFiles(ctx context.Context, host string) []string {
 	return append(users, machines...)
 }
 
-// fileNames returns the names in a value of ssh -G, which separates them by spaces
-// and quotes none: also what would be one name with spaces, where there is such a
-// file.
+// fileNames returns the names in a value of ssh -G, which separates names by spaces and does not
+// quote them. If a file exists whose name has spaces, that name is returned, too.
 func fileNames(value string) []string {
 	var names []string
 	for _, name := range append(strings.Fields(value), value) {
@@ -59,7 +58,7 @@ func fileNames(value string) []string {
 	return names
 }
 
-// Route is what the user's configuration says of the route to a place.
+// Route is the route to a place according to the user's configuration.
 type Route struct {
 	// FirstHop is the address of the machine at which the route begins, as host and port; empty
 	// if ssh cannot be asked, or reaches it by a command of the user's.

@@ -51,9 +51,9 @@ func (t configText) find(home, path string) (line int, state includeState) {
 	return 0, notIncluded
 }
 
-// edits returns what takes the lines out that include path and nothing else,
-// and puts first, if it is not empty, before all others. It ends as the others
-// do: ssh reads Windows line ends, but a file with both kinds confuses editors.
+// edits returns the edits that remove the lines that include path alone, and that insert first, if
+// it is not empty, before all other lines. An inserted line has the line end of the others: ssh
+// accepts Windows line ends, but a file with both kinds confuses editors.
 func (t configText) edits(home, path, first string) []edit {
 	var edits []edit
 	if first != "" {

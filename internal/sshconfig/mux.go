@@ -14,8 +14,8 @@ import (
 // to that of a client (unix(7)).
 const maxControlPath = 104
 
-// muxOptions returns the options by which ssh finds keyway's mux: nothing but
-// where to look. ControlMaster no keeps a user's auto from taking the path over.
+// muxOptions returns the options that tell ssh where to find keyway's mux, and nothing else.
+// ControlMaster no prevents a user's auto from taking the path over.
 func muxOptions(e Entry, dir string) (string, error) {
 	path := filepath.Join(dir, string(e.Name))
 	if dir == "" || !e.Mux || e.ForwardAgent || len(path) > maxControlPath {

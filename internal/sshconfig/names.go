@@ -78,8 +78,7 @@ func (s *Store) surroundings(ctx context.Context, r resolver) (*Surroundings, er
 	return u, err
 }
 
-// homes returns the user's home directories: by $HOME, and by the user database,
-// which is what ssh goes by.
+// homes returns the user's home directories: $HOME, and that of the user database, which ssh uses.
 func homes() (dirs []string) {
 	if home, err := os.UserHomeDir(); err == nil {
 		dirs = append(dirs, home)
@@ -198,7 +197,7 @@ func (u *Surroundings) CheckKey(place keyway.Place, name keyway.Name, hostKey st
 		Hint("nothing was written. A place that does this lies, or has copied that key: ask its administrator")
 }
 
-// candidates returns the names that a hashed one may be.
+// candidates returns the names that a hashed name may stand for.
 func (u *Surroundings) candidates() []string {
 	all := slices.Clone(u.config)
 	for _, p := range u.registry.Places {

@@ -140,9 +140,8 @@ func renderHost(b *bytes.Buffer, e Entry, proxy, knownHosts, keys, forward strin
 	return nil
 }
 
-// renderKnownHosts returns the known_hosts for those of entries that have
-// proved themselves, or for the others. The keys are encoded anew: no byte of
-// what a workspace said gets into the file as it was.
+// renderKnownHosts returns the known_hosts for the entries that have proved themselves, or for the
+// others. It encodes the keys anew: no byte of a workspace's answer gets into the file unchanged.
 func renderKnownHosts(entries []Entry, proved bool) []byte {
 	var b bytes.Buffer
 	for _, e := range entries {
@@ -173,9 +172,9 @@ func proxyCommand(program string) (string, error) {
 	return word + " proxy %s", nil
 }
 
-// shellWord returns path as one word of the user's login shell. Backslashes and
-// not quotes, because ssh_config has its own reading of quotes in a line, and
-// its escapes agree with those of sh, csh and fish only outside of them.
+// shellWord returns path as one word for the user's login shell. It uses backslashes and no quotes,
+// because ssh_config interprets quotes in its own way, and its escapes agree with those of sh, csh
+// and fish only outside of quotes.
 func shellWord(path string) string {
 	if runtime.GOOS == "windows" {
 		return `"` + path + `"` // a file name cannot have a quote there

@@ -44,7 +44,7 @@ func asNobody(t *testing.T) {
 	}
 }
 
-// sshG returns what ssh makes of host with the configuration in file.
+// sshG returns ssh's settings for host with the configuration in file.
 func sshG(t *testing.T, file, host string) map[string]string {
 	t.Helper()
 	out, err := exec.Command("ssh", "-T", "-F", file, "-G", host).CombinedOutput()

@@ -109,9 +109,8 @@ func (s *Store) ConfigPath() string { return filepath.Join(s.dir, "ssh_config") 
 // KnownHostsPath returns the generated known_hosts.
 func (s *Store) KnownHostsPath() string { return filepath.Join(s.dir, "known_hosts") }
 
-// unprovedPath returns a known_hosts of its own for the keys that have not
-// proved themselves: ssh is strict about them, and the agent does not trust
-// them.
+// unprovedPath returns the known_hosts file of the keys that have not proved themselves: ssh is
+// strict about them, and the agent does not trust them.
 func (s *Store) unprovedPath() string { return filepath.Join(s.dir, "known_hosts_unproved") }
 
 func (s *Store) hostsPath() string { return filepath.Join(s.dir, "hosts.json") }
@@ -138,7 +137,7 @@ func (s *Store) Proved(e Entry) error {
 	})
 }
 
-// SetMux switches on or off that ssh has the sessions of e on the mux's connection.
+// SetMux switches the mux on or off for ssh's sessions of e.
 func (s *Store) SetMux(e Entry, on bool) error {
 	return s.change(func(h *hosts) error {
 		for i, known := range h.Workspaces {
@@ -403,8 +402,8 @@ func (h *hosts) unknown(place, name string) error {
 	return err.Advise(keyway.SeeOrMake)
 }
 
-// nearest returns the known name that differs from name by the fewest letters,
-// if that is few enough to be a slip.
+// nearest returns the known name that differs from name by the fewest letters, if that number is
+// small enough for a typing error.
 func (h *hosts) nearest(name string) (workspace string, ok bool) {
 	const maxSlips = 2
 	if len(name) > keyway.MaxName+maxSlips {

@@ -101,7 +101,7 @@ func (t *Table) fit() []int {
 // leftOut is the width of a column that is not shown.
 const leftOut = -gap
 
-// over returns how many columns are too many for the window.
+// over returns the number of columns by which the table exceeds the window.
 func (t *Table) over(widths []int) int {
 	over := -gap - t.Window
 	for _, w := range widths {
@@ -110,8 +110,8 @@ func (t *Table) over(widths []int) int {
 	return over
 }
 
-// leaveOut leaves column i out if there is not enough room for the first one and the narrowest
-// that the others become.
+// leaveOut hides column i if there is not enough room for the first column and the least widths of
+// the others.
 func (t *Table) leaveOut(widths []int, i, first int) {
 	narrowest := slices.Clone(widths)
 	for n := range narrowest {

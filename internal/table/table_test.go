@@ -43,7 +43,8 @@ func TestColumnsStandBelowEachOther(t *testing.T) {
 	}
 }
 
-// A table fits every window, and nothing gives way where there is room, nor in a pipe.
+// TestTablesFitTheWindow checks that a table fits every window, and that nothing is shortened or
+// hidden if there is room, or in a pipe.
 func TestTablesFitTheWindow(t *testing.T) {
 	long := strings.Repeat("世界 and more ", 20)
 	rows := [][]string{

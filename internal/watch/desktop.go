@@ -2,9 +2,8 @@ package watch
 
 import "runtime"
 
-// desktop returns the command line that shows a notification, and what it needs
-// in its environment; nil where there is none. Texts are never a part of a
-// script.
+// desktop returns the command line that shows a notification, and the variables that it needs; nil
+// if there is none. The texts are never a part of a script.
 func desktop(title, text string) (argv, env []string) {
 	switch runtime.GOOS {
 	case "darwin":

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// desktopOf returns a bus of the test's own with a desktop that shows
-// notifications; the function it returns waits for the next one.
+// desktopOf returns a bus of the test's own with a desktop that shows notifications. shown waits
+// for the next one.
 func desktopOf(t *testing.T) (shown func() string) {
 	t.Helper()
 	address := "unix:path=" + filepath.Join(t.TempDir(), "bus")

@@ -69,7 +69,7 @@ var attempts = []attempt{
 	{what: "flood the user with questions (a key added with `ssh-add -c`)", play: flood, quiet: true},
 }
 
-// third returns a machine that is neither the hop nor where the attack leads.
+// third returns a machine that is neither the hop nor the attack's destination.
 func third(hop string) string {
 	if hop == "bastion" {
 		return "gpu1"
@@ -77,7 +77,7 @@ func third(hop string) string {
 	return "bastion"
 }
 
-// restricted returns the options that restrict a key to a way of steps.
+// restricted returns the options that restrict a key to a route of steps.
 func restricted(steps ...string) []string {
 	options := []string{"-H", knownHosts, "-H", ourKnownHosts}
 	for _, step := range steps {
@@ -103,7 +103,7 @@ func signNamed(t *testing.T, s *session) bool {
 	return err == nil
 }
 
-// loginData returns what publickey-hostbound-v00@openssh.com has signed.
+// loginData returns the data to be signed for publickey-hostbound-v00@openssh.com.
 func (s *session) loginData(id, user, host string) []byte {
 	const request = 50
 	b := append(sshwire.AppendString(nil, id), request)
@@ -321,7 +321,7 @@ func TestForwardedAgentIsAttacked(t *testing.T) {
 	keepTable(t, "attacks", table.String())
 }
 
-// outcome returns what came of an attempt, from all hops.
+// outcome returns the result of an attempt, from all hops.
 func outcome(from map[string]results, i int) string {
 	var where []string
 	for _, name := range anywhere {

@@ -111,8 +111,8 @@ func buildWithGitHost(ctx context.Context, bin string) error {
 	return lab.Build(ctx, bin)
 }
 
-// overlaid returns what flags for the go command replace already: a mutant of the
-// source (test/mutants), which a second overlay would hide.
+// overlaid returns the files that flags for the go command replace already: a mutant of the source
+// (test/mutants), which a second overlay would hide.
 func overlaid(flags string) (map[string]string, error) {
 	overlay := struct{ Replace map[string]string }{map[string]string{}}
 	for _, f := range strings.Fields(flags) {
@@ -195,8 +195,8 @@ func (p place) give(t *testing.T, uid int) {
 	}
 }
 
-// freePort returns a port that nothing listens on, of those that the system gives to
-// nobody by itself: it stays free until it is used.
+// freePort returns a free port that the system assigns to no socket by itself, so that it stays
+// free until it is used.
 func freePort(t *testing.T) string {
 	t.Helper()
 	port := ""

@@ -264,8 +264,8 @@ func (a *testAgent) unlock(t *testing.T, options ...string) {
 	}
 }
 
-// events returns what the audit log has from the n-th on, counted from 0. They
-// are verified: each line's chain is whole.
+// events returns the events of the audit log from the n-th on, counted from 0, and verifies the
+// chain of lines.
 func (a *testAgent) events(t *testing.T, n int) []audit.Event {
 	t.Helper()
 	if a.log == "" {
@@ -289,7 +289,8 @@ type hop struct {
 	login []string
 }
 
-// hops returns where an attacker is root, or, in the workspace, the workspace.
+// hops returns the machines on which an attacker is root, and the workspace, in which the attacker
+// is the user.
 func (w *world) hops() []hop {
 	return []hop{
 		{"bastion", w.Bastion, []string{"-o", "ProxyJump=none", "me@bastion"}},
@@ -399,7 +400,7 @@ func (s *session) config(h *lab.Host) string {
 	return text.String()
 }
 
-// wayTo returns a command whose input and output are a workspace's guest.
+// wayTo returns a command whose input and output lead to a workspace's guest.
 func (s *session) wayTo(h *lab.Host, workspace string) string {
 	if h == s.w.GPU {
 		return "nc -U " + s.w.socket[workspace]

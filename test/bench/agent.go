@@ -360,7 +360,7 @@ func signUntil(socket string, message []byte, end time.Time) (took []time.Durati
 	return took, nil
 }
 
-// cpuTime returns what a process has used, user and system (proc(5), stat).
+// cpuTime returns the CPU time of a process, user and system (proc(5), stat).
 func cpuTime(pid int) (time.Duration, error) {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {

@@ -205,7 +205,7 @@ func (m *streamBench) comesBack(ctx context.Context) error {
 	return nil
 }
 
-// since returns when the latest path was there.
+// since returns the time at which the latest path was established.
 func (p *pair) since() time.Time {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -266,7 +266,7 @@ func (m *muxBench) agent(ctx context.Context) error {
 	return nil
 }
 
-// figure returns the one of that unit in what tests and benchmarks have told.
+// figure returns the number with that unit in the output of tests and benchmarks.
 func figure(out []byte, unit string) (float64, error) {
 	found := regexp.MustCompile(`([\d.]+) ` + unit).FindSubmatch(out)
 	if found == nil {

@@ -43,9 +43,9 @@ var notebookSection = section{
 	measure: measureNotebook,
 }
 
-// measureNotebook has a cell print for a minute with a page at the Jupyter server, and then with one
-// at keyway-jupyter before it. One after the other: the server is one thread of Python, and two pages
-// at once keep it busier than either way does.
+// measureNotebook runs a cell that prints for a minute, first with a page at the Jupyter server and
+// then with one at keyway-jupyter in front of it. They take turns because the server is one thread
+// of Python: two pages at once would keep it busier than either one does.
 func measureNotebook(ctx context.Context, _ *bench) (string, error) {
 	if err := lab.Install(ctx, "notebook"); err != nil {
 		return "", err
@@ -278,7 +278,7 @@ func lineDelays(conn *websocket.Conn, id string) (all []time.Duration, err error
 	}
 }
 
-// cpuOf returns the processor time that processes have taken, by the clock of the kernel.
+// cpuOf returns the processor time of processes, by the kernel's clock.
 func cpuOf(pids ...int) (total time.Duration) {
 	for _, pid := range pids {
 		files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid)) // the pattern is well formed

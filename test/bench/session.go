@@ -327,7 +327,7 @@ func (s *sessionBench) memory(ctx context.Context, text io.Writer, t *targets) e
 // atRest is a while after which a holder has given back what it needs only to work.
 const atRest = 3 * time.Second
 
-// holder returns what a session's holder takes when its job has printed all and sleeps.
+// holder returns the memory of a session's holder when its job has printed everything and sleeps.
 func (s *sessionBench) holder(name, script string) (int64, error) {
 	script = "printf begun; " + strings.Replace(script, "exec", "printf '\\n"+painted+"\\n'; exec", 1)
 	if _, err := s.run("run", "-d", "-t", "--as", name, "--", "sh", "-c", script); err != nil {

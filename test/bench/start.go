@@ -86,9 +86,8 @@ func (b *bench) starts(ctx context.Context) (up, dockerRun time.Duration, err er
 // stream to it has ended by then.
 const guestRest = 75 * time.Second
 
-// guestMemory returns the resident memory, in bytes, of all of the guest's processes
-// in our workspace, which nobody uses, and their proportional share where pages are
-// shared.
+// guestMemory returns the resident memory, in bytes, of all processes of the guest in the idle
+// workspace, and their proportional share of shared pages.
 func (b *bench) guestMemory() (rss, pss int64, processes int, err error) {
 	time.Sleep(guestRest)
 	first, err := b.lab.Docker("inspect", "-f", "{{.State.Pid}}", "keyway-0-"+ours.host)

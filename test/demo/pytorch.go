@@ -132,7 +132,7 @@ func (w *watcher) close() error {
 
 var epochLine = regexp.MustCompile(`(?m)^epoch (\d+)/\d+ loss ([0-9.]+)\r?$`)
 
-// losses returns those of a log, by epoch. Each must be there once.
+// losses returns the losses in a log, by epoch. Each epoch must occur once.
 func losses(log string) (map[int]float64, error) {
 	all := map[int]float64{}
 	for _, m := range epochLine.FindAllStringSubmatch(log, -1) {

@@ -228,8 +228,8 @@ func sameGPUs(service string, compose, ours any) bool {
 	return strings.Join(requests[0].DeviceIDs, ",") == want[service] && reflect.DeepEqual(requests[0].Capabilities, [][]string{{"gpu"}})
 }
 
-// meaning returns a field's value without what says nothing: an empty list is
-// none, and neither is a switch that is off.
+// meaning returns a field's value without parts that have no meaning: an empty list counts as
+// absent, and so does a switch that is off.
 func meaning(v any) any {
 	switch v := v.(type) {
 	case []any:
@@ -280,7 +280,7 @@ func (w *world) inspect(t *testing.T, filters ...string) map[string]container {
 	return byName
 }
 
-// mounted returns what a container has mounted of what its file asks for, a line each.
+// mounted returns the mounts of a container that its file requests, one on a line.
 func (c container) mounted() []string {
 	lines := map[string]bool{}
 	for _, m := range c.Mounts {
@@ -321,7 +321,8 @@ func (c container) mounted() []string {
 	return slices.Sorted(maps.Keys(lines))
 }
 
-// command returns what runs in a container: of ours, what the guest starts.
+// command returns the command line that runs in a container: with ours, the one that the guest
+// starts.
 func (c container) command(ours bool) []string {
 	var all []string
 	for _, field := range []string{"Config.Entrypoint", "Config.Cmd"} {

@@ -16,8 +16,9 @@ import (
 	"keyway/internal/template"
 )
 
-// envFiles are services with files of variables: the lines of the service, and those of a.env and
-// b.env. says is why Debian's docker-compose reads them otherwise; empty: it reads them alike.
+// envFiles lists services with files of variables: the lines of the service, and those of a.env and
+// b.env. says is the reason why Debian's docker-compose reads them differently; empty if it does
+// not.
 var envFiles = []struct{ service, a, b, says string }{
 	{"env_file: %a", "A=1\nB=two words\nC=\nD = spaced \n\n# E=5\nexport F=6", "", ""},
 	{"env_file: %a", "A='single $HERE \\n'\nB=\"double\"\nC=\"a b\" # comment\nD=x # comment\nE=x#none\nF=\"#\"", "", ""},
@@ -54,8 +55,8 @@ var envFiles = []struct{ service, a, b, says string }{
 	{"env_file: %a", "A=x\t# comment", "", "it takes a tab before a comment for a space"},
 }
 
-// TestEnvFilesBesideCompose reads files of variables as Debian's docker-compose does, which shares no
-// code with keyway. Where it does otherwise, keyway follows today's Compose.
+// TestEnvFilesBesideCompose compares files of variables with Debian's docker-compose, which shares
+// no code with keyway. Where that differs from today's Compose, keyway follows the latter.
 func TestEnvFilesBesideCompose(t *testing.T) {
 	dir := t.TempDir()
 	file := "services:\n"

@@ -163,7 +163,7 @@ func TestJobSurvives(t *testing.T) {
 			t.Fatalf("line %d of the log is %q", i+1, line)
 		}
 	}
-	// Those that looked on all the time have gone on, too.
+	// The commands that followed all the time have continued, too.
 	_, _ = follow.Wait(), wait.Wait()
 	if follow, wait := follow.ProcessState.ExitCode(), wait.ProcessState.ExitCode(); follow != 0 || wait != 5 {
 		t.Errorf("logs -f exits with %d, want 0: %s; wait with %d, want 5: %s", follow, &errs[0], wait, &errs[1])
@@ -185,8 +185,7 @@ func TestJobSurvives(t *testing.T) {
 	}
 }
 
-// programs returns the nodes that run on a host: a node's name is its file's,
-// which is keyway and a hash.
+// programs returns the nodes that run on a host, by the name of their file: keyway and a hash.
 func programs(h *lab.Host) []int {
 	return h.ProcessesThat(func(name string) bool { return strings.HasPrefix(name, "keyway") })
 }

@@ -169,7 +169,7 @@ func (w *world) agent(t *testing.T) string {
 	return sshOption(t, w, train, "identityagent")
 }
 
-// sshOption returns what ssh would use for a host.
+// sshOption returns the value of an option that ssh would use for a host.
 func sshOption(t *testing.T, w *world, host, option string) string {
 	t.Helper()
 	for line := range strings.Lines(w.must(t, "ssh", "-G", host)) {

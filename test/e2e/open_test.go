@@ -180,5 +180,6 @@ func TestOpenJupyter(t *testing.T) {
 	holds(t, "without its token", w.get(kernels(strings.Split(second.URL, "?")[0]+"?")).Stdout, "Forbidden")
 }
 
-// kernels returns where a Jupyter server lists its kernels, by the URL of its first page.
+// kernels returns the URL at which a Jupyter server lists its kernels, from the URL of its first
+// page.
 func kernels(url string) string { return strings.Replace(url, "/?", "/api/kernels?", 1) }

@@ -79,7 +79,7 @@ func TestAHostWorkspaceIsALogin(t *testing.T) {
 	w.must(t, "keyway", "unlock")
 	w.must(t, "ssh", "gpu1", "printf 'umask 027\nulimit -n 777\nexport LC_ALL=C.UTF-8 OF_THE_LOGIN=1\n' >~/.bashrc")
 	w.must(t, "keyway", "up", "--on", "gpu1", "--engine", "host", "--name", train)
-	// The differences belong to the connection, the workspace, the job and the shell.
+	// These variables differ by connection, workspace, job and shell.
 	probe := `env | grep -v '^\(SSH_[A-Z_]*\|KEYWAY_[A-Z_]*\|PATH\|SHLVL\|PWD\|OLDPWD\|_\|TERM\|PYTHONUNBUFFERED\|MOTD_SHOWN\|XDG_SESSION_[A-Z]*\)=' | sort; umask; ulimit -a; locale; echo ärger >~/file; ls -l ~/file | cut -c1-10; rm ~/file`
 	login := w.must(t, "ssh", "gpu1", probe)
 	holds(t, "the login", login, "OF_THE_LOGIN=1")

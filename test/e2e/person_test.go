@@ -148,7 +148,7 @@ func TestAPerson(t *testing.T) {
 	w.must(t, "keyway", "rm", "--yes", train, "side")
 }
 
-// counted returns what the loops of TestAPerson print.
+// counted returns the output of the loops of TestAPerson.
 func counted(word string, n int) string {
 	var b strings.Builder
 	for i := range n {

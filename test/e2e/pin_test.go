@@ -71,7 +71,7 @@ func (w *world) inProject(argv ...string) result {
 	return w.do(append([]string{"env", "-C", "/root/proj"}, argv...)...)
 }
 
-// drift returns what keyway drift --json tells.
+// drift returns the differences that keyway drift --json reports.
 func (w *world) drift(t *testing.T, wantCode int) []pin.Difference {
 	t.Helper()
 	r := w.inProject("keyway", "drift", "--json")

@@ -151,7 +151,7 @@ func (w *world) oneTemplate(t *testing.T) {
 	w.must(t, "keyway", "rm", "--yes", "--volumes", "train")
 }
 
-// onlyContainer returns the one one of the place.
+// onlyContainer returns the only container of the place.
 func (w *world) onlyContainer(t *testing.T) string {
 	t.Helper()
 	return strings.TrimSpace(mustDocker(t, w, "ps", "-q"))

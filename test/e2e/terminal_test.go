@@ -78,7 +78,8 @@ func (v *personsTerminal) begin(command string) {
 	v.typeIn(command + "\r")
 }
 
-// shown returns what the window shows now; with history also what has scrolled off.
+// shown returns the present content of the window; with history, also the lines that have scrolled
+// off.
 func (v *personsTerminal) shown() string { return v.tmux("capture-pane", "-p", "-t", v.name) }
 
 func (v *personsTerminal) history() string {

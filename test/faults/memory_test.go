@@ -21,9 +21,9 @@ import (
 // that are on their way to it.
 const slowReaders = 12
 
-// The memory that one of them may cost link and guest, in bytes. While the reader stands still,
-// that is its window, what is written ahead of it and what SSH keeps; while the guest itself
-// does, a whole ring.
+// The bound on the memory, in bytes, that one connection may cost link and guest. While the reader
+// stands still, it covers the window, the bytes that are written ahead and SSH's own buffers; while
+// the guest itself stands still, a whole ring.
 const (
 	stillReader = 3 << 20
 	stillGuest  = 8<<20 + stillReader

@@ -220,7 +220,7 @@ func compare(got, want io.Reader) error {
 	}
 }
 
-// everything returns all that is done at the same time while things break.
+// everything returns all works that run at the same time while parts are killed.
 func everything(s sample) []work {
 	return append(append(copies(s, "big"), others(s.size/16)...), forwarding(7601))
 }

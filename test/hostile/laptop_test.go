@@ -191,7 +191,7 @@ func obeyed(said string) string {
 	return ""
 }
 
-// files returns what keyway and ssh go by on this laptop, by name.
+// files returns the files on this laptop that keyway and ssh rely on, by name.
 func (l *laptop) files() map[string]string {
 	l.t.Helper()
 	all := map[string]string{}
@@ -243,7 +243,7 @@ func (l *laptop) startGuest() *guest {
 	return l.startGuestThat(func(c net.Conn) { c.Close() }) // which waits for its last bytes
 }
 
-// startGuestThat returns a guest that does so with each stream.
+// startGuestThat returns a guest that calls each for every stream.
 func (l *laptop) startGuestThat(each func(net.Conn)) *guest {
 	l.t.Helper()
 	_, key, err := ed25519.GenerateKey(rand.Reader)
@@ -268,7 +268,7 @@ func (l *laptop) startGuestThat(each func(net.Conn)) *guest {
 	return &guest{l.listen(func(c net.Conn) { server.Handle(context.Background(), c) }), key}
 }
 
-// startSSHD returns another host's sshd: it proves its key to everybody, in SSH.
+// startSSHD returns the sshd of another host, which proves its key to every client by SSH.
 func (l *laptop) startSSHD() *guest {
 	l.t.Helper()
 	_, key, err := ed25519.GenerateKey(rand.Reader)
@@ -311,7 +311,7 @@ func (l *laptop) listen(each func(net.Conn)) string {
 	return socket
 }
 
-// public returns the key as a place gives it.
+// public returns the key in the form in which a place gives it.
 func (g *guest) public() string {
 	key, err := ssh.NewPublicKey(g.key.Public())
 	if err != nil {
@@ -320,7 +320,7 @@ func (g *guest) public() string {
 	return strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key)))
 }
 
-// workspace returns what an honest place says of one.
+// workspace returns a workspace as an honest place describes it.
 func workspace(name string, g *guest) keyway.Workspace {
 	return keyway.Workspace{
 		Name: keyway.Name(name), Engine: "docker", Image: "debian:12", State: keyway.Running, Created: time.Date(2026, 11, 24, 8, 0, 0, 0, time.UTC),

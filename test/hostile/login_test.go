@@ -103,7 +103,7 @@ func tunnel(c net.Conn, address string) {
 	_, _ = io.Copy(far, c)
 }
 
-// pulled returns what the place was last asked to pull, and forgets it.
+// pulled returns the latest pull request that the place got, and forgets it.
 func (l *laptop) pulled() (p api.PullRequest, asked bool) {
 	l.t.Helper()
 	file := l.path("places/" + gpu1 + "/" + filePulled)

@@ -82,8 +82,8 @@ func Sound(t testing.TB, config string) []byte {
 	return Pack(t, append(sound(config), named)...)
 }
 
-// Hostile returns archives that nobody may take, by what is wrong with each; but for that
-// they are sound.
+// Hostile returns archives that must be refused, by the fault of each; apart from that fault they
+// are valid.
 func Hostile(t testing.TB, config string) map[string][]byte {
 	t.Helper()
 	image, whole := sound(config), Sound(t, config)

@@ -83,7 +83,7 @@ func (h *Host) Output(name string, args ...string) (string, error) {
 	return stdout.String(), nil
 }
 
-// Path returns where the host's file p is seen from here, while the host runs.
+// Path returns the path of the host's file p on this machine, while the host runs.
 func (h *Host) Path(p string) string {
 	if h.pid != 0 {
 		return filepath.Join("/proc", strconv.Itoa(h.pid), "root", p)

@@ -87,8 +87,8 @@ func check(d daemon.Identity, local bool, s keyway.Spec) error {
 	return nil
 }
 
-// mountAbove returns the nearest mount that m is within, and the path of m below it; the zero Mount
-// is none.
+// mountAbove returns the nearest mount that contains m, and the path of m below it. It returns the
+// zero Mount if there is none.
 func mountAbove(all []keyway.Mount, m keyway.Mount) (above keyway.Mount, below string) {
 	for _, other := range all {
 		rest, within := strings.CutPrefix(path.Clean(m.Target), path.Clean(other.Target)+"/")

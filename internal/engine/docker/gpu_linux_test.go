@@ -33,7 +33,7 @@ func blindPlace(t *testing.T) *gpu.Pool {
 	return gpu.At(filepath.Join(t.TempDir(), "leases"), "/no/such/nvidia-smi", time.Minute)
 }
 
-// seeDevices returns the UUIDs of the GPUs whose device files are in a workspace.
+// seeDevices returns the UUIDs of the GPUs whose device files are visible in a workspace.
 func seeDevices(t testing.TB, s enginetest.Subject, w keyway.Workspace) []string {
 	var ids []string
 	for _, name := range strings.Fields(s.Run(t, w, "ls /dev")) {

@@ -30,8 +30,8 @@ func (e *Engine) which(said system.Info) engine.Daemon {
 	return engine.Daemon{ID: id, At: e.client.Address()}
 }
 
-// note records the daemon that is to have the workspace, before anything is made there, and what
-// the place chose for it.
+// note records the daemon that will have the workspace and the place's choices for it, before
+// anything is made there.
 func (e *Engine) note(name keyway.Name, said system.Info, by *engine.Chosen) error {
 	return e.homes.Revise(name, func(r *engine.Record) { r.Daemon, r.Chosen = e.which(said), by })
 }

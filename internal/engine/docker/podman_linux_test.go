@@ -87,8 +87,8 @@ func TestPodman(t *testing.T) {
 	})
 }
 
-// sayNoVersion returns a socket that forwards to host all requests but that for
-// the version, which nobody answers.
+// sayNoVersion returns a socket that forwards to host all requests except that for the version,
+// which gets no answer.
 func sayNoVersion(t *testing.T, host string) string {
 	t.Helper()
 	forward := httputil.ReverseProxy{

@@ -62,7 +62,7 @@ func (c *counted) blob(w http.ResponseWriter, q *http.Request, digest string, da
 	}
 }
 
-// total returns what was sent of all blobs of over a KiB: of layers.
+// total returns the bytes that were sent of all blobs of more than a KiB, which are layers.
 func (c *counted) total() (n int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

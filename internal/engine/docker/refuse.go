@@ -147,7 +147,7 @@ func discarded(d daemon.Identity, r keyway.Resources, warnings []string) error {
 	return nil
 }
 
-// readOnlyAbove is what runtimes say of a mount point that they cannot make.
+// readOnlyAbove is the message of runtimes about a mount point that they cannot make.
 const readOnlyAbove = "read-only file system"
 
 func noMountPoint(m keyway.Mount) error {

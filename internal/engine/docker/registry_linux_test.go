@@ -118,8 +118,8 @@ func (r *registry) layered(t *testing.T, arch string, layers ...string) []byte {
 	})
 }
 
-// randomEntry returns the beginning of a tar. A layer that a daemon has already
-// is not pulled at all, and every image of these tests holds the same tool.
+// randomEntry returns the beginning of a tar with random content. A daemon does not pull a layer
+// that it has, and every image of these tests has the same tool.
 func randomEntry(t *testing.T) []byte {
 	t.Helper()
 	content := make([]byte, 256<<10)

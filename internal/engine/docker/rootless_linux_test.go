@@ -28,7 +28,7 @@ func TestRootlessPodman(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	// The parts of the contract that could differ; all of it takes minutes.
+	// The parts of the contract that may differ there; all of it takes minutes.
 	const parts = "TestPodmanOfAStranger$/^(Adopt|Told|Robber|Peeker|SecondUser|Hostile|RunsSave|Fields)$/^(Removed|Process.Caller|Resources.(CPUs|Ulimits.Name))"
 	said := asStranger(t, parts, strangerUID, envSocket+"="+podman.Host)
 	for _, name := range []string{"Adopt/Removed", "Told", "Robber", "Peeker", "SecondUser", "Hostile", "RunsSave", "Fields/Process.Caller", "Fields/Resources.CPUs"} {
@@ -55,8 +55,8 @@ func TestPodmanOfAStranger(t *testing.T) {
 	enginetest.Run(t, w.Subject)
 }
 
-// toldBefore: a limit that cannot be had is refused before an image is pulled, too, as keyway check
-// asks for it.
+// toldBefore checks that a limit that the engine cannot give is refused before an image is pulled,
+// also for keyway check.
 func toldBefore(t *testing.T, w world) {
 	spec := w.Spec(t, "told")
 	spec.Memory = 1 << 30
@@ -90,8 +90,8 @@ func hostileHome(t *testing.T, w world) {
 	if now, _ := w.State(t, "hostile"); now.State != keyway.Running {
 		t.Errorf("it is %s (%s)", now.State, now.Reason)
 	}
-	// The owner can save all files of the guest's. Those that the container's user hides are that
-	// user's.
+	// The owner can save all files of the guest. Only the container's user can save those that it
+	// hides.
 	out, err := exec.Command("tar", "-cf", "/dev/null", "--exclude", "hidden", "-C", w.root, ".").CombinedOutput()
 	if err != nil {
 		t.Errorf("a backup fails: %v: %s", err, out)

@@ -237,7 +237,7 @@ func (s Subject) Try(t testing.TB, w keyway.Workspace, args string) (string, err
 	return strings.TrimSuffix(string(out), "\n"), err
 }
 
-// State returns what List says of the workspace.
+// State returns the workspace as List reports it.
 func (s Subject) State(t testing.TB, name keyway.Name) (keyway.Workspace, bool) {
 	t.Helper()
 	list, err := s.Engine.List(Context(t))

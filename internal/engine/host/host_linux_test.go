@@ -61,7 +61,7 @@ func files(t testing.TB, root string) []string {
 	return list
 }
 
-// processes returns those that know of root, by their command lines or environment.
+// processes returns the processes that have root in their command lines or environment.
 func processes(root string) []string {
 	var list []string
 	dirs, _ := filepath.Glob("/proc/[0-9]*")

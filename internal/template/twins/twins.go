@@ -1,6 +1,6 @@
-// Package twins finds what a service of a Compose file asks for twice, such as two mounts at
-// one target or two values of one variable: Compose takes the last and drops the others
-// without a word.
+// Package twins finds requests of a service of a Compose file that exclude one another, such as two
+// mounts at one target or two values of one variable. Compose silently takes the last and drops the
+// others.
 package twins
 
 import (
@@ -20,8 +20,8 @@ type Item struct {
 	Claim string // what only one may have, for people: the target /data
 }
 
-// Items returns what a service claims, as it is written and with its variables filled in. A
-// value of a form that it cannot have claims nothing.
+// Items returns the claims of a service, as they are written and with their variables filled in. A
+// value with an invalid form claims nothing.
 func Items(service map[string]any) (all []Item) {
 	for _, list := range lists {
 		items, isList := service[list.field].([]any)
@@ -48,8 +48,8 @@ func Items(service map[string]any) (all []Item) {
 
 const target = "the target "
 
-// lists are the fields whose items claim something: what, and which. It is empty if it cannot
-// be told.
+// lists has the fields whose items claim something, with a function that returns the claim; empty
+// if it cannot be determined.
 var lists = []struct {
 	field, what string
 	claim       func(item any) string
@@ -140,8 +140,8 @@ func capability(item any) string {
 
 func envFile(item any) string { return clean(text(item, "path")) }
 
-// port has all that an item says: the same port of the workspace may be published at several
-// of the host.
+// port returns the whole item as the claim: one port of the workspace may be published at several
+// ports of the host.
 func port(item any) string {
 	m, long := item.(map[string]any)
 	if !long {

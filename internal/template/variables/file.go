@@ -90,7 +90,7 @@ func (r *reader) next() bool {
 // isBlank reports whether a character is a space within a line.
 func isBlank(c rune) bool { return strings.ContainsRune("\t\v\f\r \u0085\u00a0", c) }
 
-// exported matches a word that shells need and that says nothing here.
+// exported matches a word that shells need and that has no meaning here.
 var exported = lazyregexp.New(`^export\s+`)
 
 // name reads the name of a variable, up to its value or, if it stands alone, to the end of the line.
@@ -156,7 +156,7 @@ var noVariable = lazyregexp.New(`\$(?:\$|([^A-Za-z_{]))`)
 // ownDollars doubles each $ that stands for itself.
 func ownDollars(value string) string { return noVariable.ReplaceAllString(value, "$$$$${1}") }
 
-// escape matches what means another character between double quotes.
+// escape matches the escape sequences between double quotes.
 var escape = lazyregexp.New(`\\(?:[abcfnrtv$"\\]|0\d{0,3})`)
 
 // unescaped replaces escapes as compose-go does: \0123 is an octal number. Other text stays; of

@@ -65,7 +65,7 @@ func run(what string, args []string) error {
 	return fmt.Errorf("what is %q?", what)
 }
 
-// exitStatus returns the exit status a shell would give.
+// exitStatus returns the exit status that a shell would give.
 func exitStatus(e *exec.ExitError) int {
 	if ws, ok := e.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
 		return 128 + int(ws.Signal())
@@ -73,7 +73,7 @@ func exitStatus(e *exec.ExitError) int {
 	return e.ExitCode()
 }
 
-// afterDashes returns what follows "--" in args, and what comes before.
+// afterDashes returns the words before and after "--" in args.
 func afterDashes(args []string) (before, after []string, err error) {
 	for i, a := range args {
 		if a == "--" && i+1 < len(args) {

@@ -18,7 +18,7 @@ import (
 
 const anID = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 
-// running returns a container as a daemon describes it, with what differs.
+// running returns the description of a running container, as a daemon gives it, after change.
 func running(change func(*container.InspectResponse)) container.InspectResponse {
 	c := container.InspectResponse{
 		ID: anID, Name: "/web", Path: "/bin/sh", State: &container.State{Running: true},

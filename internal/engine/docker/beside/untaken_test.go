@@ -43,8 +43,8 @@ func (c *claimed) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// TestAGuestThatAnUnreadableRecordMayName is not taken for remains, and goes on. The list
-// does not show its container as one without a workspace.
+// TestAGuestThatAnUnreadableRecordMayName checks that such a guest does not count as a remainder,
+// and continues. The list does not show its container as one without a workspace.
 func TestAGuestThatAnUnreadableRecordMayName(t *testing.T) {
 	for _, there := range []bool{true, false} {
 		d := &claimed{}

@@ -56,9 +56,9 @@ func unlisted(upper *os.Root, lower []*os.Root, listed []keyway.FileChange) (all
 	return all
 }
 
-// replaced reports whether a file has another content than the image's. A program that opens a file
-// to write has it copied to the upper directory, even if it writes nothing. A file beyond the room
-// for contents counts as replaced.
+// replaced reports whether a file differs in content from the image's. When a program opens a file
+// for writing, the file is copied to the upper directory, even if nothing is written. A file that
+// exceeds the bound for contents counts as replaced.
 func replaced(upper *os.Root, lower []*os.Root, name string, room *int64) bool {
 	for _, layer := range lower {
 		st, err := layer.Lstat(name)
@@ -76,9 +76,9 @@ func replaced(upper *os.Root, lower []*os.Root, name string, room *int64) bool {
 	return false // it is new, and the daemon lists it if it is still there
 }
 
-// sameContent reports whether both have the same file, up to a byte beyond that size. A file that
-// cannot be read counts as the same. A program in the container may have put something else in its
-// place meanwhile, which is neither waited for nor followed.
+// sameContent reports whether both directories have the same file, up to one byte beyond size. A
+// file that cannot be read counts as the same. A program in the container may have replaced it by
+// something else in the meantime; sameContent neither waits for that nor follows a link.
 func sameContent(a, b *os.Root, name string, size int64) bool {
 	var readers [2]io.Reader
 	for i, root := range []*os.Root{a, b} {

@@ -24,7 +24,8 @@ import (
 	"keyway/internal/unixsock"
 )
 
-// record is what clients need to know. Only its owner can read the file that contains it.
+// record has the address of the running program for clients. Only its owner can read the file that
+// contains it.
 type record struct {
 	Socket string `json:"socket"`
 	Token  string `json:"token"`

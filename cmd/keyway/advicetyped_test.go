@@ -17,8 +17,8 @@ import (
 	"keyway/internal/keyway"
 )
 
-// aboutOf is what each step with values is about, as in life. A step without a row is
-// about nothing, or about the workspace gpu1/train alone.
+// aboutOf has realistic values for each step with values. A step without a row has no value, or
+// only the workspace gpu1/train.
 var aboutOf = map[keyway.Step][][]string{
 	keyway.SeeAt: {{"gpu1"}}, keyway.IsAPlace: {{"gpu1"}}, keyway.SeePlace: {{"gpu1"}}, keyway.StatusNow: {{"ada@gpu1"}},
 	keyway.AddHost: {{"gpu1"}}, keyway.GoThere: {{"gpu1"}, {"ada@gpu1"}},
@@ -172,7 +172,7 @@ func untypable(text string) (faults []string) {
 	return faults
 }
 
-// typedAfter is where a command begins, and typedUntil where it ends.
+// typedAfter matches the text before a command, and typedUntil the text after it.
 var (
 	typedAfter = regexp.MustCompile(`(?:^\s*|: |; |&& |\(|HOME=\S+ |SSH_AUTH_SOCK= |meaning |mean: |keyway [a-z]+ or )keyway (-?[a-z-]+[^;&)\]\n|]*)`)
 	typedUntil = regexp.MustCompile(`, (?:then|which|with|and|or)\b|"|\. | or keyway | >| has it later| has later`)
@@ -218,7 +218,7 @@ func shellWords(s string) (words []string) {
 	return words
 }
 
-// inPlaceOf is what users put in the place of the words in capitals.
+// inPlaceOf has the users' words for the words in capitals.
 var inPlaceOf = map[string]string{
 	"PLACE": "gpu1", "HOST": "gpu1", "NAME": "train", "IMAGE": "debian:12", "TEMPLATE": "pytorch", "SERVICE": "train", "CONTAINER": "gpu_train",
 	"COMMAND": "make", "COMMAND…": "make", "PORT": "8080", "KEYFILE": "id", "KEY": "id", "DIR": "/work", "PATH": "/log", "USER": "ada",

@@ -19,7 +19,7 @@ import (
 	"github.com/creack/pty"
 )
 
-// transcript is what a program has said so far.
+// transcript is the output of a program so far.
 type transcript struct {
 	mu   sync.Mutex
 	said bytes.Buffer

@@ -37,7 +37,7 @@ to a place. It fails if something must be repaired, and warns if something could
 	return cmd
 }
 
-// doctorReport is what keyway doctor --json prints.
+// doctorReport is the output of keyway doctor --json.
 type doctorReport struct {
 	Checks  []laptop.Finding `json:"checks"`
 	OK      bool             `json:"ok"`

@@ -53,7 +53,8 @@ func TestDocumentedCommandsCanBeTyped(t *testing.T) {
 var (
 	// quotedCommand does not match VERB and PROMPT of the glossary, nor the strings of a protocol.
 	quotedCommand = regexp.MustCompile("`(?:[A-Z_]+=[^ `]+ )?keyway (-?[a-z][^`:]*)`")
-	// commandEnd is what follows a command on an example's line: the next one, or the shell.
+	// commandEnd matches the text after a command on an example's line: the next command, or an
+	// operator of the shell.
 	commandEnd = regexp.MustCompile(`\s{3,}|;|&&|\||\s>`)
 )
 

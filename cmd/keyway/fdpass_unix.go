@@ -41,9 +41,9 @@ func isPipe(f *os.File) bool {
 	return unix.Fstat(int(f.Fd()), &s) == nil && s.Mode&unix.S_IFMT == unix.S_IFIFO
 }
 
-// speakTime is how long a client that is not called ssh may take to send its first byte before it
-// is assumed to wait for a descriptor. A client that wants bytes sends its identification line as
-// soon as it has the socket.
+// speakTime bounds the time for a client that is not called ssh to send its first byte. After it,
+// the client is assumed to wait for a descriptor. A client that wants bytes sends its
+// identification line as soon as it has the socket.
 const speakTime = time.Second
 
 // wantsDescriptor reports whether the client waits for a descriptor: ssh's ProxyUseFdpass, which

@@ -9,7 +9,8 @@ import (
 	"keyway/internal/laptop"
 )
 
-// TestKernelTable shows kernels as a workspace tells of them, which may be hostile.
+// TestKernelTable checks the table of kernels, whose descriptions may come from a hostile
+// workspace.
 func TestKernelTable(t *testing.T) {
 	got := kernelTable([]laptop.Kernel{
 		{ID: "0123456789", State: "busy", Running: 1, Queued: 2, Clients: 1, Notebook: "work/train.ipynb"},

@@ -36,7 +36,7 @@ import (
 // and "answers" or "errors".
 const envLiar = "KEYWAY_TEST_LIAR"
 
-// lie is what a place says in every field.
+// lie is a place's answer in every field.
 type lie struct {
 	text        string
 	number      int64 // of the first number of each kind of value
@@ -235,7 +235,7 @@ func obeyed(said string) string {
 // advice is a line that looks like keyway's own: with its arrow, or as its sentence.
 var advice = regexp.MustCompile(`(?m)^\s*(→|keyway: (run|your)).*`)
 
-// named is what stands before the words of a place.
+// named matches the text before the words of a place.
 var named = regexp.MustCompile(`gpu1( says|\)? suggests|: )|^\s+\| |^(train|other) +gpu1 |^  engine: `)
 
 // TestNoWordOfAPlaceIsObeyed checks that the terminal obeys nothing that a place says, and that

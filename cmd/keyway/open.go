@@ -276,7 +276,7 @@ func (o opening) show(url string) error {
 	return nil
 }
 
-// opened is what keyway open --json prints.
+// opened is the output of keyway open --json.
 type opened struct {
 	URL     string      `json:"url"`
 	Local   int         `json:"local,omitempty"` // port of this laptop

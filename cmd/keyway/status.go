@@ -91,7 +91,7 @@ func runStatus(ctx context.Context, named []string, asJSON bool, stdout io.Write
 	return exitStatus(keyway.ExitCode(failed)) // which has been printed
 }
 
-// statusReport is what keyway status --json prints.
+// statusReport is the output of keyway status --json.
 type statusReport struct {
 	Link   linkReport      `json:"link"`
 	Places []laptop.Report `json:"places"`

@@ -107,8 +107,8 @@ func TestLogOfAnotherAgent(t *testing.T) {
 	}
 }
 
-// keyway log --verify tells what keyway rotates out from what somebody removes, in a log
-// as the agent fills it.
+// TestLogVerifiesRotation checks that keyway log --verify distinguishes files that keyway has
+// rotated out from files that somebody has removed, in a log that the agent has written.
 func TestLogVerifiesRotation(t *testing.T) {
 	newLaptop(t)
 	path, err := dirs.AuditLog()

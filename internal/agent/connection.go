@@ -118,8 +118,8 @@ func (c *connection) exchange(ctx context.Context) error {
 	return nil
 }
 
-// handle gives the answer to a request. Every operation asks for leave first,
-// except those that anybody needs to say who they are.
+// handle returns the answer to a request. Every operation begins with a decision, except those with
+// which a peer identifies itself.
 func (c *connection) handle(ctx context.Context, request []byte) []byte {
 	r := sshwire.NewReader(request[1:])
 	kind := request[0]

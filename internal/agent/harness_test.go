@@ -61,7 +61,7 @@ var newRSA = sync.OnceValue(func() pair { return newPair(must(rsa.GenerateKey(ra
 
 func newECDSA(curve elliptic.Curve) pair { return newPair(must(ecdsa.GenerateKey(curve, rand.Reader))) }
 
-// world is what the scenarios are about.
+// world has the keys and hosts of the scenarios.
 type world struct {
 	me, other, rsa        pair // keys of the user
 	bastion, gpu, db, git pair // hosts

@@ -11,7 +11,7 @@ import (
 	"keyway/internal/policy"
 )
 
-// route is what a connection has proved or claimed about itself. It only grows.
+// route has the hosts that a connection has proved or claimed. It only grows.
 type route struct {
 	remote    bool   // a latch: the first bind, or the socket, sets it for good
 	far       bool   // through the socket for forwarding: nobody here has made the first bind

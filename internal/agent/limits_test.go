@@ -51,7 +51,7 @@ func TestEveryRefusalIsLogged(t *testing.T) {
 	}
 }
 
-// foldedFrom is how many refusals of different kinds are lines of their own.
+// foldedFrom is the number of refusals of different kinds that are lines of their own.
 const foldedFrom = 20
 
 // A flood of refusals is a few lines, and what is allowed comes after the count of

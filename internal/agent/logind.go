@@ -15,8 +15,8 @@ import (
 	"keyway/internal/sleep"
 )
 
-// logindMonitor is the program that tells of systemd-logind's signals. The agent
-// has no D-Bus of its own: it would be network code.
+// logindMonitor is the program that reports systemd-logind's signals. The agent has no D-Bus code
+// of its own, because that would be network code.
 const logindMonitor = "dbus-monitor"
 
 const (

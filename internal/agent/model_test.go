@@ -71,7 +71,7 @@ type sBind struct {
 	forwards, forge bool
 }
 
-// sRequest is what is to be signed.
+// sRequest is a request to sign.
 type sRequest struct {
 	kind       policy.Purpose
 	session    int   // of a login

@@ -25,7 +25,7 @@ const (
 
 func suffix(i int) string { return fmt.Sprintf("_mutant%d", i) }
 
-// chooser is what each package gets beside its files.
+// chooser is a source file that is added to each package.
 const chooser = "package %s\n\nimport \"os\"\n\nvar activeMutant_ = os.Getenv(%q)\n"
 
 // buildMutants gives the tests of each package that has mutants, this one last:

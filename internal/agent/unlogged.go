@@ -8,9 +8,9 @@ import (
 	"keyway/internal/audit"
 )
 
-// unlogged counts events that could not be written, as on a full disk, until one line can
-// be written that tells of them. The agent goes on signing for this machine meanwhile, and
-// the log is not to look as if it had not.
+// unlogged counts events that could not be written, for example on a full disk, until a line with
+// the count can be written. The agent continues to sign for this machine meanwhile, and the log
+// must not hide that.
 type unlogged struct {
 	mu sync.Mutex
 	unloggedCount

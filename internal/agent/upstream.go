@@ -19,9 +19,9 @@ import (
 // upstreamWithin bounds what the upstream does without asking anybody.
 const upstreamWithin = 10 * time.Second
 
-// upstream is a connection's own connection to another agent. One for all would
-// mix up the hosts that have proven themselves: the upstream is told of those of
-// this connection, so that it can keep its own constraints.
+// upstream is the connection to another agent that belongs to one connection. A shared one would
+// mix the proved hosts of several connections: the upstream gets those of this connection, so that
+// it can enforce its own constraints.
 type upstream struct {
 	path   string
 	client *Client // nil: not connected

@@ -1,7 +1,7 @@
-// Package api is the HTTP API of a node: its types, a handler over a small
-// interface, and a client that is that interface again. The link serves the
-// same paths for each place, so a command on the laptop, the link and the node
-// speak of workspaces in one language. docs/PROTOCOL.api.md has the tables.
+// Package api is the HTTP API of a node: its types, a handler over a small interface, and a client
+// that implements the same interface. The link serves the same paths for each place, so a command
+// on the laptop, the link and the node use one language for workspaces. docs/PROTOCOL.api.md has
+// the tables.
 package api
 
 import (
@@ -59,8 +59,8 @@ type Node interface {
 	// this and kept nowhere. Bytes of a layer that came before it was cut are not asked for again.
 	// Denied: the login was good for some of it; a new one goes on from there.
 	PullImage(ctx context.Context, engine string, p keyway.Pull, report func(keyway.Progress)) error
-	// Containers tells of the containers that run at the place and are not made as
-	// workspaces. All texts are those of the containers' makers.
+	// Containers returns the containers that run at the place and were not made as workspaces. All
+	// texts are those of the containers' makers.
 	Containers(ctx context.Context) ([]keyway.Container, error)
 	// Adopt makes a workspace of such a container: a guest beside its first process. An
 	// empty engine is the first that has it. If it fails or ctx ends, nothing is left.
@@ -86,8 +86,8 @@ type EngineInfo struct {
 	Name   string        `json:"name"`
 	Usable bool          `json:"usable"`
 	Why    *keyway.Error `json:"why,omitempty"` // why not
-	// Abilities are what the engine can do beside running workspaces, of the
-	// Ability constants and those of later versions.
+	// Abilities lists the abilities of the engine beside running workspaces: Ability constants, and
+	// those of later versions.
 	Abilities []string `json:"abilities,omitempty"`
 }
 

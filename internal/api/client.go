@@ -24,7 +24,7 @@ type Client struct {
 	rt   http.RoundTripper
 	base string // URL before /v1/…, without a slash at its end
 	host keyway.Place
-	// place is where the other end is: its advice is about workspaces there.
+	// place is the place of the other end: its advice is about workspaces there.
 	place keyway.Place
 	// version is the version that both ends have agreed on; 0 means 1.
 	version int

@@ -13,7 +13,7 @@ import (
 // guestHashes has the hashes of the guests that the nodes for each architecture carry.
 var guestHashes = map[string]string{}
 
-// packedMagic is how each file begins that the pack command makes.
+// packedMagic is the beginning of each file that the pack command makes.
 const packedMagic = "\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\xff"
 
 // maxProgram bounds a program in bytes.

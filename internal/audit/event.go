@@ -1,7 +1,7 @@
-// Package audit keeps a log that shows afterwards whether somebody changed it:
-// JSON lines, each with the SHA-256 of the exact bytes of the line before it.
-// Lines are only ever added. A user who can write the file can also write a
-// whole new chain, so the log proves most to those who keep a copy of its last line.
+// Package audit keeps a log in which later changes can be detected: JSON lines, each with the
+// SHA-256 of the exact bytes of the line before it. Lines are only ever appended. A user that can
+// write to the file can also write a whole new chain, so the log proves most to a reader that has a
+// copy of its last line.
 package audit
 
 import (

@@ -236,7 +236,7 @@ func TestNothingAskedForIsNoMoreThanTheLimit(t *testing.T) {
 	}
 }
 
-// TestOnly is where a place makes workspaces from its own templates alone.
+// TestOnly checks a place that makes workspaces from its own templates only.
 func TestOnly(t *testing.T) {
 	open, closed := published(), published()
 	closed.Only = true

@@ -22,7 +22,7 @@ type Finding struct {
 	Fix   string      `json:"fix"`
 	// Host is the place whose words Text and Fix are; empty: they are keyway's own.
 	Host keyway.Place `json:"host,omitempty"`
-	// Advice is what else to do, which the face puts into words.
+	// Advice has further steps, which the face puts into words.
 	Advice []keyway.Advice `json:"-"`
 }
 

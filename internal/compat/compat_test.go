@@ -9,7 +9,7 @@ import (
 	"keyway/internal/keyway"
 )
 
-// requireCUDA is what images of CUDA 12.6 say.
+// requireCUDA is the requirement of images of CUDA 12.6.
 const requireCUDA = "NVIDIA_REQUIRE_CUDA=cuda>=12.6 brand=unknown,driver>=470,driver<471 brand=tesla,driver>=535,driver<536 brand=nvidia,driver>=535,driver<536 brand=tesla,driver>=550,driver<551 brand=nvidia,driver>=550,driver<551"
 
 // good returns a workspace that runs: two A100 with a driver newer than the image.

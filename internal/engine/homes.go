@@ -59,11 +59,12 @@ type Record struct {
 	Machine Machine `json:"machine,omitzero"`
 	// Daemon is the daemon that runs it, where a machine may have several.
 	Daemon Daemon `json:"daemon,omitzero"`
-	// Chosen is what the platform chose; nil: an older keyway did not record it.
+	// Chosen has the platform's choices; nil: an older keyway did not record them.
 	Chosen *Chosen `json:"chosen,omitempty"`
 }
 
-// Chosen is what a platform chose for a workspace, so that its Spec differs from what was requested.
+// Chosen has a platform's choices for a workspace, by which its Spec differs from the requested
+// one.
 type Chosen struct {
 	Options []string        `json:"options,omitempty"` // that were left to the place
 	Ulimits []keyway.Ulimit `json:"ulimits,omitempty"` // as requested, if the platform gave lower ones

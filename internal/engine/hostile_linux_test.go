@@ -16,7 +16,8 @@ import (
 	"keyway/internal/keyway"
 )
 
-// TestModes pins who gets at what, whatever the umask and whatever was there.
+// TestModes checks which users have access to which files, whatever the umask is and whatever
+// existed before.
 func TestModes(t *testing.T) {
 	for _, umask := range []int{0, 0o022, 0o077} {
 		for _, kind := range []string{"docker", Host} {

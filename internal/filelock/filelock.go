@@ -10,7 +10,7 @@ import (
 // ErrLocked means that another process holds the lock.
 var ErrLocked = errors.New("locked by another process")
 
-// Mode is how a file is locked.
+// Mode is the kind of a lock.
 type Mode int
 
 // The modes: a shared lock excludes exclusive ones, an exclusive lock excludes all others.

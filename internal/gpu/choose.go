@@ -21,9 +21,9 @@ type decision struct {
 
 func (d decision) granted() bool { return len(d.devices) > 0 }
 
-// decide chooses devices for a wish. ahead are the wishes of those who came before.
-// They keep what they could use: a wish for particular GPUs those, every other wish
-// all of them. So nobody is passed by, and nobody waits for what no one else wants.
+// decide chooses devices for a wish. ahead has the earlier wishes in the queue. They keep the
+// devices that they could use: a wish for particular GPUs keeps these, and any other wish keeps
+// all. So no wish is overtaken, and none waits for devices that no other wish can use.
 func decide(inv Inventory, wish keyway.GPUs, held map[string]*holder, ahead []keyway.GPUs) (decision, error) {
 	wanted, count, err := inv.resolve(wish)
 	if err != nil {

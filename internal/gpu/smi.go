@@ -14,7 +14,7 @@ import (
 	"keyway/internal/keyway"
 )
 
-// smi is NVIDIA's program that tells of GPUs.
+// smi is nvidia-smi, the program that reports GPUs.
 type smi struct {
 	program string        // its path; empty: looked for
 	timeout time.Duration // how long it may take

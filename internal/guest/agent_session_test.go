@@ -26,7 +26,7 @@ func TestAShellThatStaysFetchesWithTheAgentOfWhoIsAttached(t *testing.T) {
 	w.output(w.command("git", "-C", clone, "remote", "set-url", "origin", "ssh://ws"+repository))
 	w.output(w.command("git", "-C", clone, "config", "core.sshCommand", "ssh -F "+agentConfig(t, server)))
 
-	// fetch is what is typed, and result what it left.
+	// fetch returns the typed line; result is the file that it writes.
 	fetch := func(result string) string {
 		return "timeout 20 git -C " + clone + " fetch -q; echo $? >" + result + ".new; mv " + result + ".new " + result
 	}

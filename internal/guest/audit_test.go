@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// notKnown is what ssh-audit says of algorithms that are newer than itself.
+// notKnown matches the messages of ssh-audit about algorithms that are newer than ssh-audit.
 var notKnown = regexp.MustCompile(`^\(kex\) (mlkem768x25519-sha256|kex-strict-s-v00@openssh\.com) +-- \[warn\] unknown algorithm$`)
 
 // ssh-audit finds nothing to say against what the guest offers, but that it does

@@ -180,7 +180,7 @@ func (w *workspace) awaitInfo() keyway.GuestInfo {
 	return info
 }
 
-// writeConfig is what keyway writes for ssh, but that dial is the way.
+// writeConfig writes the ssh_config that keyway would write, except that dial makes the connection.
 func (w *workspace) writeConfig(key string) {
 	known := filepath.Join(w.dir, "known_hosts")
 	must(w.t, os.WriteFile(known, []byte("ws "+w.hostKey()+"\n"), 0o600))

@@ -42,7 +42,7 @@ func initMain(home keyway.Home, command []string) int {
 	return beFirst(home, command, opening{key: takeHostKey})
 }
 
-// opening is what a first process starts with.
+// opening is the input with which a first process starts.
 type opening struct {
 	key func() (ed25519.PrivateKey, error) // the host key
 	tcp *os.File                           // a listening socket on the network; nil: none

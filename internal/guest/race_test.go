@@ -2,5 +2,5 @@
 
 package guest
 
-// memoryFactor is how much more memory the race detector's build may take.
+// memoryFactor is the factor by which the race detector's build may take more memory.
 const memoryFactor = 3

@@ -236,7 +236,7 @@ func (b Bake) SaveFetched(ctx context.Context, arch, file string, report func(ke
 	return done, orEnded(ctx, err)
 }
 
-// writing tells of the bytes that are written.
+// writing reports the bytes that are written.
 type writing struct {
 	io.Writer
 	each func(n int64)

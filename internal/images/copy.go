@@ -45,7 +45,7 @@ func (r Replace) of(place keyway.Place, image string, there keyway.ImageLayers, 
 	return r(place, image, there)
 }
 
-// Copied is what was copied.
+// Copied is the result of a copy.
 type Copied struct {
 	Image  string       `json:"image"`
 	From   keyway.Place `json:"from,omitempty"`

@@ -17,7 +17,7 @@ import (
 	"keyway/internal/plain"
 )
 
-// archive is what a file says of the one image that it has, as docker save makes it.
+// archive is the description of the one image in a file of docker save.
 type archive struct {
 	name   string             // the first of its names; may be empty
 	is     keyway.ImageLayers // as its configuration says

@@ -17,8 +17,8 @@ const renewals = 100
 // Want is an image that a place is to get with this laptop's login.
 type Want struct {
 	Image, Engine string // no engine: the first that can be used
-	// Whole reports whether the login itself may go to the place if its engine takes no
-	// tokens. Which engine that is, a place could say of itself; this is the user's word.
+	// Whole reports whether the login itself may go to the place if its engine takes no tokens. The
+	// user's command decides, because a place could name any engine as its own.
 	Whole bool
 }
 

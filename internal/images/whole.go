@@ -133,7 +133,7 @@ func (h here) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// localError is what has failed on this machine, and not at a place.
+// localError is a failure on this machine, and not at a place.
 type localError struct{ error }
 
 func (e *localError) Unwrap() error { return e.error }

@@ -27,7 +27,7 @@ const (
 
 const manifestName = "manifest.json"
 
-// Manifest is what manifest.json says of the image. All names are those of entries.
+// Manifest is the description of the image in manifest.json. All names are those of entries.
 type Manifest struct {
 	Config   string
 	RepoTags []string `json:",omitempty"`

@@ -35,7 +35,7 @@ type Where struct {
 	Home       string // the directories that may be the user's home, as PATH has them
 }
 
-// DefaultPath is where programs are in an image that says nothing.
+// DefaultPath is the PATH of an image that sets none.
 const DefaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 // Read returns what is installed in root. It omits what cannot be read; it returns an error only
@@ -109,7 +109,7 @@ func (r *reader) sorted(set map[string]bool) []string {
 	return all
 }
 
-// packageForm is what a package's name and version may be; anything else is mischief.
+// packageForm is the form of a package's name and version; anything else is not a package.
 var packageForm = lazyregexp.New(`^[A-Za-z0-9][A-Za-z0-9._+-]*==?[A-Za-z0-9][A-Za-z0-9._+:!~=-]*$`)
 
 func add(set *map[string]bool, text string) {
@@ -301,7 +301,7 @@ func versionOf(packages []string, form string) string {
 	return ""
 }
 
-// plainVersion is what a version in a file may be.
+// plainVersion is the form of a version in a file.
 var plainVersion = lazyregexp.New(`^[0-9][0-9A-Za-z.+-]{0,63}$`)
 
 // toolkit returns the version of CUDA's toolkit, from its own file.

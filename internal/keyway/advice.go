@@ -2,10 +2,9 @@ package keyway
 
 import "strings"
 
-// Advice is what may help the user, as a value: a step, and what it is about. How the
-// step is typed, or where it is clicked, is the business of the face that shows it;
-// cmd/keyway has a sentence for each. A step that is typed at the place or in another
-// program needs no face, and is Error.Next.
+// Advice is a step that may help the user, as a value, and its subject. The face that shows it
+// decides how the step is typed or clicked; cmd/keyway has a sentence for each. A step that is
+// typed at the place or in another program needs no face, and is Error.Next.
 type Advice struct {
 	Step  Step     `json:"step"`
 	About []string `json:"about,omitempty"`

@@ -148,7 +148,7 @@ func hashVariables(env map[string]string) []Variable {
 	return all
 }
 
-// Bounds on what a place tells of a workspace.
+// Bounds on a place's report about a workspace.
 const (
 	MaxPackages    = 20_000
 	MaxPackageText = 256 // bytes of a package's name and version

@@ -49,9 +49,9 @@ var exitCodes = map[Kind]int{
 	BadConfig: 40, NeedsAnswer: 41, Interrupted: 130,
 }
 
-// Error is an error fit for people: it says what is wrong in the user's nouns
-// and, where there is something, what may help. It travels through the API as
-// JSON, so what a node finds wrong is said on the laptop in the same words.
+// Error is an error for people: it says what is wrong in the user's nouns and, if possible, what
+// may help. It travels through the API as JSON, so the laptop shows an error of a node in the same
+// words.
 type Error struct {
 	Kind    Kind   `json:"kind"`
 	Message string `json:"message"`

@@ -25,7 +25,7 @@ type Facts struct {
 	HardLimits map[string]int64 `json:"hardLimits,omitempty"`
 }
 
-// DriverFacts are what is known of NVIDIA's driver at a place.
+// DriverFacts has the facts about NVIDIA's driver at a place.
 type DriverFacts struct {
 	Module  string     `json:"module,omitempty"`  // version of the kernel's part; empty: there is none
 	Library string     `json:"library,omitempty"` // version of the part that programs load
@@ -33,14 +33,14 @@ type DriverFacts struct {
 	GPUs    []GPUFacts `json:"gpus,omitempty"`
 }
 
-// GPUFacts are what is known of one GPU.
+// GPUFacts has the facts about one GPU.
 type GPUFacts struct {
 	Model   string `json:"model"`
 	Brand   string `json:"brand,omitempty"`   // as the driver says: Tesla, GeForce
 	Compute string `json:"compute,omitempty"` // its compute capability: 8.0
 }
 
-// EngineFacts are what is known of the engine that would run the workspace.
+// EngineFacts has the facts about the engine that would run the workspace.
 type EngineFacts struct {
 	Name         string     `json:"name"`
 	CPUs         int        `json:"cpus,omitempty"` // more cannot be asked for; 0: any number can
@@ -67,7 +67,7 @@ type ImageFacts struct {
 	ID      string   `json:"id,omitempty"`     // sha256:…, of its configuration: by this, engines know it
 }
 
-// MountFacts are what is known of a directory or file that would be mounted.
+// MountFacts has the facts about a directory or file that would be mounted.
 type MountFacts struct {
 	Source   string `json:"source"`
 	Exists   bool   `json:"exists"`

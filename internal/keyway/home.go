@@ -122,8 +122,8 @@ func (h Home) ReadInfo() (GuestInfo, error) {
 	return DecodeInfo(f)
 }
 
-// DecodeInfo reads what a guest says of itself, at most 64 KiB of it. A host key
-// in it is ignored, and text that no guest of ours says is an error.
+// DecodeInfo reads a guest's description of itself, of at most 64 KiB. It ignores a host key in it,
+// and returns an error for a text that no guest of keyway writes.
 func DecodeInfo(r io.Reader) (GuestInfo, error) {
 	data, err := io.ReadAll(io.LimitReader(r, maxInfo+1))
 	if err != nil {

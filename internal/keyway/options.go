@@ -32,9 +32,8 @@ var OptionNames = []string{
 	OptionDevices, OptionCapabilities, OptionPrivileges, OptionIPC, OptionNetwork,
 }
 
-// options returns those that s has, by their names. Two that ask for the same have the
-// same text. A command is hashed: like a variable, it may hold what is nobody's
-// business.
+// options returns the options of s, by their names. Two options with the same effect have the same
+// text. A command is hashed, because it may contain secrets, as a variable may.
 func (s Spec) options() map[string]string {
 	all := map[string]string{OptionIPC: s.IPC, OptionNetwork: s.Network}
 	if s.Workdir != "" {

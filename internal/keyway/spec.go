@@ -216,10 +216,10 @@ func (s Spec) validateTargets() error {
 	return nil
 }
 
-// defaultHome is where the volume for the home directory is, unless the environment has HOME.
+// defaultHome is the target of the volume for the home directory, unless the environment has HOME.
 const defaultHome = "/home/keyway"
 
-// HomeTarget is where the volume for the home directory is.
+// HomeTarget returns the target of the volume for the home directory.
 func (s Spec) HomeTarget() string {
 	if home := s.Env["HOME"]; path.IsAbs(home) && path.Clean(home) != "/" {
 		return path.Clean(home)

@@ -37,7 +37,7 @@ func (here *Laptop) awaitCells(ctx context.Context, j watch.Job) (watch.Report, 
 	return readCells(j, out)
 }
 
-// readCells judges what a workspace says of cells that have ended.
+// readCells reads and checks a workspace's report about cells that have ended.
 func readCells(j watch.Job, out []byte) (watch.Report, error) {
 	var said struct {
 		Last int64 `json:"last"`

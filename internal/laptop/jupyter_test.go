@@ -50,7 +50,7 @@ func TestReadKernels(t *testing.T) {
 	}
 }
 
-// TestReadCells judges what a workspace says of cells that have ended, whatever it is.
+// TestReadCells checks arbitrary reports of a workspace about cells that have ended.
 func TestReadCells(t *testing.T) {
 	j := watch.Job{Workspace: "train", Session: "jupyter", Cells: true, Seen: 3}
 	r, err := readCells(j, []byte(`{"last":6,"news":[{"notebook":"work/x.ipynb","result":"finished","seconds":7384.2},{"result":"failed","seconds":-1},

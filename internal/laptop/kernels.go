@@ -67,7 +67,7 @@ func (here *Laptop) Kernels(ctx context.Context, e sshconfig.Entry) ([]Kernel, e
 	return readKernels(out)
 }
 
-// readKernels judges what a workspace says of its kernels.
+// readKernels reads and checks a workspace's report about its kernels.
 func readKernels(out []byte) ([]Kernel, error) {
 	var all []Kernel
 	if err := json.Unmarshal(out, &all); err != nil {

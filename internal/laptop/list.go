@@ -15,7 +15,7 @@ import (
 	"keyway/internal/sshconfig"
 )
 
-// Row is what ls tells of one workspace.
+// Row is the row of ls for one workspace.
 type Row struct {
 	keyway.Workspace
 	Known bool `json:"known"` // this laptop made or added it
@@ -115,7 +115,7 @@ func sameMachines(ctx context.Context, places []keyway.Place) [][]keyway.Place {
 	return machines
 }
 
-// Listing is what is told of one machine.
+// Listing is the report about one machine.
 type Listing struct {
 	Rows     []Row
 	Problems []*keyway.Error

@@ -23,8 +23,8 @@ type placeUI struct {
 // at returns the person for one place.
 func (here *Laptop) at(place keyway.Place) placeUI { return placeUI{UI: here.UI, place: place} }
 
-// Heard shows what the node of a place says of its progress as the place's words:
-// a line of ours would look the same.
+// Heard shows a node's messages about its progress as the place's words, because they would look
+// like keyway's own messages otherwise.
 func (here *Laptop) Heard(place keyway.Place) func(keyway.Progress) {
 	return func(p keyway.Progress) {
 		if place != keyway.Local {

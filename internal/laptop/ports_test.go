@@ -9,7 +9,7 @@ import (
 	"keyway/internal/keyway"
 )
 
-// A workspace says of its ports what it likes.
+// TestReadPorts checks arbitrary reports of a workspace about its ports.
 func TestReadPorts(t *testing.T) {
 	for _, list := range []string{"", "{", "5", `{"port":1}`, `[{"port":"1"}]`} {
 		if ports, err := readPorts([]byte(list)); !keyway.Is(err, keyway.VersionMismatch) {

@@ -22,8 +22,7 @@ func (here *Laptop) FindSSH() (string, error) {
 	return path, here.RequireInclude()
 }
 
-// maxShellWords is how long the words of a command may be, in bytes, for them to be sent
-// for a shell, too.
+// maxShellWords bounds, in bytes, the words of a command that are also sent for a shell.
 const maxShellWords = 64 << 10
 
 // remoteCommand returns a command of the workspace's keyway in two forms: as variables of the

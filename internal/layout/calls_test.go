@@ -11,14 +11,14 @@ import (
 	"testing"
 )
 
-// reserved is what only a few files of the programs may have.
+// reserved is a name that only a few files of the programs may use.
 type reserved struct {
 	what  string
 	match *regexp.Regexp // of a word of the source
 	where []string       // patterns of paths (filepath.Match)
 }
 
-// calls are what only a few files of the programs may call.
+// calls lists the functions that only a few files of the programs may call.
 var calls = []reserved{
 	{
 		what:  "listens on a network",

@@ -11,7 +11,7 @@ import (
 const (
 	// recentCommits is the number of commits that are checked.
 	recentCommits = "-20"
-	// maxSubject is what git log and mail programs show of a subject, in characters.
+	// maxSubject is the part of a subject, in characters, that git log and mail programs show.
 	maxSubject = 72
 )
 

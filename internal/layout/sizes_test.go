@@ -55,7 +55,7 @@ func TestPackagesAreSmall(t *testing.T) {
 	}
 }
 
-// codeLines is how many lines of a source have more than comments.
+// codeLines returns the number of lines of a source with more than comments.
 func codeLines(source []byte) int {
 	file := token.NewFileSet().AddFile("", -1, len(source))
 	var s scanner.Scanner

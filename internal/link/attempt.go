@@ -192,8 +192,8 @@ func (a *attempt) stage(place keyway.Place) string {
 }
 
 const (
-	// quietTime is how long a host's words are held back. A host's general greeting does not
-	// matter to a user who is let in at once, but it may explain a wait.
+	// quietTime is the time for which a host's words are held back. A host's general greeting does
+	// not matter to a user that is let in at once, but it may explain a wait.
 	quietTime = time.Second
 	// maxWords bounds the words of hosts that are kept, in bytes.
 	maxWords = 16 << 10

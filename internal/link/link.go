@@ -255,7 +255,7 @@ type ConnectRequest struct {
 	// Env holds the variables of the command's environment that ssh needs to reach the user's
 	// agent, tickets and display. Others are ignored.
 	Env map[string]string `json:"env"`
-	// Timeout is how long the command waits, in nanoseconds. 0 means forever.
+	// Timeout is the time for which the command waits, in nanoseconds. 0 means forever.
 	Timeout time.Duration `json:"patience,omitempty"`
 }
 

@@ -32,7 +32,8 @@ func TestAQuestionIsNoSilence(t *testing.T) {
 	}
 }
 
-// A caller that has stopped waiting is told of that, not of the silence.
+// TestSilenceEndsWithWhoWaits checks that a caller that stops waiting gets that as its error, and
+// not the silence.
 func TestSilenceEndsWithWhoWaits(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(20*time.Millisecond, cancel)

@@ -71,7 +71,7 @@ func startProcess(cmd *exec.Cmd, d *sshRun) (*nodeProcess, error) {
 	return p, nil
 }
 
-// graceOfProcess is how long a process may take to end after its input has ended.
+// graceOfProcess is the time for a process to end after its input has ended.
 const graceOfProcess = 3 * time.Second
 
 // stop ends the process and its ssh run, and waits for both.
@@ -152,17 +152,16 @@ type starter struct {
 	silence   time.Duration                                  // see maxSilence
 }
 
-// maxSilence is how long a place may send nothing before it has greeted. An sshd gives clients
-// two minutes to log in; a client that hears nothing for longer has logged in and hangs, for
-// example on a home directory that does not answer. While the user is asked, the time does not
-// count.
+// maxSilence bounds the silence of a place before its greeting. An sshd gives clients two minutes
+// to log in; a client that hears nothing for longer has logged in and hangs, for example on a home
+// directory that does not answer. While the user is asked, the time does not count.
 const maxSilence = 3 * time.Minute
 
-// connectTimeout is how long the first host on the route may take to answer and to identify
-// itself as an sshd, unless the user's configuration sets a ConnectTimeout. Without one, ssh
-// waits as long as TCP does: over two minutes for a firewall that drops packets. For hosts behind
-// the first, ssh would count the time of the logins before them, in which the user may have to
-// answer. There the watch applies the same limit, or the longest ConnectTimeout on the route.
+// connectTimeout bounds the time for the first host on the route to answer and to identify itself
+// as an sshd, unless the user's configuration sets a ConnectTimeout. Without one, ssh waits as long
+// as TCP does: over two minutes for a firewall that drops packets. For hosts behind the first, ssh
+// would count the time of the logins before them, in which the user may have to answer. There the
+// watch applies the same limit, or the longest ConnectTimeout on the route.
 const connectTimeout = 30 * time.Second
 
 // silenceNotice is the time after which the user is told that a place has not answered.

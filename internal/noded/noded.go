@@ -82,7 +82,7 @@ func (p *guestProgram) open() (engine.Guest, error) {
 }
 
 // put tries again if the last attempt failed: a full disk may have space by now. If the engines
-// could not be told of the program, a new node is needed.
+// could not be given the program, a new node is needed.
 func (p *guestProgram) put() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()

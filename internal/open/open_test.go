@@ -17,7 +17,7 @@ type played struct {
 	files   string
 	runs    bool
 	started [][]string
-	// begins is what listens when the session has been started.
+	// begins has the ports on which programs listen when the session has been started.
 	begins []keyway.Port
 }
 

@@ -111,7 +111,7 @@ func Open(path string) (*Policy, error) {
 	return p, nil
 }
 
-// Named returns the policy that Read takes for path, as people are told of it.
+// Named returns the name for people of the policy that Read takes for path.
 func Named(path string) string {
 	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
 		return "the standard one; there is no " + path

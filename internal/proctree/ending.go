@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TurnPoll is how often an ending looks whose turn it is.
+// TurnPoll is the interval between two Steps of an ending.
 const TurnPoll = 20 * time.Millisecond
 
 // LastCall is the time between SIGTERM and SIGKILL for processes whose turn had not come
@@ -337,7 +337,7 @@ func (e *Ending) lastCall(now time.Time, all []Process) (kill time.Time) {
 // Killing reports whether SIGKILL was sent.
 func (e *Ending) Killing() bool { return e.killing }
 
-// killTimeout is what the kernel gets to end what was killed.
+// killTimeout is the time for the kernel to end a killed process.
 const killTimeout = time.Second
 
 // Hopeless reports whether those who are left have not ended although they were

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Process is what /proc/PID/stat says of a process (proc_pid_stat(5)).
+// Process has the contents of /proc/PID/stat (proc_pid_stat(5)).
 type Process struct {
 	PID, Parent    int
 	Group, Session int

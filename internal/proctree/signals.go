@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// dispositions are what a process does on signals, as masks: bit n-1 is signal n.
+// dispositions has the actions of a process on signals, as masks: bit n-1 is signal n.
 type dispositions struct{ ignored, caught, pending uint64 }
 
 func (d dispositions) ignores(sig unix.Signal) bool { return d.ignored>>(sig-1)&1 == 1 }
@@ -37,8 +37,8 @@ func Pending(pid int, sig unix.Signal) bool { return dispositionsOf(pid).pending
 // shells lists the programs that wait for the programs that they start.
 const shells = " ash bash csh dash elvish fish ksh ksh93 lksh mksh nu oksh osh rbash sh tcsh yash zsh "
 
-// nameOf is what the process runs: the name of its program's file or, for busybox and its
-// like, its own.
+// nameOf returns the name of the process's program file or, for busybox and similar programs, of
+// the program in it.
 func nameOf(pid int) string {
 	name := filepath.Base(Program(pid))
 	if name == "busybox" || name == "toybox" || name == "coreutils" {

@@ -163,7 +163,7 @@ func listOf(builds []Build) (v1.ImageIndex, error) {
 	return mutate.AppendManifests(mutate.IndexMediaType(empty.Index, kind), all...), nil
 }
 
-// watched reports how far work is that tells of itself by updates.
+// watched reports the progress of work that sends updates.
 func watched(what string, report func(keyway.Progress), work func(chan v1.Update) error) error {
 	updates, over, told := make(chan v1.Update, 64), make(chan struct{}), make(chan struct{})
 	go func() {

@@ -95,10 +95,9 @@ func login(ctx context.Context, registry string, auth authn.Authenticator) keywa
 	return keyway.Login{Registry: registry, Token: c.RegistryToken, Username: c.Username, Password: c.Password, IdentityToken: c.IdentityToken}
 }
 
-// Find returns what a place needs to get the image from its registry: the login, and what
-// the registry has for that architecture. Where the registry gives tokens, the login is
-// one that pulls this image for some minutes; else it is what docker login keeps. Errors
-// are those of Look.
+// Find returns the login and the layers that a place needs to get the image from its registry, for
+// that architecture. If the registry gives tokens, the login is a token that permits to pull this
+// image for some minutes; otherwise it is the login of docker login. Errors are those of Look.
 func Find(ctx context.Context, image, arch string) (keyway.Pull, error) {
 	p := keyway.Pull{Image: image}
 	ref, err := parse(image)

@@ -28,9 +28,9 @@ const (
 	maxBuilds  = 64
 )
 
-// Look returns what the registry says of the image's build for arch, as Go names
-// architectures. For a tag that does not exist the error is of kind ImageNotFound, and
-// names the nearest ones that do.
+// Look returns the registry's facts about the image's build for arch, as Go names architectures.
+// For a tag that does not exist, the error has the kind ImageNotFound and names the nearest
+// existing tags.
 func Look(ctx context.Context, image, arch string) (keyway.ImageFacts, error) {
 	ref, err := parse(image)
 	if err != nil {

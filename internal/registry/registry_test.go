@@ -150,8 +150,8 @@ func TestManifestsThatAreNone(t *testing.T) {
 	}
 }
 
-// Podman calls what it has built localhost/NAME. No registry has it, and none is looked for
-// by an address that nobody knows.
+// TestImagesThatWereBuilt checks images that Podman has built, localhost/NAME. No registry has
+// them, and none is looked up under an unknown address.
 func TestImagesThatWereBuilt(t *testing.T) {
 	for image, built := range map[string]bool{"localhost/team:1": true, "localhost/a/b": true, "localhost:1/team:1": false, "127.0.0.1:1/team:1": false} {
 		_, err := Look(t.Context(), image, "amd64")

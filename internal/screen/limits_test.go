@@ -12,7 +12,7 @@ import (
 	"github.com/clipperhouse/displaywidth"
 )
 
-// heapOf is how much memory what make returns takes.
+// heapOf returns the memory of the Screen that make returns, in bytes.
 func heapOf(make func() *Screen) int64 {
 	measure := func() int64 {
 		runtime.GC()

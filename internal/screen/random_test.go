@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// words are what random programs print; # is a small number.
+// words lists the output of random programs; # is a small number.
 var words = []string{
 	"a", "bc", "text ", " ", "世", "界", "e\u0301", "\u0301", "👨‍👩‍👧", "\u200d", "🇩", "🇪", "❤", "\ufe0f", "👍", "🏽", "\xe4\xb8", "\xff",
 	"\r", "\n", "\r\n", "\b", "\t", "\x0e", "\x0f", "\x1b7", "\x1b8", "\x1bD", "\x1bM", "\x1bE", "\x1bH", "\x1b6", "\x1b9", "\x1bN", "\x1b(0", "\x1b(B", "\x1b)0", "\x1b*0", "\x1bn", "\x1bo", "\x1b#8", "\x1b=",

@@ -51,9 +51,8 @@ func samples(dir string) [][]byte {
 	}
 }
 
-// TestMalformed cuts every request short at every length, makes it longer, and
-// says of every string that it is longer than the message. Where the judge ends,
-// we end, and nothing has been done.
+// TestMalformed truncates every request at every length, extends it, and gives every string a
+// length beyond the message. The server must end where OpenSSH's does, without any effect.
 func TestMalformed(t *testing.T) {
 	t.Parallel()
 	server := program(t)

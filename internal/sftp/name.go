@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// statWith answers with what stat says of a name.
+// statWith returns a handler that answers with the result of stat for a name.
 func statWith(stat func(string, *unix.Stat_t) error) func(*session, string) (byte, error) {
 	return func(s *session, name string) (byte, error) {
 		var st unix.Stat_t

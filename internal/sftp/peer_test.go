@@ -49,7 +49,7 @@ type stdio struct{}
 func (stdio) Read(p []byte) (int, error)  { return os.Stdin.Read(p) }
 func (stdio) Write(p []byte) (int, error) { return os.Stdout.Write(p) }
 
-// account is who a server runs as.
+// account is the user that a server runs as.
 type account struct {
 	name string
 	id   uint32
@@ -155,8 +155,8 @@ func (p *peer) end() bool {
 	return err == nil
 }
 
-// old is when everything in a new tree was changed; since is a moment before the test. Later
-// times are not compared, because the servers run one after the other.
+// old is the time of all changes in a new tree; since is a moment before the test. Later times are
+// not compared, because the servers run one after the other.
 var (
 	old   = time.Unix(1_600_000_000, 0)
 	since = time.Now().Add(-time.Hour)

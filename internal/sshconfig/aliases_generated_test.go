@@ -10,9 +10,9 @@ import (
 	"testing"
 )
 
-// configs writes random configurations that say of a few hosts under which name ssh
-// looks up their keys: blocks by Host and Match, with wildcards, negations, conditions
-// that hold and that do not, and files that are included within them.
+// configs writes random configurations that set the name under which ssh looks up a host's key:
+// blocks of Host and Match, with wildcards, negations, conditions that hold and that do not, and
+// nested Include files.
 type configs struct {
 	*rand.Rand
 	dir   string

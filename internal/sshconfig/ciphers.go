@@ -19,7 +19,7 @@ func FastCiphers(ctx context.Context, place keyway.Place) []string {
 	return builtIn.fast(ctx, resolver{}, string(place))
 }
 
-// builtIn is what the ssh of this machine does without a configuration.
+// builtIn has the defaults of this machine's ssh.
 var builtIn defaultCiphers
 
 // defaultCiphers remembers the ciphers that an ssh prefers when it is not

@@ -17,8 +17,7 @@ import (
 // maxUserConfig bounds the user's ssh_config in bytes.
 const maxUserConfig = 1 << 20
 
-// Change is what is to be done to the user's ssh_config. The zero Change does
-// nothing.
+// Change is a change of the user's ssh_config. The zero Change does nothing.
 type Change struct {
 	// Path is the file as the user knows it, Target the one behind it if Path is a
 	// symbolic link.

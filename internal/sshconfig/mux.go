@@ -10,8 +10,8 @@ import (
 	"keyway/internal/keyway"
 )
 
-// maxControlPath is how long the path of a socket may be for ssh, which adds nothing
-// to that of a client (unix(7)).
+// maxControlPath bounds the bytes of a socket's path for ssh, which adds nothing to that of a
+// client (unix(7)).
 const maxControlPath = 104
 
 // muxOptions returns the options that tell ssh where to find keyway's mux, and nothing else.
@@ -105,8 +105,8 @@ func (r resolver) files(ctx context.Context, host string) (Files, error) {
 	return files, err
 }
 
-// filesIn reads what ssh -v says of the files that it reads, and of those that an Include
-// line would have it read if they were there.
+// filesIn returns the files that ssh -v reports to have read, and those that an Include line would
+// make it read if they existed.
 func filesIn(said string) Files {
 	files := Files{}
 	for line := range strings.Lines(said) {

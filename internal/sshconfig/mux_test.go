@@ -114,8 +114,8 @@ func TestFilesChange(t *testing.T) {
 	}
 }
 
-// A pattern may match in a directory that is not there yet, and so may a file that ssh reads
-// anyway: ssh -v tells of neither.
+// TestFilesOfNewDirectories checks patterns that may match in a directory that does not exist yet,
+// and files that ssh reads anyway: ssh -v reports neither.
 func TestFilesOfNewDirectories(t *testing.T) {
 	for _, made := range []string{"home/.ssh/config", "conf/a/b/y.conf", "conf/a/new/y.conf", "conf/new/b/y.conf", "none/new/y.conf", "home/.ssh/conf.d/new/y.conf"} {
 		dir := t.TempDir()

@@ -24,7 +24,7 @@ var (
 	errLate   = errors.New("not read its configuration")
 )
 
-// Host is what the user's configuration makes of a host name.
+// Host has ssh's settings for a host name, by the user's configuration.
 type Host struct {
 	Name          string   `json:"name"` // as the user wrote it
 	HostName      string   `json:"hostName"`

@@ -47,7 +47,8 @@ type Entry struct {
 	Sent Sent `json:"sent,omitzero"`
 }
 
-// Sent says which keys a workspace was told of, and where ssh finds them.
+// Sent identifies the keys that a workspace was given, and has the agent and files with which ssh
+// finds them.
 type Sent struct {
 	Holds string    `json:"holds"` // names what the agent held
 	At    time.Time `json:"at"`

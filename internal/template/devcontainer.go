@@ -26,7 +26,7 @@ type Left struct {
 	Setting string `json:"setting"`
 	Line    int    `json:"line"`
 	Why     string `json:"why"`
-	// Advice is what to use in place of the setting.
+	// Advice names a substitute for the setting.
 	Advice []keyway.Advice `json:"advice,omitempty"`
 }
 

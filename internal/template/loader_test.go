@@ -71,7 +71,7 @@ func fieldPaths(r *rule, around func(string) string, visit func(string)) {
 	}
 }
 
-// stricter are what compose-go takes and drops a part of.
+// stricter lists files of which compose-go accepts all and drops a part.
 var stricter = []string{"services: {train: {gpus: [{a: b}]}}\n", "services: {train: {pids_limit: 1.5}}\n",
 	"services: {train: {mem_limit: 1.5}}\n", "services: {train: {shm_size: 1.5}}\n"}
 

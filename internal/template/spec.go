@@ -16,7 +16,7 @@ import (
 	"keyway/internal/keyway"
 )
 
-// Asked is what a template requests.
+// Asked is the result of resolving a template.
 type Asked struct {
 	// Spec has neither name, engine nor keys.
 	Spec keyway.Spec

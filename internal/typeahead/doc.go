@@ -6,15 +6,15 @@ package typeahead
 import "time"
 
 const (
-	// Pause is how long nothing follows what a person has typed. Pasted text comes
-	// without a pause of that length, if the line is not slow.
+	// Pause is the pause after a key that a person has typed. Pasted text comes without a pause of
+	// that length, unless the line is slow.
 	Pause = 150 * time.Millisecond
 	// slowest bounds the pause that is waited for on a slow line.
 	slowest = 2 * time.Second
 	// most bounds how long Discard goes on outside of a bracketed paste.
 	most = time.Minute
-	// noticed is how long a person waits before wondering, and silence how long the rest of a
-	// bracketed paste is waited for.
+	// noticed is the time after which a person notices a delay. silence is the time for which the
+	// rest of a bracketed paste is awaited.
 	noticed = time.Second
 	silence = time.Minute
 

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// acceptPause is how long Accept waits before it tries again.
+// acceptPause is the pause before Accept tries again.
 const acceptPause = 50 * time.Millisecond
 
 // passing are the errors of accept(2) that are of this moment, or of one connection.

@@ -12,8 +12,8 @@ import (
 	"strconv"
 )
 
-// maxPath is how long a path may be on every system we build for (macOS has
-// 104 bytes with the ending NUL, Linux 108).
+// maxPath is the largest length of a path, in bytes, on every system that keyway is built for
+// (macOS has 104 bytes with the ending NUL, Linux 108).
 const maxPath = 103
 
 // Dial connects to the unix socket at path.

@@ -21,7 +21,7 @@ import (
 const (
 	maxConfig = 64 << 10 // bytes
 	maxWords  = 100      // of a command
-	// tellTimeout is how long the desktop, and how long the user's command, may take.
+	// tellTimeout bounds the time of the desktop's notification, and that of the user's command.
 	tellTimeout = time.Minute
 )
 

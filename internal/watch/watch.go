@@ -21,11 +21,11 @@ import (
 // Bounds and times of waiting.
 const (
 	maxFile = 64 << 10 // bytes of a job's file
-	// maxJobs is how many jobs are waited for at a time: each takes a connection.
+	// maxJobs bounds the jobs that are watched at a time: each takes a connection.
 	maxJobs = 32
-	// maxEnds bounds how much is told of at once.
+	// maxEnds bounds the ends that are reported at once.
 	maxEnds = 8
-	// lookEvery is how often the directory is looked at for new jobs.
+	// lookEvery is the interval at which the directory is searched for new jobs.
 	lookEvery = 2 * time.Second
 	// A connection that failed is tried again after retryFirst, then after twice as
 	// long each time, up to retryMost.
@@ -43,19 +43,19 @@ type Job struct {
 	Seen      int64       `json:"seen,omitempty"` // the number of the last cell; below 0: of which nothing is known
 }
 
-// Report is what a Waiter has waited for.
+// Report is the result of a Waiter.
 type Report struct {
 	Ends []Ended
 	Next *Job // what is to be waited for next, in place of the job; nil: nothing
 }
 
-// Ended is what has ended, and how.
+// Ended is an end of a job or a cell.
 type Ended struct {
 	Job
 	End
 }
 
-// End is how a job ended.
+// End is the result of a job that has ended.
 type End struct {
 	Code   int    `json:"code"`
 	Signal string `json:"signal"` // its name, if one ended the job
@@ -133,8 +133,8 @@ func Forget(dir string, workspace keyway.Name) error {
 	return err
 }
 
-// Run waits for the jobs in dir until ctx ends, and has tell called with the end of
-// each. A job is taken off the list before it is told of: once is enough.
+// Run waits for the jobs in dir until ctx ends, and calls tell with the end of each. It removes a
+// job from the list before it reports its end, so that no end is reported twice.
 func Run(ctx context.Context, dir string, wait Waiter, tell func(Job, End), log *slog.Logger) {
 	w := &watcher{dir: dir, wait: wait, tell: tell, log: log, jobs: map[string]bool{}}
 	defer w.all.Wait()
@@ -235,8 +235,8 @@ func (w *watcher) watch(ctx context.Context, j Job, path string) {
 	}
 }
 
-// told tells of a report after the list is without it. It returns what is waited for
-// next, if anything.
+// told reports ends after they were removed from the list. It returns the job to wait for next, if
+// there is one.
 func (w *watcher) told(j Job, r Report) (next Job) {
 	_, err := os.Stat(j.path(w.dir))
 	switch {

@@ -144,7 +144,8 @@ func TestAConnectionThatFailsIsTriedAgain(t *testing.T) {
 	stop()
 }
 
-// Cells are told of as they end, each once, also by the next process.
+// TestCellsAreWaitedForAcrossRestarts checks that each cell is reported once when it ends, also by
+// the next process.
 func TestCellsAreWaitedForAcrossRestarts(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "jobs")
 	for range 2 { // the second time changes nothing

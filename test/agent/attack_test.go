@@ -23,8 +23,8 @@ import (
 	"keyway/internal/unixsock"
 )
 
-// attempt is what an attacker with the forwarded socket tries. It works or it
-// does not; the table in docs/THREATS.md says which.
+// attempt is an action of an attacker with the forwarded socket. It works or it does not; the table
+// in docs/THREATS.md has the results.
 type attempt struct {
 	what    string
 	shell   string                                   // for the hop's shell, or
@@ -212,7 +212,7 @@ func hold(t *testing.T, s *session) bool {
 	return err != nil
 }
 
-// results are what came of the attempts, in order.
+// results has the results of the attempts, in order.
 type results []bool
 
 // attack tries everything from a hop.

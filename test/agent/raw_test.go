@@ -31,7 +31,7 @@ const (
 	sessionBind    = "session-bind@openssh.com"
 )
 
-// patience is how long an answer may take.
+// patience bounds the time of an answer.
 const patience = time.Minute
 
 // asker speaks to an agent in raw messages.
@@ -94,7 +94,7 @@ func (a asker) sign(key, data []byte) (*ssh.Signature, error) {
 	return nil, errors.New("refused")
 }
 
-// exchanged is what a server has proven in a key exchange.
+// exchanged has the proof of a server in a key exchange.
 type exchanged struct{ hostKey, session, signature []byte }
 
 // bind tells the agent of it.

@@ -13,10 +13,10 @@ import (
 	"time"
 )
 
-// regress is where Debian's package openssh-tests puts OpenSSH's own tests.
+// regress is the directory of OpenSSH's own tests in Debian's package openssh-tests.
 const regress = "/usr/lib/openssh/regress"
 
-// account is who runs OpenSSH's tests.
+// account is the user that runs OpenSSH's tests.
 type account struct {
 	name string
 	uid  int

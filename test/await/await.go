@@ -1,4 +1,4 @@
-// Package await waits, in tests, for what no event tells of, such as another process's
+// Package await waits, in tests, for changes that no event announces, such as another process's
 // state.
 package await
 
@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// Patience is how long what must come may take: far longer than it does, also on a busy
-// machine.
+// Patience bounds the wait for a change that must come. It is far longer than any change takes,
+// even on a busy machine.
 const Patience = time.Minute
 
-// poll is how long That waits until it looks again.
+// poll is the interval between two checks of That.
 const poll = 10 * time.Millisecond
 
 // That waits until is returns true, and fails the test after Patience. what names the awaited

@@ -193,7 +193,7 @@ func (a *agents) close() error {
 	return errors.Join(err, os.RemoveAll(a.dir))
 }
 
-// load is what came of a number of clients that sign as fast as they can.
+// load is the result of a number of clients that sign as fast as they can.
 type load struct {
 	took []time.Duration // of each signature
 	over time.Duration

@@ -32,12 +32,12 @@ var bulkSection = section{
 	},
 }
 
-// targetThroughput is what part of the rate of `ssh -J bastion,gpu1` is wanted.
+// targetThroughput is the goal, as a part of the rate of `ssh -J bastion,gpu1`.
 const targetThroughput = 0.9
 
 var moving = []contender{ours, published, unpublished}
 
-// kinds is how many kinds of transfer there are.
+// kinds is the number of kinds of transfer.
 const kinds = 4
 
 var kindNames = [kinds]string{"ssh, guest to laptop", "ssh, laptop to guest", "scp, guest to laptop", "scp, laptop to guest"}

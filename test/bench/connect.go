@@ -27,11 +27,11 @@ var connectSection = section{
 	},
 }
 
-// targetConnect is what part of `ssh -J bastion` cold a connection may take.
+// targetConnect is the goal for a connection, as a part of the time of `ssh -J bastion` cold.
 const targetConnect = 0.65
 
-// targetHeld is what part of a warm ControlMaster's time a session on the mux's
-// connection may take.
+// targetHeld is the goal for a session on the mux's connection, as a part of the time of a warm
+// ControlMaster.
 const targetHeld = 0.5
 
 var connecting = []contender{ours, published, unpublished, warm, held}

@@ -39,7 +39,7 @@ var cpuSection = section{
 	},
 }
 
-// cpuBytes is how much is moved to see what that takes.
+// cpuBytes is the number of bytes that are moved to measure the CPU time.
 const cpuBytes = 1 << 30
 
 // direction is a way to move bytes through an ssh whose command, once it has said

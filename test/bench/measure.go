@@ -15,7 +15,7 @@ import (
 	"keyway/test/lab"
 )
 
-// line is what is between the hosts of the lab.
+// line is the connection between the hosts of the lab.
 type line struct {
 	name    string
 	delayed bool
@@ -58,7 +58,7 @@ func (b *bench) delay() (remove func() error, err error) {
 	return func() error { return errors.Join(second(), first()) }, nil
 }
 
-// stopwatch is where the hosts that measure have the lab's tool.
+// stopwatch is the path of the lab's tool on the hosts that measure.
 const stopwatch = "/tmp/labtool"
 
 // timed runs each command n times, in turns, so that whatever else the machine

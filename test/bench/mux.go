@@ -57,7 +57,7 @@ type muxBench struct {
 	targets targets
 }
 
-// over is what depends on the line.
+// over measures the values that depend on the line.
 func (m *muxBench) over(ctx context.Context, l line) error {
 	if err := check(m.laptop("sh", "-c", "ssh warm true >/dev/null 2>&1 </dev/null")); err != nil {
 		return err

@@ -103,7 +103,7 @@ type notebookBench struct {
 	serve, keep int // processes
 }
 
-// jupyterAt is where to connect to.
+// jupyterAt is the address of a Jupyter server or of keyway-jupyter.
 type jupyterAt struct {
 	Socket string `json:"socket"`
 	Sock   string `json:"sock"` // as a Jupyter server calls it

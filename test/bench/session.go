@@ -109,7 +109,7 @@ func (s *sessionBench) run(args ...string) (string, error) {
 	return string(out), err
 }
 
-// record is what keyway ls knows of a session.
+// record is a session in the output of keyway ls.
 type record struct {
 	Holder int
 	Exit   *struct{ Started, Ended time.Time }
@@ -183,7 +183,7 @@ func (s *sessionBench) printing(text io.Writer, t *targets) error {
 	return nil
 }
 
-// printed is how long a session's job took to print a file.
+// printed returns the time in which a session's job has printed a file.
 func (s *sessionBench) printed(file string) (time.Duration, error) {
 	if _, err := s.run("run", "-d", "-t", "--as", "printing", "--", "cat", file); err != nil {
 		return 0, err
@@ -199,8 +199,7 @@ func (s *sessionBench) printed(file string) (time.Duration, error) {
 	return r.Exit.Ended.Sub(r.Exit.Started), err
 }
 
-// kept is how long it takes to print a file to a terminal whose output is written to
-// another.
+// kept returns the time to print a file to a terminal whose output is written to another.
 func (s *sessionBench) kept(file string) (time.Duration, error) {
 	log, err := os.Create(filepath.Join(s.dir, "kept"))
 	if err != nil {
@@ -210,8 +209,7 @@ func (s *sessionBench) kept(file string) (time.Duration, error) {
 	return drainTo(log, file)
 }
 
-// drainTo is how long it takes to print a file to a terminal, each read of which is
-// written to w.
+// drainTo returns the time to print a file to a terminal, each read of which is written to w.
 func drainTo(w io.Writer, file string) (time.Duration, error) {
 	began := time.Now()
 	cmd := exec.Command("cat", file)
@@ -266,7 +264,7 @@ func (s *sessionBench) painting(ctx context.Context, text io.Writer, t *targets)
 
 func ms(d time.Duration) float64 { return d.Seconds() * 1000 }
 
-// firstPaint is how long a command takes to show what is painted.
+// firstPaint returns the time until a command shows the painted text.
 func firstPaint(cmd *exec.Cmd) (time.Duration, error) {
 	began := time.Now()
 	f, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: screenRows, Cols: screenCols})

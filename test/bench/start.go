@@ -82,7 +82,7 @@ func (b *bench) starts(ctx context.Context) (up, dockerRun time.Duration, err er
 	return median(ups), median(runs), nil
 }
 
-// guestRest is how long a guest is left alone before it counts as idle: the link's spare
+// guestRest is the time after which a guest that is left alone counts as idle: the link's spare
 // stream to it has ended by then.
 const guestRest = 75 * time.Second
 

@@ -52,7 +52,7 @@ func (w *templateBench) copies(ctx context.Context) error {
 	return nil
 }
 
-// daemonAlone is what dockerd takes by itself for the image.
+// daemonAlone has the times of dockerd itself for the image.
 type daemonAlone struct {
 	first, save time.Duration // until docker save writes its first byte, and its last
 	after       time.Duration // that docker load takes when it has the last byte
@@ -165,8 +165,8 @@ func (w *templateBench) copyOver(ctx context.Context, l line, alone daemonAlone)
 
 func mib(bytes int64) float64 { return float64(bytes) / (1 << 20) }
 
-// copyRate is how many MiB each second image copy moves, of those that it says it sent.
-// An image that is to come to the GPU machine is removed there before.
+// copyRate returns the MiB that image copy moves each second, of those that it reports as sent. If
+// the destination is the GPU machine, the image is removed there before.
 func (w *templateBench) copyRate(ctx context.Context, from, to, image string) (float64, error) {
 	var rates []time.Duration // for a GiB
 	for range w.bulk {

@@ -15,8 +15,8 @@ import (
 	"keyway/test/lab"
 )
 
-// bench is what sections measure with: the lab with all contenders in it, if one
-// of them wants it, and how often to do things.
+// bench is the environment of the sections: the lab with all contenders in it, if a section wants
+// it, and the number of repetitions.
 type bench struct {
 	lab   *lab.Lab
 	bin   string // the programs

@@ -37,8 +37,8 @@ func main() {
 	}
 }
 
-// shows are what can be shown, by the word for test/lab/install: the images that the GPU
-// machine has, none if it has no Docker, and what is done.
+// shows lists the demos, by the word for test/lab/install: the images of the GPU machine, none if
+// it has no Docker, and the steps.
 var shows = map[string]struct {
 	images []lab.Image
 	walk   func(*tour) error

@@ -29,7 +29,7 @@ import (
 const (
 	cellLines = 60
 	cellCode  = "import time\nfor i in range(60):\n    print('line', i, flush=True); time.sleep(0.1)"
-	// patience is how long anything may take that must come.
+	// patience bounds the wait for an event that must come.
 	patience = time.Minute
 )
 

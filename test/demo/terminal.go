@@ -149,7 +149,7 @@ func (w *window) picture() picture {
 	return picture{string(w.model.Text(nil)), string(w.model.Snapshot(nil))}
 }
 
-// windowTimeout is how long a window may take to show something.
+// windowTimeout bounds the time until a window shows a text.
 const windowTimeout = time.Minute
 
 func (w *window) await(want string) error {

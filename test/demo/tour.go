@@ -27,7 +27,7 @@ const (
 	kills    = 3 // of the bastion, during one copy
 )
 
-// tour is what the demo walks through, on the laptop.
+// tour is the run of the demo, on the laptop.
 type tour struct {
 	ctx    context.Context
 	lab    *lab.Lab

@@ -76,10 +76,10 @@ volumes:
   other: {name: elsewhere}
 `
 
-// composeProject is what docker-compose is told to call the project.
+// composeProject is the name of the project for docker-compose.
 const composeProject = "judge"
 
-// container is one as docker inspect tells of it.
+// container is a container as docker inspect describes it.
 type container struct {
 	Name   string
 	Config struct {

@@ -91,8 +91,8 @@ export SSH_AUTH_SOCK="$(of identityagent)"
 key="$(sed -n 's/^train.keyway //p' "$(of userknownhostsfile)")"
 `
 
-// clientScripts are what people do with clients that have their own ideas of ssh: those
-// with a server part have it from the machine itself, in the workspace side.
+// clientScripts has typical uses of clients with an SSH implementation of their own. Clients with a
+// server part have it from the machine itself, in the workspace side.
 var clientScripts = map[string]string{
 	"libssh by config": `gcc -o libssh-client libssh-client.c -lssh
 for i in 1 2 3; do ./libssh-client train 'sleep 1; echo in; exit 7' >libssh.out && exit 1; [ $? = 7 ]; [ "$(cat libssh.out)" = in ]; done`,

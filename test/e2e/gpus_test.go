@@ -30,7 +30,7 @@ func TestGPUMachine(t *testing.T) {
 	t.Run("compose", w.besideCompose)
 }
 
-// gpuPlace is what keyway gpus --json tells of a place.
+// gpuPlace is a place in the output of keyway gpus --json.
 type gpuPlace struct {
 	Place string
 	GPUs  []keyway.GPU

@@ -43,7 +43,7 @@ func TestBusyboxImage(t *testing.T) {
 	equal(t, "a script on standard input", w.mustFeed(t, "echo $0\n", "ssh", "-T", "bb", "sh"), "sh\n")
 }
 
-// TestNonRootReadOnly is what a cautious cluster allows.
+// TestNonRootReadOnly checks a workspace as a cautious cluster permits it.
 func TestNonRootReadOnly(t *testing.T) {
 	t.Parallel()
 	w := shared

@@ -215,7 +215,7 @@ func TestStopAndStart(t *testing.T) {
 	equal(t, "host key", after.Guest.HostKey, before.Guest.HostKey)
 }
 
-// listed is what the tests read of keyway ls --json.
+// listed has the parts of the output of keyway ls --json that the tests read.
 type listed struct {
 	Name, State, Reason string
 	Guest               struct{ HostKey string }

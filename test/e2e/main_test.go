@@ -49,7 +49,7 @@ func runAll(m *testing.M) (code int, err error) {
 	return m.Run(), nil
 }
 
-// unlockAndUp is what a user does before the first ssh train.
+// unlockAndUp runs the commands that a user types before the first ssh train.
 func (w *world) unlockAndUp() error {
 	for _, argv := range [][]string{
 		{"keyway", "init", "--yes"},
@@ -103,8 +103,8 @@ func logFile(t *testing.T, h *lab.Host, path string) {
 
 type result = run.Result
 
-// patience is how long any one command may take: far more than it does, so that
-// a hang fails one test and not the run.
+// patience bounds the time of a command. It is far longer than any command takes, so that a hang
+// fails one test and not the run.
 const patience = 3 * time.Minute
 
 // command prepares a command on the laptop, with the lab's stand-in for a

@@ -12,7 +12,7 @@ import (
 	"keyway/test/lab/run"
 )
 
-// lockTemplate is what two people work with. Its tag moves between them.
+// lockTemplate is the template of both users. Its tag moves between them.
 const lockTemplate = `services:
   env:
     image: 127.0.0.1:5000/lab/tool:1

@@ -191,7 +191,7 @@ func (w *world) pinsWhatIsChosen(t *testing.T) {
 	w.write(t, path, before)
 }
 
-// run is what a training run does: it imports, writes, downloads, compiles and logs.
+// run does the work of a training run: it imports, writes, downloads, compiles and logs.
 func (w *world) run(t *testing.T) {
 	t.Helper()
 	w.must(t, "keyway", "run", "env", "--", "python3", "-c", `
@@ -250,8 +250,7 @@ func (w pinned) plantInPlace(t *testing.T, only func(what, field, name string)) 
 	}
 }
 
-// oldKernel is a shell whose programs are told of a kernel of version 2.6 (personality(2),
-// UNAME26).
+// oldKernel is a shell whose programs see a kernel of version 2.6 (personality(2), UNAME26).
 const oldKernel = "/srv/old-kernel"
 
 // loginShell gives root of the GPU machine another shell, and has the node start by it.

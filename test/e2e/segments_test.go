@@ -20,7 +20,7 @@ type segments struct {
 	file string
 }
 
-// since are how many there are of the laptop's and of the bastion's beyond those before.
+// since returns the number of segments of the laptop and of the bastion since before.
 func (s segments) since(before [2]int) (more [2]int) {
 	s.t.Helper()
 	text, err := os.ReadFile(s.file)

@@ -157,7 +157,8 @@ func (w *world) onlyContainer(t *testing.T) string {
 	return strings.TrimSpace(mustDocker(t, w, "ps", "-q"))
 }
 
-// operators is what is published: by its digest, and with what users may change.
+// operators is the template to publish: its image by the digest, and the settings that users may
+// change.
 const operators = `services:
   team:
     image: 127.0.0.1:5000/lab/busybox:1

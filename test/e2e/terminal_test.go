@@ -240,7 +240,7 @@ func TestATerminalSurvivesWhatBreaks(t *testing.T) {
 	}
 }
 
-// leftWith is what the shell prints when keyway attach has ended.
+// leftWith matches the shell's output after the end of keyway attach.
 var leftWith = regexp.MustCompile(`left with \d`)
 
 // viewers returns the ssh processes that show a session.
@@ -318,8 +318,8 @@ func TestLogsFollowABar(t *testing.T) {
 	w.must(t, "keyway", "kill", train+"/bar")
 }
 
-// A job that was left alone tells of its end, and every command says so of a
-// workspace that was stopped.
+// TestJobsThatWereLeftAlone checks that the end of a job that was left alone is reported, and that
+// every command reports that a workspace was stopped.
 func TestJobsThatWereLeftAlone(t *testing.T) {
 	t.Parallel()
 	w := start(t, lab.Options{Docker: true, Images: []lab.Image{lab.Base}})

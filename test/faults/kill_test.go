@@ -89,7 +89,7 @@ func (w *world) any(r *rand.Rand) (string, []int) {
 	return "bastion and node at the same time", append(a, b...)
 }
 
-// least is how many kills each work must have lived through.
+// least is the number of kills that each work must have survived.
 const least = 5
 
 // TestKill kills one thing every two seconds while everything runs at once: a copy in each

@@ -131,8 +131,8 @@ func start(t *testing.T, o lab.Options, prepare ...func(w *world)) *world {
 	return w
 }
 
-// patience is how long one command may take: far more than it does, so that a
-// hang fails one test and not the run.
+// patience bounds the time of a command. It is far longer than any command takes, so that a hang
+// fails one test and not the run.
 const patience = 20 * time.Minute
 
 // command prepares a command on the laptop, with the lab's stand-in for a person
@@ -194,8 +194,7 @@ func (w *world) status() (link.Status, error) {
 	return c.Status(ctx)
 }
 
-// moved is how many bytes the link's streams have moved; another number than
-// before says that something has.
+// moved returns the number of bytes that the link's streams have moved. A change means progress.
 func (w *world) moved() int64 {
 	s, err := w.status()
 	if err != nil {
@@ -210,7 +209,7 @@ func (w *world) moved() int64 {
 	return n
 }
 
-// upFor is how long the way to the GPU machine has been up.
+// upFor returns the time for which the uplink to the GPU machine has been up.
 func (w *world) upFor() time.Duration {
 	s, err := w.status()
 	if err != nil {

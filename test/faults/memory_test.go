@@ -17,8 +17,8 @@ import (
 	"keyway/test/lab"
 )
 
-// slowReaders is how many there are. Without a bound each would be worth the 30 MB
-// that are on their way to it.
+// slowReaders is the number of slow readers. Without a bound, each would cost the 30 MB that are on
+// their way to it.
 const slowReaders = 12
 
 // The bound on the memory, in bytes, that one connection may cost link and guest. While the reader

@@ -81,7 +81,7 @@ func (w *world) during(s sample, faults func()) {
 	all.Wait()
 }
 
-// await polls: nothing tells of what it waits for.
+// await polls, because no event announces the awaited changes.
 func (w *world) await(what string, is func() bool) {
 	w.t.Helper()
 	for begin := time.Now(); !is(); time.Sleep(20 * time.Millisecond) {

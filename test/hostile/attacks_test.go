@@ -167,8 +167,8 @@ func TestUpAnsweredWithAnother(t *testing.T) {
 	}
 }
 
-// Six hundred workspaces that nobody made cost one list, and leave room for those
-// that somebody makes.
+// TestManyWorkspaces checks that six hundred workspaces that no user has made cost one list, and
+// leave room for those that a user makes.
 func TestManyWorkspaces(t *testing.T) {
 	t.Parallel()
 	l := newLaptop(t)

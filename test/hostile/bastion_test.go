@@ -21,7 +21,7 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// stage is where a bastion speaks or goes.
+// stage is the point at which a bastion speaks or disappears.
 type stage string
 
 const (
@@ -159,7 +159,7 @@ func (b *bastion) ask(_ ssh.ConnMetadata, challenge ssh.KeyboardInteractiveChall
 	return nil, errors.New("wrong")
 }
 
-// linger is what it does at every step of one stage.
+// linger acts at every step of one stage.
 func (b *bastion) linger() {
 	if s, _ := b.now(); s == delaysEvery {
 		time.Sleep(100 * time.Millisecond) // what the stage is about

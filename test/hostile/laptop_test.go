@@ -137,7 +137,7 @@ func (l *laptop) newKey(name string) string {
 	return strings.TrimSpace(string(public))
 }
 
-// result is how a command has ended.
+// result is the result of a command.
 type result struct {
 	line, stdout, stderr string
 	code                 int

@@ -17,8 +17,8 @@ type Process struct {
 	Name string // the kernel's, at most 15 bytes
 }
 
-// CPUTimes is how much CPU time each of the host's processes has used so far, in
-// user space and in the kernel, with those in its containers.
+// CPUTimes returns the CPU time of each of the host's processes so far, in user space and in the
+// kernel, with those in its containers.
 func (h *Host) CPUTimes() map[Process]time.Duration {
 	times := map[Process]time.Duration{}
 	for _, pid := range h.processes(func(string) bool { return true }) {

@@ -121,7 +121,7 @@ func dockerd(dir, bin string) (*exec.Cmd, error) {
 	return cmd, nil
 }
 
-// engineTimeout is how long a daemon may take until it listens.
+// engineTimeout bounds the time until a daemon listens.
 const engineTimeout = time.Minute
 
 // startEngine starts the daemon that command makes, which listens on socket below

@@ -36,7 +36,7 @@ const (
 	Torch Image = "keyway-lab/torch"
 )
 
-// ImagePath is what Base has in front of its PATH, with a program greet in it.
+// ImagePath is the first directory of Base's PATH, with a program greet in it.
 const ImagePath = "/opt/tool/bin"
 
 // makeImages makes images with the GPU machine's docker.

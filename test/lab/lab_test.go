@@ -214,7 +214,7 @@ func TestSlowLineTakesItsTime(t *testing.T) {
 	}
 }
 
-// connectTime is how long TCP's handshake with the bastion takes, best of ten.
+// connectTime returns the time of TCP's handshake with the bastion, best of ten.
 func connectTime(t *testing.T, l *lab.Lab) time.Duration {
 	t.Helper()
 	best := time.Hour

@@ -106,7 +106,7 @@ func (p *Proxy) change(f func()) {
 // returns how many there were.
 func (p *Proxy) Cut() int { return p.end(func(c *net.TCPConn) { _ = c.Close() }) }
 
-// Reset closes them so that both ends are told of an error.
+// Reset closes the connections so that both ends get an error.
 func (p *Proxy) Reset() int {
 	return p.end(func(c *net.TCPConn) {
 		_ = c.SetLinger(0)
@@ -160,7 +160,7 @@ func (p *Proxy) Refuse(on bool) { p.change(func() { p.refusing = on }) }
 // Overtake holds the next connection back until the one after it has been made.
 func (p *Proxy) Overtake() { p.change(func() { p.overtaken = true }) }
 
-// Accepted is how many connections have been asked for.
+// Accepted returns the number of connections that were requested.
 func (p *Proxy) Accepted() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()

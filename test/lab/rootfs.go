@@ -226,8 +226,8 @@ func all(steps ...func() error) error {
 	return nil
 }
 
-// basePrograms are what Base has, besides what the packages in basePackages
-// put into /usr/bin.
+// basePrograms lists the programs of Base, besides those that the packages in basePackages install
+// in /usr/bin.
 var basePrograms = []string{
 	"bash", "sh", "dash", "grep", "sed", "awk", "mawk", "find", "xargs", "tar", "gzip", "gunzip", "bzip2", "xz", "diff", "cmp",
 	"rsync", "git", "git-upload-pack", "git-receive-pack", "git-shell", "ssh", "ssh-add", "ssh-keygen", "ssh-agent", "ps", "pgrep", "pkill", "kill", "free", "top",

@@ -10,8 +10,8 @@ import (
 // FakeSMI stands in for nvidia-smi, for GPUs with the UUIDs of StartGPUDocker.
 type FakeSMI struct {
 	Program string
-	// Driver is the version that it tells of the driver, and Model what it calls the
-	// GPUs, beside their numbers. Compute makes a change of them known.
+	// Driver is the reported version of the driver, and Model the reported name of the GPUs, beside
+	// their numbers. Compute makes a change of them known.
 	Driver, Model string
 
 	gpus   int
@@ -29,8 +29,8 @@ echo "nvidia-smi: $*?" >&2
 exit 2
 `
 
-// NewFakeSMI puts a stand-in for nvidia-smi into dir that tells of that many GPUs,
-// on which nothing runs.
+// NewFakeSMI puts a stand-in for nvidia-smi into dir. It reports the given number of GPUs, on which
+// no process runs.
 func NewFakeSMI(dir string, gpus int) (*FakeSMI, error) {
 	s := &FakeSMI{Program: filepath.Join(dir, "nvidia-smi"), Driver: "550.54.14", Model: "NVIDIA Lab", gpus: gpus, dir: dir}
 	if err := os.WriteFile(s.Program, []byte(smiScript), 0o755); err != nil {
@@ -39,7 +39,7 @@ func NewFakeSMI(dir string, gpus int) (*FakeSMI, error) {
 	return s, s.Compute(nil)
 }
 
-// Compute has the GPUs of those numbers tell of those processes.
+// Compute makes the GPUs with those numbers report those processes.
 func (s *FakeSMI) Compute(pids map[int]int) error {
 	all := map[int][]int{}
 	for gpu, pid := range pids {

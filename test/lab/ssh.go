@@ -89,7 +89,7 @@ head -n 1 %[2]s
 `, l.Laptop.Inside(promptsFile), l.Laptop.Inside(wordFile))
 }
 
-// Inside is how a program on the host names one of its own files.
+// Inside returns the path by which a program on the host names one of the host's own files.
 func (h *Host) Inside(p string) string {
 	if h.pid != 0 {
 		return p

@@ -87,7 +87,7 @@ func run(ctx context.Context, only string) error {
 	return r.result()
 }
 
-// round is what is known of the mutants that were tried.
+// round has the results of the mutants that were tried.
 type round struct {
 	healthy map[string]bool // the packages and tests that pass without a mutant
 	total   int

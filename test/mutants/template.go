@@ -1,6 +1,6 @@
 package main
 
-// templates are what somebody else's template, and what a template holds, can do.
+// templates has the claims about templates of other authors, and about their contents.
 var templates = []mutant{
 	{
 		claim: "a repository's template reads no file outside its directory",

@@ -72,7 +72,7 @@ func TestMuxCarriesKeywaysCommands(t *testing.T) {
 	}
 }
 
-// logins is how many logins to the workspace the agent has allowed.
+// logins returns the number of logins to the workspace that the agent has allowed.
 func (w *world) logins(t *testing.T) int {
 	t.Helper()
 	return strings.Count(w.log(t), " to log in to train as ")

@@ -52,8 +52,8 @@ type world struct{ *lab.Lab }
 
 type result = run.Result
 
-// patience is how long anything may take: far more than it does, so that a hang fails
-// one test and not the run.
+// patience bounds the wait for any event. It is far longer than any takes, so that a hang fails one
+// test and not the run.
 const patience = 3 * time.Minute
 
 // command prepares a command on the laptop.
@@ -174,7 +174,7 @@ func (s *session) wait() error {
 	return s.cmd.Wait()
 }
 
-// fallback is what ssh says that the mux has sent away: the one line of it.
+// fallback is the one line that ssh prints when the mux has refused it.
 const fallback = "muxclient: master hello exchange failed\r\n"
 
 // behind runs a session with those options, and a script while it is open.
@@ -340,7 +340,7 @@ func TestMuxDoesAsSSHDoes(t *testing.T) {
 	w.holdsLittle(t)
 }
 
-// sessions is how many sessions the agent has allowed.
+// sessions returns the number of sessions that the agent has allowed.
 func (w *world) sessions(t *testing.T) int {
 	t.Helper()
 	n := 0
@@ -352,8 +352,8 @@ func (w *world) sessions(t *testing.T) int {
 	return n
 }
 
-// refused is how many sessions the agent has refused because of the policy's second line,
-// as its log counts them.
+// refused returns the number of sessions that the agent has refused because of the policy's second
+// line, as its log counts them.
 func (w *world) refused(t *testing.T) int {
 	t.Helper()
 	n := 0
@@ -443,7 +443,7 @@ await_(b"code=255")
 	}
 }
 
-// banner is what an sshd says first.
+// banner is the beginning of an sshd's first line.
 const banner = "SSH-2.0"
 
 func TestMuxIsControlled(t *testing.T) {

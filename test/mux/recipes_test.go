@@ -2,8 +2,8 @@
 
 package mux
 
-// descriptors are what a shell can give an ssh for its three descriptors, and commands of
-// which a shell's quoting would lose something.
+// descriptors lists combinations of the three descriptors that a shell can give to ssh, and
+// commands of which a shell's quoting would lose a part.
 var descriptors = []comparison{
 	{name: "input without an end", command: "SSH train 'head -c 5 | wc -c' </dev/zero"},
 	{name: "input that is a directory", command: "SSH train 'wc -c' </tmp"},
@@ -49,7 +49,7 @@ func window(options, shell string) string {
 		SSH train 'cut -d" " -f1 /tmp/editor/log; rm -r /tmp/editor'`
 }
 
-// recipes are what editors call ssh for, as their logs and documentation show.
+// recipes lists the calls of ssh by editors, from their logs and documentation.
 var recipes = []comparison{
 	{name: "VS Code's window", command: window("-T", "bash")},
 	{name: "VS Code's window by its local server", command: window("-v -T", "bash"), byItself: true},

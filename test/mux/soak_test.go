@@ -298,7 +298,7 @@ func (s *soak) kill(signal string, pids []string) {
 	}
 }
 
-// usage is what a process holds.
+// usage is the resources of a process.
 type usage struct{ descriptors, threads, memory int } // memory in KiB
 
 // take measures what is there for long: by its name on the host that it runs on.

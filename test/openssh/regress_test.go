@@ -32,7 +32,7 @@ import (
 	"keyway/test/lab/run"
 )
 
-// regress is where Debian's package openssh-tests puts them.
+// regress is the directory of these tests in Debian's package openssh-tests.
 const regress = "/usr/lib/openssh/regress"
 
 // program is the guest.
@@ -151,7 +151,7 @@ func (p *place) makeKey() {
 	p.must(os.WriteFile(filepath.Join(p.dir, "known_hosts"), append([]byte("ws "), line...), 0o600))
 }
 
-// shims are what OpenSSH's tests start, by name. $D is the place.
+// shims has the programs that OpenSSH's tests start, by name. $D is the place.
 var shims = map[string]string{
 	// sshd: with -t it looks at its configuration, with -i it serves its standard
 	// input, else a port until it is told to end.

@@ -71,8 +71,8 @@ func prepare(home string) error {
 	return os.Symlink("words.txt", filepath.Join(home, "link"))
 }
 
-// isolated is what runs before every program: nothing of this machine can be
-// seen but its programs.
+// isolated is the script that runs before every program: only this machine's programs are visible
+// to it.
 const isolated = `mount --bind "$DIR" /mnt && cd /mnt && hostname box && exec "$@"`
 
 func record(p program, home string) ([]byte, error) {

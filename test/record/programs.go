@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// program is what is recorded: a command, and what is typed one after the other,
-// whenever it has become quiet.
+// program is a recording's command and its typed input, one piece after the other, each when the
+// program has become quiet.
 type program struct {
 	name    string
 	command []string

@@ -243,7 +243,7 @@ func TestPull(t *testing.T) {
 	if err := w.Engine.Remove(enginetest.Context(t), "pulled"); err != nil {
 		t.Fatal(enginetest.Full(err))
 	}
-	// The daemon does not count what has come before it would tell of it.
+	// The daemon does not count bytes that arrived before its first report.
 	for _, p := range news {
 		if p.Message != "pulling "+spec.Image || p.Total < p.Done {
 			t.Errorf("the news are %v", news)

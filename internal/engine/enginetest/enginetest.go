@@ -53,13 +53,13 @@ type Subject struct {
 	// Walled says that a workspace is a container: other users are in it, and its
 	// guest's memory is closed to them.
 	Walled bool
-	// Home is where a workspace finds its Home; nil: keyway.GuestHome.
+	// Home returns the path of a workspace's Home inside it; nil: keyway.GuestHome.
 	Home func(name keyway.Name) string
-	// Also is what every workspace of the tests asks for beside what a test asks; nil:
-	// nothing.
+	// Also adds the settings that every workspace of the tests needs beside those of a test; nil:
+	// none.
 	Also func(*keyway.Spec)
-	// Abilities are what the engine can do beside engine.Engine, as node.Abilities names
-	// it. Run fails if the engine can do less or more.
+	// Abilities lists the abilities of the engine beside engine.Engine, as node.Abilities names
+	// them. Run fails if the engine has fewer or more.
 	Abilities []string
 	// Dials is the number of connections that are opened at once.
 	Dials int
@@ -171,8 +171,8 @@ func WantKind(t testing.TB, err error, kind keyway.Kind) {
 	}
 }
 
-// Client enters the workspace over a connection of the engine, accepting the
-// host key that its guest has told of and no other.
+// Client enters the workspace over a connection of the engine. It accepts only the host key that
+// the guest has reported.
 func (s Subject) Client(t testing.TB, w keyway.Workspace) *ssh.Client {
 	t.Helper()
 	client, err := s.enter(Context(t), w)

@@ -36,7 +36,7 @@ type field struct {
 	see func(t *testing.T, s Subject, w keyway.Workspace) error
 	// always says that a workspace which did not ask for it looks the same.
 	always bool
-	// told is what Create may say instead of refusing; empty: nothing.
+	// told is a notice that Create may print instead of a refusal; empty: none.
 	told string
 }
 

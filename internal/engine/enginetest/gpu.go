@@ -21,8 +21,7 @@ type GPULab struct {
 	Other Subject
 	// See are the UUIDs of the GPUs that a workspace sees from inside.
 	See func(t testing.TB, s Subject, w keyway.Workspace) []string
-	// Compute has the driver tell of processes on the GPUs of these numbers, and on
-	// no others.
+	// Compute makes the driver report processes on the GPUs of these numbers, and on no others.
 	Compute func(t testing.TB, pids map[int]int)
 }
 

@@ -364,8 +364,8 @@ func halfClose(t *testing.T, s Subject) {
 	}
 }
 
-// maxStrangers is how many may be on their way in at once: a guest turns away
-// too many that have not authenticated.
+// maxStrangers bounds the clients that log in at once: a guest turns away too many that have not
+// authenticated.
 const maxStrangers = 48
 
 func manyDials(t *testing.T, s Subject) {

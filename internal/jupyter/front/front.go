@@ -21,7 +21,7 @@ import (
 	"keyway/internal/sleep"
 )
 
-// Options are what a Front needs.
+// Options configure a Front.
 type Options struct {
 	Upstream Upstream
 	Token    string // that clients must have; not empty

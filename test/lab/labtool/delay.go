@@ -119,7 +119,7 @@ type packet struct {
 	data []byte
 }
 
-// tcpData is how many bytes of data a packet, with its offload header, has if it is a TCP
+// tcpData returns the number of data bytes of a packet, with its offload header, if it is a TCP
 // segment over IPv4.
 func tcpData(p []byte) int {
 	const offload, tcp = 10, 6

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// Result is how a command ended.
+// Result is the result of a command.
 type Result struct {
 	Command        string
 	Stdout, Stderr string

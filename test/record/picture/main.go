@@ -26,7 +26,7 @@ import (
 
 const (
 	cols = 116
-	// tall is how many rows the terminal has: nothing scrolls out of it.
+	// tall is the number of rows of the terminal: nothing scrolls out of it.
 	tall = 200
 	// maxPause is the longest pause of the picture, and lastPause how long its end is
 	// shown before it begins anew.
@@ -48,15 +48,15 @@ func main() {
 	}
 }
 
-// movie is what a terminal has shown: for each row, its contents one after the other.
+// movie is the sequence of a terminal's contents: for each row, its contents one after the other.
 type movie struct {
 	rows [][]span
-	// scrolls is when the terminal had how many rows.
+	// scrolls has the number of used rows over time.
 	scrolls []scroll
 	length  time.Duration
 }
 
-// span is what a row shows from a time on.
+// span is the content of a row from a time on.
 type span struct {
 	from time.Duration
 	text string // with SGR sequences

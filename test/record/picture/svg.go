@@ -69,7 +69,7 @@ func (m *movie) visible(from, until time.Duration) string {
 	return m.animate("animate", "visibility", strings.Join(values, ";"), strings.Join(times, ";"))
 }
 
-// offset is how far the rows are moved up, in pixels.
+// offset returns the distance by which the rows are moved up, in pixels.
 func offset(s scroll) int { return max(0, s.used-window) * rowHeight }
 
 // motion moves the rows up, so that the newest are seen.

@@ -42,7 +42,7 @@ func (c Container) adds(known []string) bool {
 	})
 }
 
-// linked is a file system that tells of symbolic links.
+// linked is a file system that reports symbolic links.
 type linked interface {
 	Lstat(name string) (fs.FileInfo, error)
 	LinkTarget(name string) (string, error)

@@ -85,7 +85,7 @@ func TestEndpoint(t *testing.T) {
 	}
 }
 
-// sha is how the docker command names a context's directory.
+// sha returns the name that the docker command gives to a context's directory.
 func sha(name string) string {
 	sum := sha256.Sum256([]byte(name))
 	return hex.EncodeToString(sum[:])

@@ -102,8 +102,8 @@ func answered(path string) error {
 // program would hold one.
 var keyMagic = []byte("keyway-host-key-" + "1 ")
 
-// peek plays a program, of whatever user, that looks for the guest's host key in
-// what the guest's processes and its Home show, and prints what it got.
+// peek acts as a program, of any user, that looks for the guest's host key in the visible state of
+// the guest's processes and in its Home, and prints the result.
 func peek(home string) error {
 	for _, pid := range guests() {
 		dir := "/proc/" + pid

@@ -12,8 +12,8 @@ import (
 	"keyway/internal/keyway"
 )
 
-// A machine may have no user for a uid (a container that is run with --user 4242). OpenSSH
-// refuses to run then, whatever it is asked, and each command says why.
+// TestAUserWhomTheMachineDoesNotHave checks a uid without a user (a container that is run with
+// --user 4242). OpenSSH then refuses to run in any form, and each command reports why.
 func TestAUserWhomTheMachineDoesNotHave(t *testing.T) {
 	home := newLaptop(t)
 	program := copyOfThisProgram(t)

@@ -35,8 +35,8 @@ func steps(t *testing.T) (all []keyway.Step) {
 	return all
 }
 
-// Every step has a sentence, which takes the values that it is about, each as one word
-// of a command.
+// TestEveryStepHasASentence checks that every step has a sentence that takes its values, each as
+// one word of a command.
 func TestEveryStepHasASentence(t *testing.T) {
 	all := steps(t)
 	if len(all) < 50 {
@@ -105,7 +105,7 @@ func TestAdviceNamesThePlace(t *testing.T) {
 	}
 }
 
-// A caller that knows the place passes it with the step.
+// TestStepsAreGivenThePlace checks that a caller that knows the place passes it with the step.
 func TestStepsAreGivenThePlace(t *testing.T) {
 	seen := 0
 	for _, dir := range []string{"laptop", "link", "sshconfig"} {

@@ -11,7 +11,8 @@ import (
 	"keyway/internal/sshconfig"
 )
 
-// A workspace that this laptop does not know is none that ssh could enter.
+// TestOnlyWhatIsRegisteredIsEntered checks that ssh is not advised for a workspace that this laptop
+// does not know.
 func TestOnlyWhatIsRegisteredIsEntered(t *testing.T) {
 	newLaptop(t)
 	here, err := laptop.New(nil)

@@ -42,8 +42,8 @@ var aboutOf = map[keyway.Step][][]string{
 // optionSteps are about an option; the program's source has the options' names.
 var optionSteps = []keyway.Step{keyway.Example, keyway.LeaveOut, keyway.ChangeOrLeaveOut, keyway.LeaveOutOrCgroup, keyway.AsTemplate}
 
-// Every step that can be advised is one that this command line takes, whether its place is
-// known or not.
+// TestEveryStepCanBeTyped checks that this command line accepts every step that can be advised,
+// whether its place is known or not.
 func TestEveryStepCanBeTyped(t *testing.T) {
 	t.Setenv("HOME", t.TempDir())
 	typed := 0
@@ -128,7 +128,7 @@ func TestEveryHintCanBeTyped(t *testing.T) {
 	}
 }
 
-// Lines of each fault that was found: the checker must see them.
+// TestTheCheckerSees checks that the checker detects each fault that was found before.
 func TestTheCheckerSees(t *testing.T) {
 	for text, fault := range map[string]string{
 		"see which there are: keyway adopt --on PLACE": "stand-in", "enter it: keyway enter gpu1/train": "keyway enter",

@@ -92,7 +92,7 @@ func confirmedKey(t *testing.T, home, socket string) string {
 	return key + ".pub"
 }
 
-// An agent in the foreground asks at its terminal.
+// TestAsksAtItsTerminal checks that an agent in the foreground asks at its terminal.
 func TestAsksAtItsTerminal(t *testing.T) {
 	home := newLaptop(t)
 	for _, v := range []string{"SSH_ASKPASS", "DISPLAY", "WAYLAND_DISPLAY", "GPG_TTY"} {

@@ -92,8 +92,8 @@ func openKey(t *testing.T, home string) string {
 	return key
 }
 
-// After an upgrade, the agent is the new program, in the same process, with the keys, and
-// connected clients notice nothing.
+// TestRenewed checks that, after an upgrade, the same process runs the new program with the keys,
+// and that connected clients notice nothing.
 func TestRenewed(t *testing.T) {
 	u := startUpgradable(t, "-O", "renew=any")
 	key := openKey(t, os.Getenv("HOME"))

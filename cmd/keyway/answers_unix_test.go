@@ -31,8 +31,8 @@ func TestAskChild(t *testing.T) {
 	plain.Fprintf(os.Stdout, "answered: %v.\n", err == nil)
 }
 
-// People press Enter after y, at once or a little later. More than that is pasted text, and no
-// answer.
+// TestEnterBelongsToTheAnswer checks that an Enter after y, at once or a little later, belongs to
+// the answer. More input is pasted text, and no answer.
 func TestEnterBelongsToTheAnswer(t *testing.T) {
 	for typed, want := range map[string]bool{
 		"y": true, "Y": true, "y\r": true, "y\n": true, "n": false, "n\r": false, "\r": false, "\x03": false, "\r\r": false,
@@ -144,7 +144,8 @@ func TestProcessesAreAdvisedWhereTheyCanBeHad(t *testing.T) {
 	}
 }
 
-// An image that a place lacks is brought there with one command, typed on this laptop.
+// TestAnImageIsBroughtToItsPlace checks that one command, typed on this laptop, brings a missing
+// image to its place.
 func TestAnImageIsBroughtToItsPlace(t *testing.T) {
 	e := keyway.Errorf(keyway.ImageNotFound, "no").Advise(keyway.CopyImage, "debian:12")
 	e.Host = "gpu1"
@@ -166,7 +167,7 @@ func TestDriftOfWhatCannotBeReached(t *testing.T) {
 	}
 }
 
-// Why a template cannot be used is never cut.
+// TestWhyATemplateCannotBeUsed checks that the reason is never cut.
 func TestWhyATemplateCannotBeUsed(t *testing.T) {
 	why := strings.Repeat("/home/ada/a long way/", 30) + "keyway.yaml:3: the end"
 	var out strings.Builder
@@ -199,7 +200,7 @@ func TestYesOrNo(t *testing.T) {
 	}
 }
 
-// Only after a question is a workspace listed again.
+// TestConfirmEndReportsQuestion checks that a workspace is listed again only after a question.
 func TestConfirmEndReportsQuestion(t *testing.T) {
 	for name, c := range map[string]struct {
 		jobs []string

@@ -8,7 +8,7 @@ import (
 	"keyway/internal/keyway"
 )
 
-// TestWhatWasBakedIsToldInLines ends each line where it ends, also in a pipe.
+// TestWhatWasBakedIsToldInLines checks that each line is ended, also in a pipe.
 func TestWhatWasBakedIsToldInLines(t *testing.T) {
 	done := images.Baked{Image: "team/x:ssh", Base: "team/x:1", Arch: []string{"amd64", "arm64"}, Place: "gpu1"}
 	const baked = " has team/x:ssh: team/x:1 with the guest in it, for linux/amd64 and linux/arm64\n"
@@ -27,7 +27,7 @@ func TestWhatWasBakedIsToldInLines(t *testing.T) {
 	}
 }
 
-// TestTheNameOfANewImage is one that engines take.
+// TestTheNameOfANewImage checks that engines accept the name.
 func TestTheNameOfANewImage(t *testing.T) {
 	for tag, takes := range map[string]bool{"team/x:ssh": true, "127.0.0.1:5000/x": true, "Team/x": false, "x:a:b": false, "x@sha256:0": false, "": false} {
 		if err := (bakeOptions{tag: tag}).check(); (err == nil) != takes || err != nil && (!keyway.Is(err, keyway.Usage) || keyway.AsError(err).Help() == "") {
@@ -36,8 +36,8 @@ func TestTheNameOfANewImage(t *testing.T) {
 	}
 }
 
-// TestWhatIsPinnedIsCopiedByItsTag advises no copy by a digest: only a registry gives an
-// image by that.
+// TestWhatIsPinnedIsCopiedByItsTag checks that no copy by a digest is advised, because only a
+// registry resolves a digest.
 func TestWhatIsPinnedIsCopiedByItsTag(t *testing.T) {
 	byDigest := "team/x@sha256:" + strings.Repeat("0", 64)
 	for _, c := range []struct{ image, named, want string }{

@@ -18,9 +18,10 @@ import (
 	"keyway/internal/sshconfig"
 )
 
-// Hosts of ssh's configuration are places to complete: those of files that it includes,
-// too, but no patterns, and nothing that could be no place. No program is run for it, and
-// nothing that cannot be read holds it up.
+// TestCompletionOfHostsInTheConfiguration checks that the hosts of ssh's configuration are
+// completed as places, including those of included files, without patterns and other words that
+// cannot be places. Completion runs no program for this, and a file that cannot be read does not
+// delay it.
 func TestCompletionOfHostsInTheConfiguration(t *testing.T) {
 	home := t.TempDir()
 	for name, dir := range map[string]string{"HOME": "", "XDG_STATE_HOME": "state", "XDG_CONFIG_HOME": "config", "XDG_RUNTIME_DIR": "run"} {
@@ -59,7 +60,8 @@ func TestCompletionOfHostsInTheConfiguration(t *testing.T) {
 	}
 }
 
-// Tab works in a bash that has nothing but what keyway prints for it.
+// TestCompletionWithoutThePackage checks completion in a bash that has only the script that keyway
+// prints.
 func TestCompletionWithoutThePackage(t *testing.T) {
 	home := t.TempDir()
 	t.Setenv("HOME", home)

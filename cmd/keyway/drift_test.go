@@ -21,7 +21,8 @@ import (
 	"keyway/internal/registry"
 )
 
-// TestAMovedTagIsNamed pins an image by its tag, and moves the tag to another one.
+// TestAMovedTagIsNamed checks the difference after the tag of a pinned image has moved to another
+// image.
 func TestAMovedTagIsNamed(t *testing.T) {
 	t.Setenv("HOME", t.TempDir())
 	t.Setenv("DOCKER_CONFIG", t.TempDir())
@@ -209,8 +210,8 @@ func TestNotLookedIntoSaysWhy(t *testing.T) {
 	}
 }
 
-// TestAWorkspaceIsMadeAnewInItsEngine names the engine where it is not the first that is
-// taken.
+// TestAWorkspaceIsMadeAnewInItsEngine checks that the advice names the engine if it is not the
+// preferred one.
 func TestAWorkspaceIsMadeAnewInItsEngine(t *testing.T) {
 	d := drift{
 		Template: "train", Compared: []string{"gpu1/a", "gpu2/b"}, engines: map[string]string{"gpu1/a": keyway.EngineDocker, "gpu2/b": keyway.EnginePodman},

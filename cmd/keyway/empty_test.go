@@ -6,8 +6,8 @@ import (
 	"keyway/internal/keyway"
 )
 
-// TestOptionsWithNothing gives each option of a new workspace that takes a text none, as a
-// script does whose variable is not set.
+// TestOptionsWithNothing checks each option of a new workspace with an empty text, as a script
+// passes it if a variable is not set.
 func TestOptionsWithNothing(t *testing.T) {
 	for _, args := range [][]string{
 		{"up", "--network", ""}, {"up", "--ipc="}, {"up", "--image", ""}, {"up", "--gpus="}, {"up", "--user", ""}, {"up", "--name="},

@@ -39,8 +39,8 @@ func TestForwardChild(t *testing.T) {
 	plain.Fprintf(os.Stdout, "forwarded: %v, %v.\n", yes, err == nil)
 }
 
-// A repository may be anybody's: its template has the agent forwarded only if its user
-// says so, on the command line or when asked.
+// TestARepositoryGetsTheAgentIfTold checks that a repository's template gets the agent only if the
+// user consents on the command line or when asked, because the repository may belong to anybody.
 func TestARepositoryGetsTheAgentIfTold(t *testing.T) {
 	for _, source := range []template.Source{template.Repository, template.Mine, template.Place, template.BuiltIn, ""} {
 		for _, told := range []bool{true, false} {

@@ -18,7 +18,7 @@ import (
 	"keyway/internal/keyway"
 )
 
-// How a command is called comes before what its exit codes mean.
+// TestHelpBeginsWithWhatPeopleNeed checks that the usage comes before the meaning of exit codes.
 func TestHelpBeginsWithWhatPeopleNeed(t *testing.T) {
 	commands(newRootCommand(), func(c *cobra.Command) {
 		var out bytes.Buffer
@@ -149,7 +149,8 @@ func TestJobsAreCompleted(t *testing.T) {
 	}
 }
 
-// A message that does not fit is told whole, once; a bar fits its line.
+// TestProgressIsNotCut checks that a message that does not fit is printed completely, once, and
+// that a bar fits its line.
 func TestProgressIsNotCut(t *testing.T) {
 	reason := "docker may not be used (permission denied: add ada to the group docker), so it is podman"
 	for _, c := range []struct {

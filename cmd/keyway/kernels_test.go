@@ -29,7 +29,7 @@ func TestKernelTable(t *testing.T) {
 	}
 }
 
-// TestKernelsInJSON adds kernels to the job that serves them, and to no other.
+// TestKernelsInJSON checks that kernels are added to the job that serves them, and to no other.
 func TestKernelsInJSON(t *testing.T) {
 	kernels := []laptop.Kernel{{ID: "0123456789", State: "busy", Running: 1, Notebook: "work/\x1btrain.ipynb"}}
 	const ended = `{"name": "jupyter", "state": "exited"}`

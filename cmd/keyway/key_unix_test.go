@@ -138,7 +138,8 @@ func runtimeDir(t *testing.T) string {
 	return dir
 }
 
-// A key without a passphrase must never come of nobody being there to give one.
+// TestInitInScript checks that init makes no key without a passphrase because nobody is there to
+// type one.
 func TestInitInScript(t *testing.T) {
 	home := newLaptop(t)
 	t.Setenv("SSH_ASKPASS", "")

@@ -47,7 +47,7 @@ func printingJob(t *testing.T, script string) {
 		"trap '' PIPE\n"+script+"\n", 0o755)
 }
 
-// No command whose output is missing says that it has done what it was asked to do.
+// TestOutputOnAFullDisk checks that a command whose output is lost does not report success.
 func TestOutputOnAFullDisk(t *testing.T) {
 	printingJob(t, "echo the output of a job")
 	noSpace := keyway.ExitCode(keyway.Errorf(keyway.NoSpace, ""))
@@ -62,7 +62,8 @@ func TestOutputOnAFullDisk(t *testing.T) {
 	}
 }
 
-// A job is not left running unsaid behind a reader that has seen enough.
+// TestReaderOfAJobGoes checks that the user is told of a job that still runs after the reader of
+// its output has gone.
 func TestReaderOfAJobGoes(t *testing.T) {
 	printingJob(t, "while echo y; do :; done 2>/dev/null; exit 141")
 	cmd := exec.CommandContext(t.Context(), "sh", "-c", `"$0" run train -- yes | head -n 1`, os.Args[0])
@@ -73,7 +74,8 @@ func TestReaderOfAJobGoes(t *testing.T) {
 	}
 }
 
-// A job whose name could not be written runs all the same: where it is found is said.
+// TestNameOfAJobOnAFullDisk checks that a job whose name could not be written runs nevertheless,
+// and that the error tells how to find it.
 func TestNameOfAJobOnAFullDisk(t *testing.T) {
 	printingJob(t, "echo exp7")
 	said, code := intoFull(t, "run", "train", "-d", "--", "true")
@@ -108,7 +110,8 @@ func TestErrorsOfAJobInAFile(t *testing.T) {
 	}
 }
 
-// An ssh that was killed here tells nothing of the job.
+// TestKilledSSHIsNotTheJob checks that the death of an ssh on this machine is not reported as the
+// job's.
 func TestKilledSSHIsNotTheJob(t *testing.T) {
 	for signal, want := range map[string]int{"KILL": sshFailed, "SEGV": sshFailed, "TERM": sshFailed, "PIPE": int(brokenPipe)} {
 		printingJob(t, "trap - PIPE; kill -"+signal+" $$")

@@ -15,9 +15,9 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// keyway policy and keyway doctor say what the agent does.
-// A policy that is not there is no fine policy: the standard one holds, and one that was
-// named is missed.
+// TestPolicyThatIsNotThere checks that keyway policy and keyway doctor report what the agent does.
+// A missing file is no valid policy: the standard policy holds, and a file that was named is
+// reported as missing.
 func TestPolicyThatIsNotThere(t *testing.T) {
 	home := newLaptop(t)
 	path := filepath.Join(home, ".config", "keyway", "policy.yaml")

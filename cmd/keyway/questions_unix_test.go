@@ -48,8 +48,8 @@ func manyPlaces(t *testing.T, script string) (home string) {
 	return home
 }
 
-// In the morning, before the key is unlocked, ls says so once instead of asking for
-// the passphrase once for every place.
+// TestListWithALockedAgent checks that ls reports a locked agent once, instead of asking for the
+// passphrase once for every place.
 func TestListWithALockedAgent(t *testing.T) {
 	manyPlaces(t, `[ -n "$("$SSH_ASKPASS" "Enter passphrase for key '/home/ada/.ssh/id': ")" ] ||
 		{ echo "ada@$place: Permission denied (publickey)." >&2; exit 255; }`)
@@ -72,9 +72,9 @@ func TestListWithALockedAgent(t *testing.T) {
 	}
 }
 
-// A place that refuses the key of an agent which only ssh's configuration names, as the
-// apps of password managers have it, refuses that key, and what it asks for instead is its
-// question: the empty agent of SSH_AUTH_SOCK is no reason for either.
+// TestTheAgentThatSSHUses checks a place that refuses the key of an agent that only ssh's
+// configuration names, as password managers do. The error is that refusal, and the question is the
+// place's: the empty agent of SSH_AUTH_SOCK is the reason for neither.
 func TestTheAgentThatSSHUses(t *testing.T) {
 	home := manyPlaces(t, `[ $place != place0 ] || [ "$("$SSH_ASKPASS" "One-time code: ")" = 7 ] || method=keyboard-interactive
 		echo "ada@$place: Permission denied (${method-publickey})." >>"$2"; exit 255`) // behind -E
@@ -134,7 +134,8 @@ func TestOneQuestionAtATime(t *testing.T) {
 	}
 }
 
-// A host asks in words that look like keyway's: they are told from those.
+// TestAQuestionIsAHostsWords checks that a host's question is distinguished from keyway's own, even
+// if it imitates them.
 func TestAQuestionIsAHostsWords(t *testing.T) {
 	manyPlaces(t, `[ "$("$SSH_ASKPASS" "(ada@$place) Welcome
 

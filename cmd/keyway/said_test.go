@@ -12,8 +12,8 @@ import (
 	"keyway/internal/laptop"
 )
 
-// TestManyWordsDoNotScrollAway shows the beginning and the end of what a host says at
-// length, and all of what it says in some lines.
+// TestManyWordsDoNotScrollAway checks that the beginning and the end of a host's long text are
+// shown, and all of a short one.
 func TestManyWordsDoNotScrollAway(t *testing.T) {
 	for said, shown := range map[int]int{1: 1, 2: 3, 2 * shownOfWords: 2*shownOfWords + 1, 2*shownOfWords + 1: 2*shownOfWords + 2, 500: 2*shownOfWords + 2} {
 		var out strings.Builder
@@ -27,7 +27,8 @@ func TestManyWordsDoNotScrollAway(t *testing.T) {
 	}
 }
 
-// TestRoomIsTried writes as much as the records need, and leaves nothing behind.
+// TestRoomIsTried checks that as many bytes are written as the records need, and that nothing is
+// left behind.
 func TestRoomIsTried(t *testing.T) {
 	dir := t.TempDir()
 	if f := checkRoom(dir); f.Health != laptop.Healthy {

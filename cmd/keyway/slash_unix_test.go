@@ -76,8 +76,8 @@ var slashes = map[string]string{
 	"templates --on gpu1/train":                 "cannot be a place",
 }
 
-// A workspace is no place: ssh would reach it, and keyway put a node into it. And half
-// a name names nothing: not a workspace of whichever place.
+// TestAWorkspaceIsNoPlace checks that a workspace is not accepted as a place: ssh would reach it,
+// and keyway would put a node into it. Half a name is refused, too.
 func TestAWorkspaceIsNoPlace(t *testing.T) {
 	openssh, err := exec.LookPath("ssh")
 	if err != nil {

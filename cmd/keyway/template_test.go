@@ -11,8 +11,8 @@ import (
 	"keyway/internal/template"
 )
 
-// A template may be anybody's, of a repository that was cloned: that it has the agent
-// forwarded is said.
+// TestATemplateThatForwardsTheAgentSaysSo checks that up reports a template that forwards the
+// agent, because a cloned repository may belong to anybody.
 func TestATemplateThatForwardsTheAgentSaysSo(t *testing.T) {
 	for _, forward := range []bool{true, false} {
 		a := asked{from: template.Template{Name: "x", File: "keyway.yaml"}}

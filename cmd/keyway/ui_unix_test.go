@@ -27,7 +27,7 @@ func several(u *terminalUI) {
 	u.end()
 }
 
-// TestProgressOfSeveral tells each message, and each quarter of each work, once.
+// TestProgressOfSeveral checks that each message, and each quarter of each work, is printed once.
 func TestProgressOfSeveral(t *testing.T) {
 	r, w, err := os.Pipe()
 	if err != nil {

@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// A key file that ssh-add cannot read is not one whose passphrase is wrong.
+// TestUnreadKey checks that a key file that ssh-add cannot read is not reported as one with a wrong
+// passphrase.
 func TestUnreadKey(t *testing.T) {
 	for said, want := range map[string][2]string{
 		"": {},
@@ -21,7 +22,7 @@ func TestUnreadKey(t *testing.T) {
 	}
 }
 
-// The day of the week alone is not said of a time that is a week away.
+// TestMoment checks that a time a week away has a date besides the day of the week.
 func TestMoment(t *testing.T) {
 	now := time.Date(2026, 11, 30, 8, 0, 0, 0, time.Local)
 	for after, want := range map[time.Duration]string{

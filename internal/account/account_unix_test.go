@@ -31,7 +31,8 @@ func TestLookupAsksTheDirectory(t *testing.T) {
 	}
 }
 
-// A machine without a user of that name, without getent, or with one that is slow or lies.
+// TestLookupBelievesLittle checks a machine without a user of that name, one without getent, and
+// one whose getent is slow or lies.
 func TestLookupBelievesLittle(t *testing.T) {
 	for what, script := range map[string]string{
 		"another user": `echo 'root:x:0:0::/root:/bin/sh'`,

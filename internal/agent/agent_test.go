@@ -94,8 +94,9 @@ func TestForwardSocket(t *testing.T) {
 	}
 }
 
-// Through the socket for forwarding the first host of a route may be made up by an
-// asker far away, unless the user's own login to it was signed here.
+// TestFirstHostThroughTheForwardSocket checks that the first host of a route through that socket is
+// not believed, because a remote asker may have forged it, unless this agent has signed the user's
+// own login to it.
 func TestFirstHostThroughTheForwardSocket(t *testing.T) {
 	w := theWorld()
 	a := start(t, Config{})
@@ -119,7 +120,7 @@ func TestFirstHostThroughTheForwardSocket(t *testing.T) {
 	forwarded(s3).expect(t, "a session that a remote asker logged in to", login, false)
 }
 
-// The user may say that a route is theirs, for the sessions that it has.
+// TestAnswersAboutARoute checks that the user may confirm a route, for its present sessions.
 func TestAnswersAboutARoute(t *testing.T) {
 	w := theWorld()
 	me := newPerson()
@@ -650,8 +651,8 @@ func TestPartialMessageHasADeadline(t *testing.T) {
 	}
 }
 
-// Askers that never read, stop in the middle, or wait for an unlock delay keep
-// nobody else waiting.
+// TestStalledAskersHinderNobody checks that askers that never read, stop in the middle, or wait for
+// an unlock delay do not delay other askers.
 func TestStalledAskersHinderNobody(t *testing.T) {
 	w := theWorld()
 	a := start(t, Config{})
@@ -768,7 +769,7 @@ func oneLogin(path string, key ssh.PublicKey) error {
 	return nil
 }
 
-// One connection more than there may be ends the one that was idle longest.
+// TestRoomIsMade checks that one connection too many ends the one that was idle longest.
 func TestRoomIsMade(t *testing.T) {
 	a := start(t, Config{})
 	first := dial(t, a.local)

@@ -99,7 +99,8 @@ func TestForgetsAfterSleep(t *testing.T) {
 	}
 }
 
-// keyway unlock --forget-on says it to the agent that runs.
+// TestOccasionsCanBeTold checks that keyway unlock --forget-on changes the triggers of the running
+// agent.
 func TestOccasionsCanBeTold(t *testing.T) {
 	w := theWorld()
 	var m machine

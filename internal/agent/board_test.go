@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// A watcher that was given a question watches on while it shows it: the next one is its, too.
-// One that hangs up, or never comes again, does not watch.
+// TestAWatcherWatchesOnBetweenQuestions checks that a watcher that shows a question also gets the
+// next one. A watcher that hangs up, or never asks again, counts no longer.
 func TestAWatcherWatchesOnBetweenQuestions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var b board

@@ -11,9 +11,9 @@ import (
 	"testing"
 )
 
-// TestNoNetwork keeps network code out of whatever handles keys. The package net
-// is there for unix sockets; x/crypto/ssh, which is there for its key formats,
-// brings a client that nothing here may call.
+// TestNoNetwork checks that packages that handle keys contain no network code. The package net is
+// there for unix sockets. x/crypto/ssh is there for its key formats; it also brings a client, which
+// nothing here may call.
 func TestNoNetwork(t *testing.T) {
 	out, err := exec.Command("go", "list", "-deps", ".").Output()
 	if err != nil {

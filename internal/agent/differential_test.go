@@ -34,7 +34,7 @@ func (s scenario) play(t *testing.T, path string) [][]byte {
 	return answers
 }
 
-// TestScenarios pins what our agent says to each message, under both presets.
+// TestScenarios checks the agent's answer to each message, under both presets.
 func TestScenarios(t *testing.T) {
 	for _, preset := range []struct {
 		name   string

@@ -142,9 +142,9 @@ func knownMessages() (messages [][]byte) {
 	return append(messages, []byte{msgList}, []byte{msgList})
 }
 
-// FuzzAgainstSSHAgent plays the same sequences, each byte a message, to ssh-agent and
-// to ours under the preset that is as permissive: we never grant what it refuses
-// nor show what it hides. One key may be used anywhere, one as it was restricted.
+// FuzzAgainstSSHAgent sends the same sequences, each byte a message, to ssh-agent and to keyway's
+// agent with the preset openssh. keyway's agent must never grant a request that ssh-agent refuses,
+// nor show a key that it hides. One key may be used anywhere, one is restricted.
 func FuzzAgainstSSHAgent(f *testing.F) {
 	random := rand.New(rand.NewPCG(1, 2))
 	for range 300 {

@@ -193,7 +193,7 @@ func TestHandOverWhileLocked(t *testing.T) {
 	h.done.Wait()
 }
 
-// Nobody loses a request, whenever it comes.
+// TestHandOverUnderLoad checks that no request is lost, at whatever moment it arrives.
 func TestHandOverUnderLoad(t *testing.T) {
 	w := theWorld()
 	h, local, _ := newHandedOver(t, Config{})
@@ -250,7 +250,7 @@ func TestHandOverUnderLoad(t *testing.T) {
 	h.done.Wait()
 }
 
-// A handing over that fails is none.
+// TestThaw checks that an agent continues unchanged after a failed handover.
 func TestThaw(t *testing.T) {
 	w := theWorld()
 	h, local, _ := newHandedOver(t, Config{})

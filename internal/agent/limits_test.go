@@ -32,8 +32,8 @@ func (l *memoryLog) stand() (n uint64, lines int) {
 	return n, lines
 }
 
-// Every refusal of a connection is in the log, and so are those of one that goes on
-// for long, as a count.
+// TestEveryRefusalIsLogged checks that every refusal of a connection is in the log, in a line or in
+// a count.
 func TestEveryRefusalIsLogged(t *testing.T) {
 	w := theWorld()
 	a := start(t, Config{})
@@ -117,8 +117,8 @@ func TestAskersAreSlowedAndDropped(t *testing.T) {
 	}
 }
 
-// Connections for forwarding end none of this machine, by whichever socket they come:
-// keyway approve goes on, and so does an ssh that waits.
+// TestRemoteConnectionsCrowdOutNobody checks that remote connections, through either socket, end
+// none of this machine: keyway approve continues, and so does an ssh that waits.
 func TestRemoteConnectionsCrowdOutNobody(t *testing.T) {
 	w := theWorld()
 	for name, flood := range map[string]func(t *testing.T, a *running) *client{
@@ -168,7 +168,8 @@ func TestRemoteConnectionsCrowdOutNobody(t *testing.T) {
 	}
 }
 
-// Room is made at the cost of the process that has the most.
+// TestRoomIsMadeByWhoHasMost checks that a connection of the process with the most connections is
+// ended.
 func TestRoomIsMadeByWhoHasMost(t *testing.T) {
 	a := New(Config{})
 	open := func(pid int) *connection {
@@ -193,7 +194,7 @@ func TestRoomIsMadeByWhoHasMost(t *testing.T) {
 	}
 }
 
-// First hops that are made up do not multiply the questions.
+// TestQuestionsAreLimitedOverall checks that forged first hops do not multiply the questions.
 func TestQuestionsAreLimitedOverall(t *testing.T) {
 	w := theWorld()
 	me := newPerson()

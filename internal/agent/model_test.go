@@ -303,9 +303,9 @@ func (m *model) play(t *testing.T, far bool, numbers []int) (n int) {
 	return n
 }
 
-// TestModel plays every sequence of up to three binds, true and forged, with every
-// request after it, through the code that decides, without sockets and without a
-// clock, and compares each with the specification above.
+// TestModel runs every sequence of up to three binds, true and forged, with every request after it,
+// through the code that decides, without sockets and without a clock, and compares each result with
+// the specification above.
 func TestModel(t *testing.T) {
 	m := newModel(t)
 	began := time.Now()
@@ -343,8 +343,8 @@ func sequences(n, length int) (all [][]int) {
 	return all
 }
 
-// The specification itself says no where it must, so that a model that compares
-// nothing is noticed.
+// TestModelHasTeeth checks that the specification itself refuses where it must, so that a model
+// that compares nothing is noticed.
 func TestModelHasTeeth(t *testing.T) {
 	login := sRequest{kind: policy.Login, session: 1, names: sNone}
 	for _, c := range []struct {

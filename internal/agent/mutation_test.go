@@ -153,7 +153,7 @@ var mutants = []mutant{
 // notForMutants are tests that are slow, or say nothing about our code.
 const notForMutants = "^(TestMutants|TestNoNetwork|(Test|Fuzz)AgainstSSHAgent|TestManyConnections|TestRoomIsMade|TestRealPinentries|TestForgetsAsLogindSays|TestFloodOfRefusals)$"
 
-// TestMutantsFollowTheCode finds each mutant's place, in a moment.
+// TestMutantsFollowTheCode checks that each mutant applies to the present source.
 func TestMutantsFollowTheCode(t *testing.T) {
 	for _, m := range mutants {
 		source, err := os.ReadFile(filepath.Join("..", m.file))

@@ -52,7 +52,7 @@ func (s *screen) shows(text string) bool {
 	return strings.Contains(s.all.String(), text)
 }
 
-// TestRealPinentries asks by the programs of Debian that need no display.
+// TestRealPinentries checks questions with the pinentry programs of Debian that need no display.
 func TestRealPinentries(t *testing.T) {
 	t.Setenv("SSH_ASKPASS", "")
 	t.Setenv("DISPLAY", "")

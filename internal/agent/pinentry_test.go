@@ -123,7 +123,7 @@ func FuzzAssuan(f *testing.F) {
 	})
 }
 
-// An asker that has gone takes the program with it.
+// TestPinentryIsTakenBack checks that the program is ended when the asker hangs up.
 func TestPinentryIsTakenBack(t *testing.T) {
 	dir := t.TempDir()
 	program, pid := filepath.Join(dir, "pinentry"), filepath.Join(dir, "pid")
@@ -170,7 +170,7 @@ func TestAnswersAsTyped(t *testing.T) {
 	}
 }
 
-// The user's own program may know more than yes and no.
+// TestAskpassGrades checks a user's program that gives further answers than yes and no.
 func TestAskpassGrades(t *testing.T) {
 	program := filepath.Join(t.TempDir(), "askpass")
 	if err := os.WriteFile(program, []byte("#!/bin/sh\n[ \"$SSH_ASKPASS_PROMPT\" = confirm ] && [ \"$KEYWAY_ANSWERS\" = once,15m,always,deny ] || exit 9\n"+
@@ -195,7 +195,8 @@ func TestAskpassGrades(t *testing.T) {
 	}
 }
 
-// One window at a time, and nobody waits for it who has gone.
+// TestOneDialogAtATime checks that one window is open at a time, and that a question of an asker
+// that has hung up waits for none.
 func TestOneDialogAtATime(t *testing.T) {
 	me := newPerson()
 	d := newDialog([]Asker{me})

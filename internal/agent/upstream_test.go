@@ -103,8 +103,8 @@ func TestUpstreamIsUnderThePolicy(t *testing.T) {
 	}
 }
 
-// The upstream keeps the destinations of its keys, because it hears of the hosts
-// that have proven themselves to us, and of each connection's apart.
+// TestBindsAreRelayed checks that the upstream enforces the destinations of its keys: it gets the
+// proved hosts of each connection separately.
 func TestBindsAreRelayed(t *testing.T) {
 	w := theWorld()
 	theirs := startStock(t, stockProgram(t))

@@ -56,8 +56,8 @@ func TestGreetings(t *testing.T) {
 	}
 }
 
-// TestOldLinksReadGreetings reads as links of version 1 do: the first word must be
-// their version.
+// TestOldLinksReadGreetings checks greetings with the rule of links of version 1: the first word
+// must be their version.
 func TestOldLinksReadGreetings(t *testing.T) {
 	for v, talk := range map[Versions]bool{{1, 1}: true, {1, 7}: true, {2, 7}: false} {
 		rest, _ := strings.CutPrefix(greeting(v, "devel"), "keyway-node ")

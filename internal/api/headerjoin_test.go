@@ -30,8 +30,8 @@ func (w *writes) sofar() [][]byte {
 	return slices.Clone(w.all)
 }
 
-// The header of an answer goes with the body's first bytes, but waits a millisecond for
-// them at most, and nothing else waits.
+// TestHeaderGoesWithBody checks that the header of an answer is sent with the first bytes of the
+// body, that it waits for them at most a millisecond, and that nothing else waits.
 func TestHeaderGoesWithBody(t *testing.T) {
 	var (
 		header = []byte("\x00\x00\x03\x01\x04\x00\x00\x00\x01abc")

@@ -194,7 +194,7 @@ func recorded(t *testing.T, file string) []byte {
 	return data
 }
 
-// TestLinkOfVersion1 plays a link of version 1 to this node.
+// TestLinkOfVersion1 replays the requests of a link of version 1 to this node.
 func TestLinkOfVersion1(t *testing.T) {
 	for name, want := range map[string]string{
 		"info": "info", "list": "list", "stop": "stop train 5s", "start": "start train", "settle": "settle train", "remove": "remove train",
@@ -263,7 +263,7 @@ func readFrame(r io.Reader) (frame, error) {
 	return frame{kind: head[3], flags: head[4], stream: binary.BigEndian.Uint32(head[5:]) & (1<<31 - 1), length: length}, err
 }
 
-// TestNodeOfVersion1 plays a node of version 1 to this link.
+// TestNodeOfVersion1 replays the answers of a node of version 1 to this link.
 func TestNodeOfVersion1(t *testing.T) {
 	here := serve(t, &notingNode{})
 	for name, call := range conversations() {

@@ -180,8 +180,8 @@ func flood(t *testing.T, l *Log, n int) {
 	}
 }
 
-// However much is refused, the one use that was allowed stays, and every file that is
-// missing shows, also after the log was rotated once more.
+// TestRefusalsPushNothingOut checks that the one allowed use stays, however many requests are
+// refused, and that every missing file is noticed, even after further rotations.
 func TestRefusalsPushNothingOut(t *testing.T) {
 	l, path := small(t)
 	if err := l.Append(Event{Event: "add", Verdict: Allowed, Request: Request{Comment: "me"}}); err != nil {
@@ -238,7 +238,7 @@ func TestRefusalsPushNothingOut(t *testing.T) {
 	}
 }
 
-// A kept line that was changed shows.
+// TestKeptLinesAreVouchedFor checks that a change of a kept line is noticed.
 func TestKeptLinesAreVouchedFor(t *testing.T) {
 	l, path := small(t)
 	fill(t, l, 1)
@@ -256,7 +256,8 @@ func TestKeptLinesAreVouchedFor(t *testing.T) {
 	}
 }
 
-// Wherever a rotation is cut off, the log is sound, and goes on.
+// TestCrashInRotation checks that the log is sound, and continues, after a crash at any point of a
+// rotation.
 func TestCrashInRotation(t *testing.T) {
 	l, path := small(t)
 	fill(t, l, 1)
@@ -327,8 +328,8 @@ func crashAfter(t *testing.T, l *Log, steps int) {
 	}
 }
 
-// A log of an earlier version, which removed files without a word, is sound; from then
-// on removals show.
+// TestLogOfAnEarlierVersion checks that a log of an earlier version, which removed files without a
+// record, is sound, and that removals from then on are noticed.
 func TestLogOfAnEarlierVersion(t *testing.T) {
 	l, path := newLog(t)
 	for range 3 {
@@ -490,7 +491,8 @@ func BenchmarkAppend(b *testing.B) {
 	}
 }
 
-// The newest file's removal shows by what the file before it says.
+// TestRemovalOfTheNewestFile checks that the removal of the newest file is noticed by the end of
+// the file before it.
 func TestRemovalOfTheNewestFile(t *testing.T) {
 	l, path := small(t)
 	for files := 0; files < 1; {

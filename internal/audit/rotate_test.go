@@ -39,8 +39,8 @@ func TestRotationKnowsTheEnd(t *testing.T) {
 	}
 }
 
-// The kept lines may be many times the memory that an agent has, and are bounded: the
-// first go, whole.
+// TestKeptLinesAreCopied checks that the kept lines may exceed the agent's memory many times, and
+// are bounded: the oldest complete lines are removed first.
 func TestKeptLinesAreCopied(t *testing.T) {
 	l, path := newLog(t)
 	l.limit, l.files = 16<<10, 256

@@ -105,7 +105,7 @@ func TestNothingIsFree(t *testing.T) {
 	}
 }
 
-// TestLimits asks for the most, for more than that, and for no limit at all.
+// TestLimits checks requests for the limit, for more than the limit, and for no limit at all.
 func TestLimits(t *testing.T) {
 	mount := func(m keyway.Mount) func(*keyway.Spec) {
 		return func(s *keyway.Spec) { s.Mounts = append(s.Mounts, m) }
@@ -175,7 +175,8 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-// TestWhatIsToBeLeftOutWasTyped names the option by which a template's mount was replaced.
+// TestWhatIsToBeLeftOutWasTyped checks that the error names the option that replaced a template's
+// mount.
 func TestWhatIsToBeLeftOutWasTyped(t *testing.T) {
 	tmpl := published()
 	for kind, option := range map[string]string{keyway.MountTmpfs: "tmpfs", keyway.MountBind: "volume", keyway.MountVolume: "volume"} {

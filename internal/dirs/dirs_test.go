@@ -127,8 +127,8 @@ func TestRuntimeDirectory(t *testing.T) {
 	}
 }
 
-// A runtime directory that is not there must not be made: it belongs to the
-// login, and what is made in its stead would be lost or shared.
+// TestRuntimeFallsBack checks that a missing runtime directory is not made: it belongs to the
+// login, and a replacement would be lost or shared.
 func TestRuntimeFallsBack(t *testing.T) {
 	isolate(t)
 	absent := filepath.Join(t.TempDir(), "absent")

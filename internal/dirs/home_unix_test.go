@@ -9,8 +9,8 @@ import (
 	"keyway/internal/keyway"
 )
 
-// A HOME that is another directory wherever a command runs is refused, whatever else is
-// set, and nothing is made.
+// TestARelativeHomeIsRefused checks that a relative HOME, which means another directory in each
+// working directory, is refused whatever else is set, and that nothing is made.
 func TestARelativeHomeIsRefused(t *testing.T) {
 	dir := t.TempDir()
 	t.Chdir(dir)

@@ -157,8 +157,8 @@ func TestLock(t *testing.T) {
 	}
 }
 
-// A workspace that could rewrite what it was made from would choose what the
-// place runs for it, outside of its container, at the next start.
+// TestSpecIsOutOfReach checks that a workspace cannot change its Spec: it could otherwise choose
+// what the place runs for it, outside of its container, at the next start.
 func TestSpecIsOutOfReach(t *testing.T) {
 	homes := HomesIn(t.TempDir())
 	home, err := homes.Make(spec("train"), Guest{Dir: "/guests/cafe"})

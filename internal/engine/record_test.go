@@ -12,8 +12,8 @@ import (
 	"keyway/internal/keyway"
 )
 
-// TestRecordsOfBefore reads records that builds of those days wrote. Writing them yields the
-// same JSON, so a node of such a build can read this node's records.
+// TestRecordsOfBefore checks records of earlier versions. Writing them yields the same JSON, so a
+// node of such a version can read this node's records.
 func TestRecordsOfBefore(t *testing.T) {
 	first := keyway.Spec{
 		Name: "train", Engine: "docker", Image: "pytorch/pytorch:2.8.0-cuda12.6-cudnn9-devel",
@@ -61,8 +61,8 @@ func object(t *testing.T, data []byte) map[string]any {
 	return o
 }
 
-// TestSpecIsOneFlatObject finds two fields of one JSON name, which encoding/json would
-// leave out without a word, and groups that became objects.
+// TestSpecIsOneFlatObject checks that no two fields have one JSON name, which encoding/json would
+// silently drop, and that no group has become an object.
 func TestSpecIsOneFlatObject(t *testing.T) {
 	var s keyway.Spec
 	data, err := json.Marshal(s)

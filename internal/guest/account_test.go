@@ -108,8 +108,8 @@ func TestAccountName(t *testing.T) {
 	}
 }
 
-// A workspace of plain processes is a login: its user is whom the login says, also one
-// of a directory; a container's is whom the image's passwd says.
+// TestAccountOfALogin checks that the user of a workspace of plain processes is that of the login,
+// also a user of a directory, and that a container's user is that of the image's passwd.
 func TestAccountOfALogin(t *testing.T) {
 	for _, c := range []struct {
 		passwd, user string

@@ -11,8 +11,8 @@ import (
 // notKnown matches the messages of ssh-audit about algorithms that are newer than ssh-audit.
 var notKnown = regexp.MustCompile(`^\(kex\) (mlkem768x25519-sha256|kex-strict-s-v00@openssh\.com) +-- \[warn\] unknown algorithm$`)
 
-// ssh-audit finds nothing to say against what the guest offers, but that it does
-// not know the newest.
+// TestAudit checks that ssh-audit finds no weakness in the guest's algorithms; it may only report
+// that it does not know the newest ones.
 func TestAudit(t *testing.T) {
 	w := startWorkspace(t)
 	out := w.run(w.command("ssh-audit", "-n", "-p", w.relayTCP(), "127.0.0.1")).stdout

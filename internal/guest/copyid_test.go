@@ -27,8 +27,8 @@ func TestIsCopyID(t *testing.T) {
 	}
 }
 
-// TestSSHCopyIDFails asks the real one in each of its ways: it must not say that it has
-// worked. It makes its own files in ~/.ssh.
+// TestSSHCopyIDFails runs the real ssh-copy-id in each of its forms: it must not report success. It
+// makes its own files in ~/.ssh.
 func TestSSHCopyIDFails(t *testing.T) {
 	w := startWorkspace(t)
 	config, identity := withoutIdentity(t, w)

@@ -126,8 +126,8 @@ func TestATerminalIsNeverHeldBack(t *testing.T) {
 	}
 }
 
-// A hold on behalf of one channel is for good here: the others' bytes come all the
-// same.
+// TestNobodyWaitsForAnothersProgram checks that a hold for one channel, which is endless here, does
+// not delay the bytes of other channels.
 func TestNobodyWaitsForAnothersProgram(t *testing.T) {
 	echo := map[string]func(*testing.T, *ssh.Client) io.ReadWriteCloser{
 		"a terminal": func(t *testing.T, client *ssh.Client) io.ReadWriteCloser {

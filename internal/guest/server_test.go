@@ -145,7 +145,8 @@ func TestLoginIsRefusedWithAReason(t *testing.T) {
 	}
 }
 
-// An agent offers all its keys before the right one; that is no attempt to get in.
+// TestAnAgentWithManyKeys checks that an agent may offer many keys before the right one: that is no
+// attack.
 func TestAnAgentWithManyKeys(t *testing.T) {
 	p := serveInProcess(t, here(t))
 	var many []ssh.Signer
@@ -201,8 +202,8 @@ func TestKeysAreReadAtEachLogin(t *testing.T) {
 	}
 }
 
-// Silent connections are bounded, and keep nobody out: not who comes as SSH, nor
-// over a stream.
+// TestStrangersAreBounded checks that silent connections are bounded, and that they keep out no
+// client, over plain SSH or over a stream.
 func TestStrangersAreBounded(t *testing.T) {
 	p := serveInProcess(t, here(t))
 	ended := make(chan struct{}, 4*maxStrangers)
@@ -422,7 +423,7 @@ func TestListenersAreBoundedAndEndWithTheConnection(t *testing.T) {
 	})
 }
 
-// The server's end hangs up on people but not on their jobs.
+// TestStopWithClients checks that the end of the server ends connections and no jobs.
 func TestStopWithClients(t *testing.T) {
 	p := serveInProcess(t, here(t))
 	c := p.client(t)

@@ -182,7 +182,8 @@ func TestStreamsEndWithTheServer(t *testing.T) {
 	<-s.Done()
 }
 
-// Junk that begins as a stream does is no stream, and harms nobody.
+// TestJunkIsNoStream checks that invalid data with the beginning of a stream does not become a
+// stream and does no harm.
 func TestJunkIsNoStream(t *testing.T) {
 	p := serveInProcess(t, here(t))
 	for _, junk := range []string{stream.Magic[:1], stream.Magic + "\x07", stream.Magic + "\x02" + strings.Repeat("x", 200)} {
@@ -196,8 +197,8 @@ func TestJunkIsNoStream(t *testing.T) {
 	p.client(t)
 }
 
-// Streams that nobody logs in over end others of their kind, and never one that
-// somebody has logged in over.
+// TestLoginVouches checks that streams over which no user logs in displace only others of their
+// kind, and never a stream over which a user has logged in.
 func TestLoginVouches(t *testing.T) {
 	p := serveInProcess(t, here(t))
 	client, mine := p.overStream(t, &cutPath{socket: p.home.Socket()})

@@ -42,8 +42,8 @@ func (c *cutting) ExportImage(ctx context.Context, engine, image string, without
 	return io.NopCloser(broken{io.LimitReader(all, 512), c.then}), nil
 }
 
-// TestACutImageHasACause cuts what saves and copies an image in the middle: it is the
-// place's fault, unless the user has had enough.
+// TestACutImageHasACause interrupts a save and a copy of an image. It checks that the error blames
+// the place, unless the user has interrupted the command.
 func TestACutImageHasACause(t *testing.T) {
 	base := aBase(t)
 	file := filepath.Join(t.TempDir(), "im.tar")
@@ -81,7 +81,8 @@ func (fullDisk) Write([]byte) (int, error) {
 	return 0, &os.PathError{Op: "write", Path: "im.tar", Err: syscall.ENOSPC}
 }
 
-// TestAFullDiskHereIsNoPlacesFault tells what this machine fails with from what a place does.
+// TestAFullDiskHereIsNoPlacesFault checks that failures of this machine are distinguished from
+// those of a place.
 func TestAFullDiskHereIsNoPlacesFault(t *testing.T) {
 	_, err := io.Copy(here{fullDisk{}}, broken{then: func() error { return io.EOF }, Reader: io.LimitReader(zeros{}, 100)})
 	if err := full("im.tar", cut("gpu1", errors.Join(err, nil))); !keyway.Is(err, keyway.NoSpace) || keyway.AsError(err).Next == "" {
@@ -99,8 +100,8 @@ type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
-// TestPartsOfKilledKeywaysAreRemoved leaves alone what is being written, and what is
-// another file's.
+// TestPartsOfKilledKeywaysAreRemoved checks that parts of killed commands are removed, and that
+// parts in use and those of other files stay.
 func TestPartsOfKilledKeywaysAreRemoved(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "c.tar")

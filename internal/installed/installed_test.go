@@ -52,8 +52,8 @@ func TestPipImage(t *testing.T) {
 	}
 }
 
-// TestCondaImage is as pytorch/pytorch and nvidia/cuda have it: conda's directory is on
-// PATH only, and libraries have headers or packages.
+// TestCondaImage checks file systems like those of pytorch/pytorch and nvidia/cuda: conda's
+// directory is on PATH only, and libraries have headers or packages.
 func TestCondaImage(t *testing.T) {
 	for name, c := range map[string]struct {
 		files fstest.MapFS
@@ -90,8 +90,8 @@ func TestCondaImage(t *testing.T) {
 	}
 }
 
-// TestNothingThatWaitsIsOpened reads a real directory with what is no plain file in the
-// places of those that are read.
+// TestNothingThatWaitsIsOpened checks a real directory in which other kinds of files replace those
+// that are read.
 func TestNothingThatWaitsIsOpened(t *testing.T) {
 	root := t.TempDir()
 	for _, name := range []string{"var/lib/dpkg/status", "usr/local/cuda/version.json", "usr/include/nccl.h"} {
@@ -122,7 +122,7 @@ func TestBounds(t *testing.T) {
 	}
 }
 
-// FuzzRead puts anything into the files that are read.
+// FuzzRead checks arbitrary contents of the files that are read.
 func FuzzRead(f *testing.F) {
 	f.Add([]byte("Package: a\nStatus: install ok installed\nVersion: 1\n\n"), "torch-1.dist-info", "/usr/bin")
 	f.Add([]byte(`{"cuda":{"version":"12"}}`), "x-1-py3.egg-info", "/opt/conda/bin::bin")

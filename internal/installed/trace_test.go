@@ -108,8 +108,8 @@ func TestWhatIsNotRemembered(t *testing.T) {
 	}
 }
 
-// TestAbsoluteLinks are followed from the root of the file system that has them, also
-// where they lead above it.
+// TestAbsoluteLinks checks that absolute links are followed from the root of their file system,
+// even if they lead above it.
 func TestAbsoluteLinks(t *testing.T) {
 	with := fstest.MapFS{"etc/python": {Data: []byte("/opt/../../data/link/../python"), Mode: os.ModeSymlink | 0o777}, "data/link": {Data: []byte("/srv/x/"), Mode: os.ModeSymlink | 0o777}}
 	trace := Follow(links{with})

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestCheckContainer takes what engines take for a container, and nothing that leads
-// elsewhere in the path of a request, or is an option.
+// TestCheckContainer checks that names and IDs of containers are accepted, and words that would
+// lead elsewhere in the path of a request, or that are options, are not.
 func TestCheckContainer(t *testing.T) {
 	for name, good := range map[string]bool{
 		"web": true, "gpu_train": true, "Compose.app-1": true, "0a1b2c": true, strings.Repeat("x", 255): true,

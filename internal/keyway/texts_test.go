@@ -50,7 +50,7 @@ func texts(t reflect.Type, text string, each func(path string, value reflect.Val
 	}
 }
 
-// TestEveryTextThatIsSent puts what JSON cannot carry into each text of each request.
+// TestEveryTextThatIsSent checks each text of each request with bytes that JSON cannot carry.
 func TestEveryTextThatIsSent(t *testing.T) {
 	found := map[string]bool{}
 	for _, of := range []reflect.Type{reflect.TypeFor[Spec](), reflect.TypeFor[Adoption](), reflect.TypeFor[Pull](), reflect.TypeFor[[]EntryKey](), reflect.TypeFor[[]Name]()} {
@@ -97,7 +97,7 @@ func TestTextsSayWhere(t *testing.T) {
 	}
 }
 
-// TestTextsAreValidated at the place, which believes nobody.
+// TestTextsAreValidated checks that the place validates texts, too.
 func TestTextsAreValidated(t *testing.T) {
 	for what, change := range map[string]func(*Spec){
 		"a NUL in a mount":       func(s *Spec) { s.Mounts = []Mount{{Source: "/a\x00", Target: "/x"}} },

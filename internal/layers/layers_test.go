@@ -147,8 +147,8 @@ func TestOnlyMissingLayersAreFetched(t *testing.T) {
 	}
 }
 
-// TestACutLayerGoesOn cuts each answer in its middle: no byte comes twice. The first
-// fetch gives up, as when a node is killed, and the second goes on from there.
+// TestACutLayerGoesOn interrupts each answer in its middle, and checks that no byte comes twice.
+// The first fetch gives up, as when a node is killed, and the second continues there.
 func TestACutLayerGoesOn(t *testing.T) {
 	r := newRegistry(t)
 	p := r.image(t, 1<<20)
@@ -273,7 +273,8 @@ func TestARegistryThatLies(t *testing.T) {
 	}
 }
 
-// TestARegistryWithoutRanges answers each time from the beginning, or with another part.
+// TestARegistryWithoutRanges checks a registry that always answers from the beginning, or with
+// another part.
 func TestARegistryWithoutRanges(t *testing.T) {
 	for name, odd := range map[string]func(w http.ResponseWriter, blob []byte){
 		"the whole": func(w http.ResponseWriter, blob []byte) { _, _ = w.Write(blob) },

@@ -92,8 +92,8 @@ var spoken = map[string]string{
 	"it is not what keyway templates publish writes: %w": "which program writes such a file",
 }
 
-// TestAdviceIsTheFaces finds texts that tell people what to type, in packages that do not
-// know whether there is a command line. Those give a keyway.Step.
+// TestAdviceIsTheFaces checks that packages without a command line of their own have no texts that
+// tell people what to type. They give a keyway.Step instead.
 func TestAdviceIsTheFaces(t *testing.T) {
 	advises := advice(t)
 	used := map[string]bool{}

@@ -8,9 +8,8 @@ import (
 	"testing"
 )
 
-// TestBoundsAreNotBypassed finds types that embed bytes.Buffer. Such a type that bounds
-// what Write keeps has ReadFrom all the same, which io.Copy prefers and which has no
-// bound: internal/bounded has neither.
+// TestBoundsAreNotBypassed checks that no type embeds bytes.Buffer. A type that bounds Write would
+// still have the unbounded ReadFrom, which io.Copy prefers: internal/bounded has neither.
 func TestBoundsAreNotBypassed(t *testing.T) {
 	sources(t, ".go", func(path string, data []byte) {
 		if strings.HasSuffix(path, "_test.go") || strings.HasPrefix(path, "test/") {

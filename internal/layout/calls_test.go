@@ -52,8 +52,8 @@ var calls = []reserved{
 	},
 }
 
-// TestCallsHaveTheirPlace holds what a program may never do to what its source
-// calls.
+// TestCallsHaveTheirPlace checks that the sources of the programs call reserved functions only in
+// the listed files.
 func TestCallsHaveTheirPlace(t *testing.T) {
 	haveTheirPlace(t, calls, selectors)
 }

@@ -31,8 +31,7 @@ var (
 	written = regexp.MustCompile(`(?s)<!-- (\w+): begin -->.*?<!-- \w+: end -->`)
 )
 
-// TestClaimsNameTheirTests demands that whatever the documents claim names a test
-// that is there.
+// TestClaimsNameTheirTests checks that each claim of the documents names an existing test.
 func TestClaimsNameTheirTests(t *testing.T) {
 	var excused []string
 	tests := testFunctions(t)
@@ -137,7 +136,7 @@ func misnamed(doc string, tests map[string][]string) (wrong []string) {
 	return wrong
 }
 
-// TestClaimsWithoutTests shows the reader of claims what it must not accept.
+// TestClaimsWithoutTests checks that the reader of claims refuses claims without tests.
 func TestClaimsWithoutTests(t *testing.T) {
 	const named = "`internal/layout.TestClaimsWithoutTests`"
 	table := func(head, cell string) string { return "| who | " + head + " |\n|---|---|\n| a thief | " + cell + " |" }

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestDecisionsAreRecords holds that the records of DECISIONS.md are numbered without a gap, newest
-// first, and that each has a date and an alternative.
+// TestDecisionsAreRecords checks that the records of DECISIONS.md are numbered without a gap,
+// newest first, and that each has a date and an alternative.
 func TestDecisionsAreRecords(t *testing.T) {
 	records := strings.Split(document(t, "docs/DECISIONS.md"), "\n## ")[1:]
 	date := regexp.MustCompile(`\n\n\*(\d{4}-\d\d-\d\d)\.\* `)

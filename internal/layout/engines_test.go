@@ -13,8 +13,8 @@ import (
 	"keyway/internal/keyway"
 )
 
-// TestEnginesAreListedOnce finds texts and lists that spell out the engines, which a new
-// engine would not be in.
+// TestEnginesAreListedOnce checks that no text or list spells out the engines, because a new engine
+// would be missing in it.
 func TestEnginesAreListedOnce(t *testing.T) {
 	sources(t, ".go", func(path string, data []byte) {
 		if strings.HasSuffix(path, "_test.go") || strings.HasPrefix(path, "test"+string(filepath.Separator)) || path == filepath.Join("internal", "keyway", "engines.go") {

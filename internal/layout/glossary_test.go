@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// TestGlossaryNames holds that each name of the code in GLOSSARY.md's tables, as
-// `package.Name`, is declared: a type, function, value, method or field of that package.
+// TestGlossaryNames checks that each name of the code in GLOSSARY.md's tables, as `package.Name`,
+// is declared: a type, function, value, method or field of that package.
 func TestGlossaryNames(t *testing.T) {
 	declared := declaredNames(t)
 	row := regexp.MustCompile(`(?m)^\| [^|]+ \| ([^|]+) \|`)
@@ -34,7 +34,7 @@ func TestGlossaryNames(t *testing.T) {
 	}
 }
 
-// TestGlossaryIsInOrder holds the order of the table of things, in which people look words up.
+// TestGlossaryIsInOrder checks the alphabetical order of the table of things.
 func TestGlossaryIsInOrder(t *testing.T) {
 	things, _, _ := strings.Cut(document(t, "docs/GLOSSARY.md"), "## Processes")
 	last := ""
@@ -89,8 +89,8 @@ func declaredNames(t *testing.T) map[string]map[string]bool {
 	return all
 }
 
-// TestArchitectureShowsWhereToLook holds that each file in the table "Where to look" of
-// ARCHITECTURE.md has the name that stands before it.
+// TestArchitectureShowsWhereToLook checks that each file in the table "Where to look" of
+// ARCHITECTURE.md has the name beside it.
 func TestArchitectureShowsWhereToLook(t *testing.T) {
 	_, table, _ := strings.Cut(document(t, "docs/ARCHITECTURE.md"), "\n## Where to look\n")
 	table, _, _ = strings.Cut(table, "\n## ")

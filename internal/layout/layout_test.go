@@ -148,8 +148,8 @@ func TestImportTable(t *testing.T) {
 	}
 }
 
-// TestArrowsPointDown holds the order of the table: a package stands above those that it may
-// import, so there is no circle, and a reader from the top meets each before what it is built of.
+// TestArrowsPointDown checks the order of the table: a package stands above those that it may
+// import. So there is no cycle, and a reader from the top meets each package before its parts.
 func TestArrowsPointDown(t *testing.T) {
 	table, order := allowed(t)
 	for i, name := range order {

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestNoListInRandomOrder finds lists, such as the arguments of a program, that are made
-// by ranging over a map that stands right there: their order is another one each time.
+// TestNoListInRandomOrder checks that no list, such as the arguments of a program, is made by
+// ranging over a map in the same function: its order would differ each time.
 func TestNoListInRandomOrder(t *testing.T) {
 	sources(t, ".go", func(path string, data []byte) {
 		if strings.HasSuffix(path, "_test.go") {

@@ -34,8 +34,8 @@ var larger = map[string]string{
 // fewer are the structs that may have fewer fields than maxFields.
 var fewer = map[string]int{"internal/stream.Conn": 14}
 
-// TestPackagesAreSmall counts lines of code: neither comments nor blank lines, which
-// nobody should save on.
+// TestPackagesAreSmall checks the lines of code of each package. Comments and blank lines do not
+// count, so that they are not saved on.
 func TestPackagesAreSmall(t *testing.T) {
 	sizes := map[string]int{}
 	sources(t, ".go", func(path string, data []byte) {
@@ -135,7 +135,7 @@ func parsed(t *testing.T, use func(dir string, files *token.FileSet, file *ast.F
 	})
 }
 
-// The counts count what they are there to count.
+// TestSizesAreCounted checks the counting itself.
 func TestSizesAreCounted(t *testing.T) {
 	const source = "package p // a name\n\n// f is short.\nfunc f() string { /* not\nlong */\n\treturn `two\nlines`\n}\n"
 	if got := codeLines([]byte(source)); got != 5 {

@@ -102,8 +102,8 @@ func onlyTests(t *testing.T, dir string) bool {
 	return true
 }
 
-// A replaced module makes "go install" of a release impossible, and hides what
-// is really built.
+// TestNoReplace checks that no module is replaced. A replacement makes "go install" of a release
+// impossible, and hides what is really built.
 func TestNoReplace(t *testing.T) {
 	for _, name := range []string{"go.mod", "tools/go.mod"} {
 		data, err := os.ReadFile(filepath.Join(root(t), name))
@@ -116,7 +116,8 @@ func TestNoReplace(t *testing.T) {
 	}
 }
 
-// The exit codes are a promise to scripts: docs/EXIT-CODES.md lists each.
+// TestExitCodesAreListed checks that docs/EXIT-CODES.md lists each exit code: they are a promise to
+// scripts.
 func TestExitCodesAreListed(t *testing.T) {
 	doc, err := os.ReadFile(filepath.Join(root(t), "docs", "EXIT-CODES.md"))
 	if err != nil {
@@ -160,7 +161,8 @@ func declaredKinds(t *testing.T) []keyway.Kind {
 	return kinds
 }
 
-// Links between the documents, and from them to files, lead somewhere.
+// TestLinksInDocuments checks that links between the documents, and from them to files, lead to
+// existing files.
 func TestLinksInDocuments(t *testing.T) {
 	link := regexp.MustCompile(`\]\(([^)#]+)(#[^)]*)?\)`)
 	sources(t, ".md", func(path string, data []byte) {
@@ -176,8 +178,8 @@ func TestLinksInDocuments(t *testing.T) {
 	})
 }
 
-// Documents name files and folders that are there. A part in capitals stands for a
-// name to choose, and * for several.
+// TestPathsInDocuments checks that documents name existing files and folders. A part in capitals
+// stands for a name to choose, and * for several.
 func TestPathsInDocuments(t *testing.T) {
 	path := regexp.MustCompile("`((?:internal|cmd|test|tools|docs)/[A-Za-z0-9_./*-]+)`")
 	named := 0

@@ -15,8 +15,8 @@ import (
 	"testing"
 )
 
-// Every promise of docs/SPECIFICATION.md names what holds it: tests that exist, a
-// section of make bench, a target of the Makefile, or the word pending.
+// TestSpecificationIsHeld checks that every promise of docs/SPECIFICATION.md names what holds it:
+// existing tests, a section of make bench, a target of the Makefile, or the word pending.
 func TestSpecificationIsHeld(t *testing.T) {
 	doc := document(t, "docs/SPECIFICATION.md")
 	tests, promised := testFunctions(t), 0
@@ -31,7 +31,7 @@ func TestSpecificationIsHeld(t *testing.T) {
 	}
 }
 
-// The check refuses what it is there to refuse.
+// TestSpecificationCheckRefuses checks that the check refuses invalid rows.
 func TestSpecificationCheckRefuses(t *testing.T) {
 	tests := map[string][]string{"internal/stream": {"TestFaults"}}
 	const benchmarks, makefile = "<!-- make bench: bulk -->", ".PHONY: size\nsize: release\n"

@@ -12,9 +12,9 @@ import (
 // the generator of a table, which no program links.
 var compilesAtStart = []string{"cmd/keyway-jupyter/", "internal/jupyter/", "internal/screen/widthgen.go", "test/", "tools/"}
 
-// TestStartCompilesNothing finds package variables that compile a regular expression.
-// Every process of a program pays for them, in time and in memory, and most use none:
-// internal/lazyregexp compiles them when they are used.
+// TestStartCompilesNothing checks that no package variable compiles a regular expression. Every
+// process of a program would pay for it, in time and in memory, and most use none:
+// internal/lazyregexp compiles expressions at their first use.
 func TestStartCompilesNothing(t *testing.T) {
 	sources(t, ".go", func(path string, data []byte) {
 		if strings.HasSuffix(path, "_test.go") {

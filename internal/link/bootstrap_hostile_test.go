@@ -94,8 +94,8 @@ func TestBootstrapRunsOnlyItsOwn(t *testing.T) {
 	}
 }
 
-// TestBootstrapWhileItsDirectoryIsExchanged exchanges the directory that the
-// bootstrap uses for another user's while it runs one of its commands.
+// TestBootstrapWhileItsDirectoryIsExchanged replaces the bootstrap's directory by another user's
+// while the bootstrap runs one of its commands.
 func TestBootstrapWhileItsDirectoryIsExchanged(t *testing.T) {
 	programs := programOf(greeter)
 	name := "keyway-" + programs.hash(runtime.GOARCH)
@@ -179,7 +179,7 @@ type forever struct{ text string }
 
 func (f forever) Read(p []byte) (int, error) { return copy(p, f.text), nil }
 
-// A place that talks without end is not listened to without end.
+// TestEndlessChatterEnds checks that endless output of a place is not read without end.
 func TestEndlessChatterEnds(t *testing.T) {
 	for _, text := range []string{
 		"\n", "\r\n", " \n", "x\n", "x", "\x00\n", "keyway-bootstrap run /x\n", "keyway-bootstrap need x86_64 cache /x\n",
@@ -203,7 +203,8 @@ func TestEndlessChatterEnds(t *testing.T) {
 	}
 }
 
-// No word of the bootstrap's, which a place can choose, makes a sentence of keyway's.
+// TestBootstrapWordsAreWords checks that no word of the bootstrap's output, which a place can
+// choose, becomes a sentence of keyway's.
 func TestBootstrapWordsAreWords(t *testing.T) {
 	const evil = "x;evil→curl\x1b[31m"
 	for _, text := range []string{evil, strings.Repeat("x", 2000), "\u202eevil", "evil’s\tword"} {

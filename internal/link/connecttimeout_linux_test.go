@@ -117,7 +117,8 @@ func (i *inn) nobodyLeft() {
 	}, func() string { return left })
 }
 
-// A login takes its time: of a person, or of what the host has to look up.
+// TestASlowLoginIsNoSilence checks that a slow login does not count as silence: a person may have
+// to answer, or the host may have to look something up.
 func TestASlowLoginIsNoSilence(t *testing.T) {
 	i := newInn(t)
 	i.sshd("slow", "AuthorizedKeysCommand /usr/bin/sleep 3\nAuthorizedKeysCommandUser root")

@@ -258,7 +258,8 @@ func TestForwardThatCannotBe(t *testing.T) {
 	}
 }
 
-// The link takes its forwards with it, and says so by its end.
+// TestForwardEndsWithTheLink checks that the forwards end with the link, and that their answers
+// report it by their end.
 func TestForwardEndsWithTheLink(t *testing.T) {
 	w := startWorld(t)
 	u := w.forward("train", ForwardRequest{Port: anyPort(t)})

@@ -11,8 +11,8 @@ import (
 	"keyway/internal/keyway"
 )
 
-// The reason must reach the person at a real ssh, which prints bytes that are not ASCII
-// in octal.
+// TestDisconnectIsPrintedBySSH checks that a real ssh prints the reason in readable form, although
+// it prints bytes that are not ASCII in octal.
 func TestDisconnectIsPrintedBySSH(t *testing.T) {
 	quoting := complaint{place: "gpu1", hop: "bastion", next: "gpu1", state: sshState{fault: dismissed, said: "it’s late – come back “tomorrow”…"}}
 	for err, want := range map[error]string{
@@ -65,8 +65,9 @@ func TestDisconnectIsBounded(t *testing.T) {
 	}
 }
 
-// A link of another build is replaced, and one in fewer groups: somebody was made a member
-// of docker's since. One in more groups is not, or two logins would take turns.
+// TestWhichLinkIsCurrent checks that a link of another build is replaced, and so is one in fewer
+// groups: the user may have joined docker's group since. A link in more groups is not, or two
+// logins would replace each other's.
 func TestWhichLinkIsCurrent(t *testing.T) {
 	program, err := os.Executable()
 	if err != nil {

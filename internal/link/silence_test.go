@@ -13,7 +13,8 @@ import (
 	"keyway/internal/keyway"
 )
 
-// A place that logs one in and then hangs is given up with a sentence.
+// TestASilentPlaceIsGivenUp checks that a place that accepts the login and then hangs is given up,
+// with an error of its own.
 func TestASilentPlaceIsGivenUp(t *testing.T) {
 	s := starter{silence: 50 * time.Millisecond}
 	_, err := s.begin(t.Context(), "gpu1", exec.Command("sleep", "600"), nil, scriptWord, func(keyway.Progress) {})
@@ -22,7 +23,7 @@ func TestASilentPlaceIsGivenUp(t *testing.T) {
 	}
 }
 
-// While somebody is asked, a place may be silent.
+// TestAQuestionIsNoSilence checks that a place may be silent while the user is asked.
 func TestAQuestionIsNoSilence(t *testing.T) {
 	var asked atomic.Int32
 	s := starter{silence: 40 * time.Millisecond, asking: func() bool { return asked.Add(1) < 20 }}

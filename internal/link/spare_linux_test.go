@@ -66,7 +66,8 @@ func TestASpareIsThereForTheNext(t *testing.T) {
 	}
 }
 
-// Nobody gets a spare that may be another's, or may be dead.
+// TestASpareForNobodyElse checks that no ssh gets a spare that may belong to another, or may be
+// dead.
 func TestASpareForNobodyElse(t *testing.T) {
 	other, _, err := ed25519.GenerateKey(nil)
 	if err != nil {
@@ -101,8 +102,8 @@ func TestASpareForNobodyElse(t *testing.T) {
 	}
 }
 
-// An ssh of another version, one that says something else, and one that listens first get
-// what they always got.
+// TestOthersPassASpareBy checks that an ssh of another version, one that sends something else, and
+// one that first waits for the server are served without the spare.
 func TestOthersPassASpareBy(t *testing.T) {
 	w := startWorld(t)
 	w.spared()

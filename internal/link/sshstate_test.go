@@ -155,8 +155,8 @@ func TestNeitherOutputCrowdsOutTheOther(t *testing.T) {
 	}
 }
 
-// Wherever a host can put words into what ssh writes, they do not decide what went
-// wrong, and nothing of them becomes a command to type.
+// TestNoWordOfAHostDecides checks that a host's words in ssh's output never determine the error,
+// and never become a command to type.
 func TestNoWordOfAHostDecides(t *testing.T) {
 	crlf := strings.ReplaceAll(forged, "\n", "\r\n")
 	for name, c := range map[string]struct {
@@ -322,8 +322,8 @@ func FuzzReadState(f *testing.F) {
 	})
 }
 
-// A connection that ends just after the node has greeted is one that broke, and tried again:
-// the pipe to its ssh tells no more than that.
+// TestAConnectionThatEndsAfterTheGreeting checks that a connection that ends just after the
+// greeting counts as broken, and is tried again: the pipe to its ssh gives no other information.
 func TestAConnectionThatEndsAfterTheGreeting(t *testing.T) {
 	dial := &sshRun{dir: t.TempDir(), place: "gpu1", heard: func(api.Words) {}}
 	hop := dial.add("gpu1")

@@ -45,8 +45,8 @@ func (p *paper) take() string {
 	return p.String()
 }
 
-// The line is put into the corner, and taken away wholly: also what a shorter
-// one would leave.
+// TestStallLine checks that the line appears in the corner and is removed completely, also where a
+// shorter line follows it.
 func TestStallLine(t *testing.T) {
 	p := &paper{columns: 20}
 	l := stallLine{screen: p}

@@ -37,8 +37,8 @@ func TestARefusedLoginIsLeft(t *testing.T) {
 	echo(t, conn, "after")
 }
 
-// A workspace that somebody stops in another window says that on the terminals that
-// are connected to it, and only that.
+// TestAStoppedWorkspaceSaysSo checks that the terminals that are connected to a workspace show that
+// it was stopped from another window, and nothing else.
 func TestAStoppedWorkspaceSaysSo(t *testing.T) {
 	w := startWorld(t)
 	master, tty, err := pty.Open()

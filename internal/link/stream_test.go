@@ -26,7 +26,8 @@ import (
 	"keyway/internal/unixsock"
 )
 
-// A process that dies is replaced, and who was connected through it goes on.
+// TestADeadUplinkIsMadeAnew checks that a dead process of an uplink is replaced, and that
+// connections over it continue.
 func TestADeadUplinkIsMadeAnew(t *testing.T) {
 	w := startWorld(t)
 	conn := w.ssh("train")
@@ -296,8 +297,8 @@ func (w *world) waits(why, help string) {
 	w.t.Fatalf("it waits for %+v, not for %q", s, why)
 }
 
-// A place that asks for a code when its uplink is made anew: the stream waits until
-// somebody is there to answer, and asks nobody meanwhile.
+// TestAQuestionThatNobodyHears checks a place that asks for a code when its uplink is made anew:
+// the stream waits until a user can answer, and no question is asked meanwhile.
 func TestAQuestionThatNobodyHears(t *testing.T) {
 	w := startWorld(t)
 	conn := w.at("asks", nil, &person{answer: "123456"})
@@ -339,10 +340,10 @@ func fakeAgent(t *testing.T, path string, keys byte) {
 	})
 }
 
-// Neither a locked agent nor a key that a host refuses ends what is open: the host's
-// accounts may be away, and the agent gets other keys. Then it is tried at once. The agent
-// is the one that the way's ssh uses: one that only ssh's configuration names, too, whatever
-// SSH_AUTH_SOCK has.
+// TestALockedAgentAndARefusedKey checks that neither a locked agent nor a refused key ends open
+// streams: the host's accounts may be unavailable, and the agent may get other keys. Then the
+// uplink is tried at once. The agent is the one that ssh uses on that route, even if only ssh's
+// configuration names it, whatever SSH_AUTH_SOCK is.
 func TestALockedAgentAndARefusedKey(t *testing.T) {
 	for name, c := range map[string]struct {
 		usual string
@@ -404,8 +405,8 @@ func agentsAndRefusals(t *testing.T, usual string, way []string) {
 	echo(t, conn, "at last")
 }
 
-// A refusal is tried again soon, and then seldom enough for a host that counts five
-// in ten minutes.
+// TestRefusalsAreTriedAgainSoonAndThenSeldom checks that a refused uplink is tried again soon, and
+// later rarely enough for a host that counts five failures in ten minutes.
 func TestRefusalsAreTriedAgainSoonAndThenSeldom(t *testing.T) {
 	begin := time.Now()
 	var at retry
@@ -598,7 +599,8 @@ func TestANodeThatEndsAtOnce(t *testing.T) {
 	}
 }
 
-// A route that leads in a circle is not tried: ssh would start one ssh after the other.
+// TestAWayWithoutAnEnd checks that a circular route is not tried: ssh would start one ssh after the
+// other.
 func TestAWayWithoutAnEnd(t *testing.T) {
 	w := startWorld(t)
 	w.route.Store(&Route{Endless: keyway.Errorf(keyway.BadConfig, "it leads in a circle")})

@@ -22,9 +22,9 @@ import (
 	"keyway/internal/stream"
 )
 
-// TestNodeAfterAnAbandonedAttempt joins an uplink while the attempt that an
-// interrupted command began is still ending: it must not hear of that
-// interrupt, but begin an attempt of its own.
+// TestNodeAfterAnAbandonedAttempt joins an uplink while the attempt of an interrupted command is
+// ending. It checks that the caller does not get that interrupt as its error, and begins an attempt
+// of its own.
 func TestNodeAfterAnAbandonedAttempt(t *testing.T) {
 	errSecond := errors.New("the second attempt's own answer")
 	begun, ending := make(chan struct{}), make(chan struct{})
@@ -362,7 +362,8 @@ func (r readFirst) Read(p []byte) (int, error) {
 	return r.Conn.Read(p)
 }
 
-// Nobody waits for the last words of a node when the asker has left.
+// TestTheLastWordsAreNotAwaitedInVain checks that the last words of a node are not awaited when the
+// caller has left.
 func TestTheLastWordsAreNotAwaitedInVain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())

@@ -32,7 +32,8 @@ func TestAHostsWordsAreShownWhileOneWaits(t *testing.T) {
 	}
 }
 
-// Somebody who is let in at once is not told what everybody is greeted with.
+// TestAGreetingIsNoNews checks that a user that is let in at once is not shown the host's general
+// greeting.
 func TestAGreetingIsNoNews(t *testing.T) {
 	w := startWorld(t)
 	p := &person{answer: "123456"}
@@ -46,7 +47,8 @@ func TestAGreetingIsNoNews(t *testing.T) {
 	}
 }
 
-// A caller that has stopped waiting hears which host was silent.
+// TestPatienceEndsWithWhoWasSilent checks that a caller whose time has run out learns which host
+// was silent.
 func TestPatienceEndsWithWhoWasSilent(t *testing.T) {
 	w := startWorld(t)
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
@@ -57,8 +59,8 @@ func TestPatienceEndsWithWhoWasSilent(t *testing.T) {
 	}
 }
 
-// Twenty-four places behind one bastion whose sshd drops most of what knocks at the
-// same time.
+// TestManyPlacesBehindOneBastion checks twenty-four places behind one bastion whose sshd drops most
+// simultaneous connections.
 func TestManyPlacesBehindOneBastion(t *testing.T) {
 	i := newInn(t)
 	i.sshd("bastion", "MaxStartups 4:100:4")

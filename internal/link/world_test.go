@@ -34,8 +34,8 @@ import (
 	"keyway/internal/unixsock"
 )
 
-// The test program plays every other program of the world: the node, and, found
-// as "ssh" on PATH, an ssh whose behaviour the place's name chooses.
+// TestMain lets the test program act as every other program of the world: the node and, as "ssh" on
+// PATH, an ssh whose behaviour the place's name chooses.
 func TestMain(m *testing.M) {
 	if ssh, err := filepath.EvalSymlinks(os.Getenv(hopSSHEnv)); err == nil && filepath.Base(ssh) == "ssh" {
 		if code, ok := Hop(os.Args); ok { // of a test with OpenSSH's own

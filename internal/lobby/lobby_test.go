@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// A user that fills the lobby loses only places of his own, however many he takes.
+// TestFloodTakesItsOwn checks that a peer that fills the lobby loses only places of its own,
+// however many it takes.
 func TestFloodTakesItsOwn(t *testing.T) {
 	l := New(8)
 	var owner, flood atomic.Int32
@@ -25,8 +26,8 @@ func TestFloodTakesItsOwn(t *testing.T) {
 	}
 }
 
-// Among one peer's own every place is drawn alike: a newcomer is neither refused
-// nor safe.
+// TestDrawsEveryPlace checks that every place of a peer is drawn with the same probability: a
+// newcomer is neither refused nor safe.
 func TestDrawsEveryPlace(t *testing.T) {
 	places := []*Slot{{peer: 1}, {peer: 2}, {peer: 1}, {peer: 1}, {peer: 3}}
 	for draw, want := range []int{0, 2, 3} {

@@ -8,7 +8,8 @@ import (
 
 const program = "00400000-00698000 r-xp 00000000 fe:00 123                                /bin/keyway\n"
 
-// Only what is a file's, and nobody has written to, may be dropped.
+// TestUnwritten checks that only pages that belong to a file and were never written to may be
+// dropped.
 func TestUnwritten(t *testing.T) {
 	const none, some = "Anonymous:             0 kB\n", "Anonymous:             4 kB\n"
 	for smaps, want := range map[string]int{

@@ -42,8 +42,8 @@ func (f *fakeKeeper) PullImage(_ context.Context, image string, _ keyway.Login, 
 	return nil
 }
 
-// A template that names its image without a digest depends on the users that may assign the
-// name: no user can, by a copy, a baked image or a laptop's report of a registry.
+// TestNoUserGivesATemplatesNameToAnImage checks that no user can assign the name of a template's
+// image without a digest: by a copy, by a baked image or by a laptop's report of a registry.
 func TestNoUserGivesATemplatesNameToAnImage(t *testing.T) {
 	for what, c := range map[string]struct {
 		of       string // the image that the template names

@@ -127,8 +127,8 @@ func TestWithoutAGuestNothingIsMadeButAllElseWorks(t *testing.T) {
 	}
 }
 
-// TestTheGuestIsTriedAgain asks for each workspace whether the program is there by now,
-// whatever kept it away before.
+// TestTheGuestIsTriedAgain checks that the node looks for the guest program again for each
+// workspace, whatever was missing before.
 func TestTheGuestIsTriedAgain(t *testing.T) {
 	host := &fakeEngine{name: engine.Host}
 	full := keyway.Errorf(keyway.NoSpace, "the disk is full")
@@ -177,8 +177,8 @@ func TestListTellsOfWhatCannotBeAsked(t *testing.T) {
 	}
 }
 
-// With one home directory for two machines, each lists what the other has, and touches
-// nothing of it.
+// TestAnotherMachinesWorkspaceIsLeftAlone checks two machines with one home directory: each lists
+// the other's workspaces, and changes nothing of them.
 func TestAnotherMachinesWorkspaceIsLeftAlone(t *testing.T) {
 	root := t.TempDir()
 	homes := engine.HomesIn(root)
@@ -258,7 +258,8 @@ type several struct {
 
 func (s *several) Which(context.Context) (engine.Daemon, error) { return s.which, s.err }
 
-// A node that is killed before there is a container leaves what the next Create removes.
+// TestAHomeAloneIsHalfMade checks that the next Create removes the remains of a node that was
+// killed before it made a container.
 func TestAHomeAloneIsHalfMade(t *testing.T) {
 	homes := engine.HomesIn(t.TempDir())
 	if _, err := homes.Make(keyway.Spec{Name: "train", Engine: "docker"}, engine.Guest{}); err != nil {
@@ -276,7 +277,8 @@ func TestAHomeAloneIsHalfMade(t *testing.T) {
 	}
 }
 
-// A daemon does not know what another one has, and that is no reason to remove it.
+// TestAnotherDaemonsWorkspaceIsListedAsSuch checks that a workspace that this daemon does not know,
+// because another one has it, is not removed.
 func TestAnotherDaemonsWorkspaceIsListedAsSuch(t *testing.T) {
 	homes := engine.HomesIn(t.TempDir())
 	if _, err := homes.Make(keyway.Spec{Name: "train", Engine: "docker"}, engine.Guest{}); err != nil {

@@ -82,8 +82,8 @@ func TestTheNodeHoldsToItsTemplates(t *testing.T) {
 	}
 }
 
-// TestTemplatesThatAreNotBelieved plants what somebody else could have written, or
-// could write: nothing is made then, as it may be forbidden.
+// TestTemplatesThatAreNotBelieved checks files that another user could have written, or could write
+// to: no workspace is made then, because the file might forbid it.
 func TestTemplatesThatAreNotBelieved(t *testing.T) {
 	for what, c := range map[string]struct {
 		plant func(s *shelf) error

@@ -16,7 +16,7 @@ func TestEveryEngineIsOpened(t *testing.T) {
 	}
 }
 
-// TestOneMisconfiguredEngine leaves the others as they are.
+// TestOneMisconfiguredEngine checks that one misconfigured engine does not affect the others.
 func TestOneMisconfiguredEngine(t *testing.T) {
 	t.Setenv("DOCKER_HOST", "nonsense")
 	t.Setenv("CONTAINER_HOST", "unix:///nowhere/podman.sock")

@@ -157,7 +157,7 @@ func TestBrowser(t *testing.T) {
 	}
 }
 
-// FuzzURL holds that no path or token leads anywhere else than to this machine's port.
+// FuzzURL checks that no path or token leads anywhere but to this machine's port.
 func FuzzURL(f *testing.F) {
 	f.Add("/user/ann/", "abc")
 	f.Add("//evil.example", "?#&")

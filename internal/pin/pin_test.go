@@ -28,8 +28,7 @@ func pinned() keyway.Environment {
 	}
 }
 
-// TestEachChangeIsNamed plants one change at a time: it is found, by its field, and
-// nothing else is.
+// TestEachChangeIsNamed makes one change at a time, and checks that its field alone is reported.
 func TestEachChangeIsNamed(t *testing.T) {
 	p := FromWorkspace("train", "pytorch/pytorch:2.8.0", pinned())
 	if got := p.Compare("gpu1/train", pinned()); len(got) != 0 {

@@ -28,8 +28,8 @@ var apart = map[string]string{
 	"Origin.Ports":          "they are offered, and change nothing of what runs",
 }
 
-// TestEachFieldIsPinned walks Spec: a change of any field is found in a workspace that was
-// asked for it, at a place and before that, or the field has a reason for being apart.
+// TestEachFieldIsPinned checks each field of Spec: a change is found, in a workspace that requested
+// it, at a place and before that, or the field has a listed reason for an exception.
 func TestEachFieldIsPinned(t *testing.T) {
 	all := leaves(reflect.TypeFor[keyway.Spec](), nil)
 	for _, path := range all {

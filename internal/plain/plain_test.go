@@ -107,7 +107,7 @@ func TestJSONIsReadAsItWas(t *testing.T) {
 	}
 }
 
-// The judge of quoting is a shell.
+// TestShellReadsOneWord checks the quoting with real shells.
 func TestShellReadsOneWord(t *testing.T) {
 	for _, w := range []string{"", "a", "a b", "$(id)", "`id`", "it's", `a"b\c`, "x;y", "~", "*", "-f", "größe", "[::1]:22", "a&b|c>d"} {
 		out, err := exec.Command("sh", "-c", "printf %s. "+Shell(w)).Output()
@@ -117,7 +117,7 @@ func TestShellReadsOneWord(t *testing.T) {
 	}
 }
 
-// Every character there is, so that the table lacks none.
+// TestEveryCharacterIsClean checks every character, so that the table lacks none.
 func TestEveryCharacterIsClean(t *testing.T) {
 	for r := rune(0); r <= unicode.MaxRune; r++ {
 		if s := Line("a" + string(r) + "z"); !clean(s) {

@@ -347,9 +347,9 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// Rules that go by name hold for hosts of which not every name is known: such a host
-// is asked for where a rule that asks or denies may mean it, and never allowed by a
-// rule that may not.
+// TestNamesThatAreNotKnown checks rules by name for hosts that have unknown names, too. The user is
+// asked about such a host where a rule that asks or denies may mean it, and a rule that may not
+// mean it never allows it.
 func TestNamesThatAreNotKnown(t *testing.T) {
 	nameless := Host{Fingerprint: "SHA256:h"}
 	partial := Host{Fingerprint: "SHA256:h", Names: []string{"10.0.0.5"}, Partial: true}

@@ -91,7 +91,7 @@ func TestWhatIsToldOfAChild(t *testing.T) {
 	}
 }
 
-// A process that has ended tells nothing, and nothing is made up for it.
+// TestWhatIsToldOfNobody checks that an ended process has no values, and that none are invented.
 func TestWhatIsToldOfNobody(t *testing.T) {
 	cmd := exec.Command("true")
 	if err := cmd.Run(); err != nil {
@@ -143,7 +143,7 @@ func TestStatusFields(t *testing.T) {
 	}
 }
 
-// FuzzFiles reads any text as each of the files whose content a process can choose.
+// FuzzFiles checks arbitrary contents of each file in /proc that a process can choose.
 func FuzzFiles(f *testing.F) {
 	f.Add("a\x00b\x00")
 	f.Add("0::/\n1:name=systemd:/user.slice\n")

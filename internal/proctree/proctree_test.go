@@ -262,7 +262,8 @@ func TestAReaderOfItsChildren(t *testing.T) {
 	}
 }
 
-// A shell that shows only later that it is one with job control still hangs up, once.
+// TestAShellThatIsKnownLate checks that a shell that turns out late to have job control still gets
+// SIGHUP, once.
 func TestAShellThatIsKnownLate(t *testing.T) {
 	start := time.Unix(1000, 0)
 	w := &world{all: []Process{{PID: 10, Parent: 1}}, kinds: map[int]kind{10: program}}

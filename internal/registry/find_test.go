@@ -215,8 +215,8 @@ func everythingLeadsTo(t *testing.T, address string) {
 	}
 }
 
-// TestARegistryOfThisMachineMayBePlain asks one without TLS at another address of this
-// machine than the usual one, and does not ask one elsewhere so.
+// TestARegistryOfThisMachineMayBePlain checks that a registry without TLS is asked at any address
+// of this machine, and at no other.
 func TestARegistryOfThisMachineMayBePlain(t *testing.T) {
 	t.Setenv("DOCKER_CONFIG", t.TempDir())
 	s := httptest.NewServer(containers.New(containers.Logger(log.New(io.Discard, "", 0))))

@@ -92,8 +92,8 @@ func TestLook(t *testing.T) {
 	}
 }
 
-// The sizes in a manifest are believed within bounds only: check compares it
-// with the room at a place, and a pull reserves it.
+// TestManifestsThatAreNone checks that the sizes in a manifest are accepted within bounds only:
+// check compares them with the room at a place, and a pull reserves it.
 func TestManifestsThatAreNone(t *testing.T) {
 	repo := serve(t)
 	domain, path, _ := strings.Cut(repo, "/")

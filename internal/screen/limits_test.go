@@ -91,7 +91,7 @@ func TestMemory(t *testing.T) {
 	}
 }
 
-// A screen that is asked to be huge is not.
+// TestBound checks that the size of a screen is bounded.
 func TestBound(t *testing.T) {
 	for _, c := range [][4]int{{80, 24, 80, 24}, {0, 0, 1, 1}, {-5, 3, 1, 3}, {1 << 30, 1 << 30, 4096, 256}, {100, 1 << 20, 100, 10485}} {
 		if cols, rows := Bound(c[0], c[1]); cols != c[2] || rows != c[3] {

@@ -270,7 +270,7 @@ var names = []string{
 	strings.Repeat("n", 256), strings.Repeat("x/", 2047), strings.Repeat("./", 2100), "/" + strings.Repeat("y", 5000), "~", "~/file", "-", "*", "new\nline",
 }
 
-// TestNames does to every name what can be done to one, each in a new tree.
+// TestNames runs every request with one name on every kind of file, each in a new tree.
 func TestNames(t *testing.T) {
 	t.Parallel()
 	server := program(t)
@@ -479,7 +479,7 @@ func listAll(t *testing.T, dir string, who account, server string) string {
 	}
 }
 
-// TestExtensions asks what the tables above do not.
+// TestExtensions runs the extended requests that the tables above do not have.
 func TestExtensions(t *testing.T) {
 	t.Parallel()
 	server := program(t)
@@ -503,8 +503,8 @@ func TestExtensions(t *testing.T) {
 	}
 }
 
-// TestCopyData copies parts of files. Where OpenSSH is silent about a failure at
-// the end of a copy, TestCopyDataFails says what we do.
+// TestCopyData copies parts of files. OpenSSH does not report a failure at the end of a copy;
+// TestCopyDataFails checks keyway's answer.
 func TestCopyData(t *testing.T) {
 	t.Parallel()
 	server := program(t)
@@ -598,7 +598,7 @@ func TestLargeData(t *testing.T) {
 	p.done()
 }
 
-// TestVersions begins with other versions, twice, or not at all.
+// TestVersions checks connections that begin with other versions, twice, or not at all.
 func TestVersions(t *testing.T) {
 	t.Parallel()
 	server := program(t)

@@ -117,7 +117,8 @@ func takes(t *testing.T, dir string, who account, server string, message []byte)
 	return p.end()
 }
 
-// TestOpenFIFO does not wait for somebody at the other end, as the judge would.
+// TestOpenFIFO checks that opening a FIFO does not wait for its other end, as OpenSSH's server
+// would.
 func TestOpenFIFO(t *testing.T) {
 	dir, _ := twins(t, accounts()[0])
 	p := startPeer(t, dir, accounts()[0], program(t))
@@ -149,7 +150,7 @@ func TestCopyDataFails(t *testing.T) {
 	}
 }
 
-// TestTooManyHandles leaves descriptors to the other clients of the process.
+// TestTooManyHandles checks that descriptors are left for the other clients of the process.
 func TestTooManyHandles(t *testing.T) {
 	dir, _ := twins(t, accounts()[0])
 	p := startPeer(t, dir, accounts()[0], program(t))
@@ -168,7 +169,8 @@ func TestTooManyHandles(t *testing.T) {
 	}
 }
 
-// FuzzServe feeds a server anything. It must end, and say no more than was asked.
+// FuzzServe sends arbitrary data to a server. It must end, and give no more answers than there were
+// requests.
 func FuzzServe(f *testing.F) {
 	greeting := hello(3)("")
 	f.Add(greeting)

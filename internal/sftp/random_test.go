@@ -64,8 +64,8 @@ func sequence(seed uint64, n int) []byte {
 	return w.b
 }
 
-// TestSequences sends many random requests at once: the order in which they are
-// done is that in which they were sent.
+// TestSequences sends many random requests at once, and checks that they are executed in their
+// order.
 func TestSequences(t *testing.T) {
 	t.Parallel()
 	server := program(t)

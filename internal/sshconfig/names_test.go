@@ -94,8 +94,8 @@ Host *
   UserKnownHostsFile ~/.ssh/known_hosts ~/.ssh/more_hosts
 `
 
-// A name for a workspace means nothing else to this laptop, in whichever way it
-// could.
+// TestNamesThatAreTaken checks that a name that already has a meaning on this laptop, in any way,
+// is refused for a workspace.
 func TestNamesThatAreTaken(t *testing.T) {
 	l := newLaptop(t, crowdedConfig)
 	l.write("extra/one", "Host included\n  UserKnownHostsFile ~/.ssh/of_one\n")
@@ -139,7 +139,8 @@ func TestNamesThatAreTaken(t *testing.T) {
 	}
 }
 
-// A key that this laptop knows by another name is no workspace's.
+// TestKeysOfOthers checks that a key that this laptop knows under another name is not accepted for
+// a workspace.
 func TestKeysOfOthers(t *testing.T) {
 	l := newLaptop(t, "Host db\n  HostName 10.0.0.9\n")
 	hostKey := func(n int) string {
@@ -187,7 +188,8 @@ func TestKeysOfOthers(t *testing.T) {
 	}
 }
 
-// A known_hosts that is too large to be read is no empty one.
+// TestKnownHostsTooLarge checks that a known_hosts that is too large to be read does not count as
+// empty.
 func TestKnownHostsTooLarge(t *testing.T) {
 	l := newLaptop(t, "")
 	path := l.write("known_hosts", "x "+keyA+"\n")
@@ -198,7 +200,7 @@ func TestKnownHostsTooLarge(t *testing.T) {
 	wantKind(t, err, keyway.BadConfig)
 }
 
-// OpenSSH is the judge of what a pattern matches.
+// TestMatchPattern compares the matching of patterns with OpenSSH.
 func TestMatchPattern(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "config")
 	for _, pattern := range []string{"*", "a*", "*a", "a*b*c", "?", "??", "a?c", "*?*", "abc", "a**c", "*b*"} {

@@ -312,7 +312,8 @@ func TestBrokenRegistry(t *testing.T) {
 	}
 }
 
-// A crash can leave the registry written and what derives from it not.
+// TestSyncRepairs checks that files are repaired after a crash that has left the registry written
+// and the derived files not.
 func TestSyncRepairs(t *testing.T) {
 	s := testStore(t)
 	add(t, s, entry("train"))
@@ -386,7 +387,7 @@ func TestAddFromSeveralProcesses(t *testing.T) {
 	}
 }
 
-// A process killed at any moment leaves files that are whole.
+// TestKilledWriter checks that the files are complete after a kill at any moment.
 func TestKilledWriter(t *testing.T) {
 	s := testStore(t)
 	for i := range 15 {

@@ -15,7 +15,7 @@ var wide = []string{
 	"plain", "世界", "テスト.py", "한국어", "é", "e\u0301", "🚀", "❤️", "1️⃣", "🇫🇷", "a世b", "ｆｕｌｌ", "▁▂▃", "", "──", "Ω≈ç√", "नमस्ते"[:6], "👍🏽",
 }
 
-// Texts are as wide as another library says.
+// TestWidth compares the widths of texts with another library's.
 func TestWidth(t *testing.T) {
 	var tab Table
 	for _, text := range wide {
@@ -107,7 +107,7 @@ func TestCut(t *testing.T) {
 	}
 }
 
-// tmux draws what is measured here as wide.
+// TestWidthIsTmuxs compares the widths of texts with tmux's.
 func TestWidthIsTmuxs(t *testing.T) {
 	socket := ""
 	tmux := func(args ...string) string {

@@ -25,7 +25,8 @@ func TestTheUsersCommandIsToldOfTheEnd(t *testing.T) {
 	}
 }
 
-// TestAJobThatCannotBeReadStays on the list, and is waited for once it can be.
+// TestAJobThatCannotBeReadStays checks that such a job stays on the list, and is watched once it
+// can be read.
 func TestAJobThatCannotBeReadStays(t *testing.T) {
 	dir := t.TempDir()
 	job := Job{Workspace: "train", Session: "exp7"}

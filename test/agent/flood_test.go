@@ -16,9 +16,9 @@ import (
 	"keyway/internal/unixsock"
 )
 
-// A workspace uses the agent once for what it may, and then asks for tens of thousands
-// of other things through the forwarded socket. The use is still in the log, the log
-// is sound, and the user is served all the time.
+// TestFloodThroughTheForwardedSocket uses the agent once for an allowed request, and then sends
+// tens of thousands of others through the forwarded socket. It checks that the use is still in the
+// log, that the log is sound, and that the user is served all the time.
 func TestFloodThroughTheForwardedSocket(t *testing.T) {
 	w := theWorld(t)
 	a := w.ours(t, "flooded")

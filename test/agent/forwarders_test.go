@@ -130,9 +130,8 @@ var tried = []attempt{attempts[0], attempts[1], attempts[2], attempts[3],
 	{what: "add a key", shell: "ssh-add -q evil"},
 }
 
-// TestForeignForwarders forwards the agent by clients that tell it nothing. Through
-// forward.sock, askers count as remote all the same; the table shows what they get through the
-// other socket.
+// TestForeignForwarders forwards the agent by clients that do not bind. Through forward.sock,
+// askers count as remote nevertheless; the table shows what they get through the other socket.
 func TestForeignForwarders(t *testing.T) {
 	w := theWorld(t)
 	rows := make([]string, 2*len(forwarders))

@@ -13,8 +13,8 @@ import (
 	"keyway/test/lab"
 )
 
-// TestBake puts the guest into an image that means harm, and enters it as people do who
-// have no keyway there.
+// TestBake puts the guest into a hostile image, and enters the container as users do who have no
+// keyway there.
 func TestBake(t *testing.T) {
 	t.Parallel()
 	w := start(t, lab.Options{Docker: true, Images: []lab.Image{lab.NonRoot}})

@@ -42,7 +42,7 @@ func TestDropbear(t *testing.T) {
 	}
 }
 
-// TestPuTTY gives plink and psftp the host key's fingerprint: strict, too.
+// TestPuTTY runs plink and psftp with the host key's fingerprint, so that they are strict, too.
 func TestPuTTY(t *testing.T) {
 	t.Parallel()
 	w := shared

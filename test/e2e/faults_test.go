@@ -144,7 +144,7 @@ func TestTwoUps(t *testing.T) {
 	equal(t, "the one that was made", w.must(t, "ssh", "twice", "echo hi"), "hi\n")
 }
 
-// TestLocal is a workspace on the laptop itself: no bastion, no sshd, no Docker.
+// TestLocal checks a workspace on the laptop itself: no bastion, no sshd, no Docker.
 func TestLocal(t *testing.T) {
 	t.Parallel()
 	w := start(t, lab.Options{})
@@ -162,9 +162,9 @@ func TestLocal(t *testing.T) {
 	w.must(t, "keyway", "rm", "here")
 }
 
-// TestDockersGroupCountsFromTheNextLogin is on the machine with Docker: a user who has
-// followed the advice to join its group, and has logged in again, gets no such advice, though
-// the link of the first login still runs.
+// TestDockersGroupCountsFromTheNextLogin checks, on the machine with Docker, a user that has joined
+// its group as advised and has logged in again: the advice is gone, although the link of the first
+// login still runs.
 func TestDockersGroupCountsFromTheNextLogin(t *testing.T) {
 	t.Parallel()
 	w := shared
@@ -204,8 +204,8 @@ func TestDockersGroupCountsFromTheNextLogin(t *testing.T) {
 	}
 }
 
-// TestReleaseBuild goes the whole way with the program as make build makes it:
-// with a guest of its own inside.
+// TestReleaseBuild makes and enters a workspace with the program that make build makes, which has a
+// guest of its own inside.
 func TestReleaseBuild(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -232,8 +232,8 @@ func TestReleaseBuild(t *testing.T) {
 	}
 }
 
-// TestCutCable pulls the cable between laptop and bastion under a running scp
-// and puts it back: nothing is lost, whatever TCP has to do.
+// TestCutCable cuts the connection between laptop and bastion during an scp and restores it. It
+// checks that nothing is lost.
 func TestCutCable(t *testing.T) {
 	t.Parallel()
 	w := start(t, lab.Options{Docker: true, Images: []lab.Image{lab.Base}})

@@ -252,8 +252,8 @@ func (w *world) unixTunnel(t *testing.T) {
 	}
 }
 
-// TestVSCodeWithoutForwarding is the newer form: no forwarding, sh, the script
-// piped in to its end.
+// TestVSCodeWithoutForwarding checks the newer form: no forwarding, sh, and the script piped in to
+// its end.
 func TestVSCodeWithoutForwarding(t *testing.T) {
 	t.Parallel()
 	w := shared

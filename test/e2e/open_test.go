@@ -78,8 +78,8 @@ func (w *world) listensOnLaptop(t *testing.T, port int) bool {
 	return strings.Contains(table, fmt.Sprintf("0100007F:%04X 00000000:0000 0A", port))
 }
 
-// TestOpenAPort opens a port of a workspace twice, over a bastion that is lost in
-// between, and sees that it is gone with its last user.
+// TestOpenAPort opens a port of a workspace twice, over a bastion that is lost in between, and
+// checks that the port closes with its last user.
 func TestOpenAPort(t *testing.T) {
 	w := shared
 	w.must(t, "keyway", "run", train, "-d", "--as", "web", "--", "python3", "-m", "http.server", "8123", "--bind", "127.0.0.1")
@@ -126,8 +126,8 @@ func (w *world) portsOfTrain(t *testing.T) {
 	}
 }
 
-// TestOpenOfATakenPort sees that a port which another program has is not taken for the
-// workspace's, and that the one in its place stays the same.
+// TestOpenOfATakenPort checks that a port of another program is not mistaken for the workspace's,
+// and that the substitute stays the same.
 func TestOpenOfATakenPort(t *testing.T) {
 	w := shared
 	other := w.command("python3", "-m", "http.server", "8124", "--bind", "127.0.0.1")

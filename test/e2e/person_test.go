@@ -100,8 +100,8 @@ func (w *world) cuts(t *testing.T) {
 	w.Bastion.KillConnections()
 }
 
-// TestAPerson goes from a built keyway to a running job by what README.md says, with a
-// set-up as people have it, and loses nothing while the way is cut.
+// TestAPerson follows README.md from a built keyway to a running job, with a typical configuration,
+// and checks that nothing is lost while the route is cut.
 func TestAPerson(t *testing.T) {
 	t.Parallel()
 	w := person(t)

@@ -85,8 +85,8 @@ func (w *world) drift(t *testing.T, wantCode int) []pin.Difference {
 	return told.Differences
 }
 
-// TestDrift plants changes one at a time in a workspace that was pinned, in its image, in
-// how it was made, in its place and in the lock: each is found and named.
+// TestDrift makes one change at a time: in a pinned workspace, in its image, in its settings, in
+// its place and in the lock. It checks that each is found and named.
 func TestDrift(t *testing.T) {
 	t.Parallel()
 	w := pinWorld(t)

@@ -46,8 +46,8 @@ func (s segments) settled() (all [2]int) {
 	}
 }
 
-// A keystroke is one segment to the workspace, and its echo one back: nothing is held for
-// what does not come, and nothing is cut in two.
+// TestSegments checks that a keystroke is one segment to the workspace, and its echo one back: no
+// byte is held back, and no message is split.
 func TestSegments(t *testing.T) {
 	w := start(t, lab.Options{Docker: true, Images: []lab.Image{lab.Base}})
 	if err := w.unlockAndUp(); err != nil {

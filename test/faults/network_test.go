@@ -105,8 +105,8 @@ func medium(t *testing.T) sample {
 	return s
 }
 
-// TestAddressChange takes the laptop from one network into another, and back,
-// under two copies and a shell.
+// TestAddressChange moves the laptop from one network to another, and back, during two copies and a
+// shell.
 func TestAddressChange(t *testing.T) {
 	t.Parallel()
 	w := start(t, lab.Options{})
@@ -141,8 +141,8 @@ func TestFrozenNetwork(t *testing.T) {
 	idle.answers()
 }
 
-// TestProxyFaults does to the connection between laptop and bastion all that
-// happens to connections, one after the other, under two copies and a shell.
+// TestProxyFaults applies each fault of connections to the one between laptop and bastion, one
+// after the other, during two copies and a shell.
 func TestProxyFaults(t *testing.T) {
 	t.Parallel()
 	var p *lab.Proxy

@@ -26,8 +26,8 @@ func wants(t *testing.T, r result, code int, says ...string) {
 	}
 }
 
-// A place names its workspaces as hosts that the user goes to, wants the agent, and
-// is asked for a list.
+// TestNamesOfHosts checks a place that gives its workspaces the names of the user's hosts and
+// requests the agent: commands that read change nothing, and to add one of them is refused.
 func TestNamesOfHosts(t *testing.T) {
 	t.Parallel()
 	l := newLaptop(t)
@@ -101,8 +101,8 @@ func TestAnotherHostsKey(t *testing.T) {
 	}
 }
 
-// A workspace is left out of one list and comes back in the next with another key,
-// and wants the agent.
+// TestVanishAndReturn checks a workspace that is missing in one list, and that returns in the next
+// with another key and requests the agent.
 func TestVanishAndReturn(t *testing.T) {
 	t.Parallel()
 	l := newLaptop(t)
@@ -133,7 +133,8 @@ func TestVanishAndReturn(t *testing.T) {
 	}
 }
 
-// A place is asked to make one workspace and answers that it has made another.
+// TestUpAnsweredWithAnother checks a place that answers a request for one workspace with another
+// one.
 func TestUpAnsweredWithAnother(t *testing.T) {
 	t.Parallel()
 	l := newLaptop(t)
@@ -194,8 +195,8 @@ func TestManyWorkspaces(t *testing.T) {
 	l.up("mine", l.startGuest())
 }
 
-// A slow place does not hold back what others say, and one that cannot be asked
-// makes ls fail.
+// TestSlowPlace checks that a slow place does not delay the answers of others, and that ls fails if
+// a place cannot be asked.
 func TestSlowPlace(t *testing.T) {
 	t.Parallel()
 	l := newLaptop(t)

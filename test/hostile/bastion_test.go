@@ -366,8 +366,8 @@ func (r result) judge(t *testing.T, s stage, lie string, harmless result) {
 	}
 }
 
-// A bastion that says what it likes wherever SSH lets it, goes, refuses or takes its
-// time: its words are its own, decide nothing, and end no stream.
+// TestLyingBastion checks a bastion that sends any text wherever SSH permits it, disconnects,
+// refuses or delays: its text is shown as its own, decides nothing, and ends no stream.
 func TestLyingBastion(t *testing.T) {
 	for _, s := range stages {
 		t.Run(string(s), func(t *testing.T) {

@@ -174,8 +174,8 @@ func (l *laptop) onlyAsked(before map[string]string, g *guest, lie lie, r result
 	l.unchanged(before, r) // but for the entry
 }
 
-// A place lies in each field of each answer. Readers change nothing, and makers no
-// more than they were asked for.
+// TestEveryFieldLies checks a place that lies in each field of each answer. Commands that read
+// change nothing, and commands that make change no more than requested.
 func TestEveryFieldLies(t *testing.T) {
 	t.Parallel()
 	l := newLaptop(t)

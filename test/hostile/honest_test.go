@@ -15,7 +15,8 @@ import (
 	"keyway/internal/keyway"
 )
 
-// A place learns those public keys that are meant for it, and no others.
+// TestKeysThatArePresented checks that a place gets the public keys that are meant for it, and no
+// others.
 func TestKeysThatArePresented(t *testing.T) {
 	t.Parallel()
 	l := newLaptop(t)

@@ -120,9 +120,9 @@ func (l *laptop) pulled() (p api.PullRequest, asked bool) {
 	return p, true
 }
 
-// A place has a template of the user's own private image, and says that its engine
-// takes no tokens. Nothing that the login opens goes there unless the user has named the
-// image, and the login itself only if they have named the engine.
+// TestWhatALoginOpens checks a place whose template names the user's own private image, and that
+// claims that its engine takes no tokens. No image of the login goes there unless the user has
+// named it, and the login itself only if the user has named the engine.
 func TestWhatALoginOpens(t *testing.T) {
 	t.Parallel()
 	l := newLaptop(t)

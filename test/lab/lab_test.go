@@ -113,7 +113,7 @@ func TestFilesOfHostsAreTheirOwn(t *testing.T) {
 	}
 }
 
-// TestLoopback is the world where namespaces are not permitted.
+// TestLoopback checks a machine on which namespaces are not permitted.
 func TestLoopback(t *testing.T) {
 	t.Parallel()
 	l := start(t, lab.Options{Loopback: true})

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestTable holds the tables to the source: each change can be made, and each
-// row names a test that exists. make mutants runs the mutants themselves.
+// TestTable checks the tables against the source: each change can be made, and each row names an
+// existing test. make mutants runs the mutants themselves.
 func TestTable(t *testing.T) {
 	t.Chdir("../..")
 	tests := map[string]string{}

@@ -681,8 +681,8 @@ func (w *world) signal(t *testing.T, signal string, pids ...string) {
 	w.must(t, append([]string{"kill", "-" + signal}, pids...)...)
 }
 
-// A session on the mux's connection is one on a stream: it loses no byte to a bastion
-// that is killed, a cable that is cut or a laptop that is suspended.
+// TestMuxLosesNothing checks that a session on the mux's connection loses no byte when a bastion is
+// killed, a cable is cut or a laptop is suspended.
 func TestMuxLosesNothing(t *testing.T) {
 	t.Parallel()
 	w := muxed(t)

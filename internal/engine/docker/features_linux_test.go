@@ -341,8 +341,8 @@ func TestRemovedBehindOurBack(t *testing.T) {
 	})
 }
 
-// TestOthersAreNotSeen pins that a container with a workspace's labels, made of
-// an image that came from one, is none.
+// TestOthersAreNotSeen checks that a container with a workspace's labels, from an image that was
+// made of one, is no workspace.
 func TestOthersAreNotSeen(t *testing.T) {
 	d := onDaemon(t, localDocker)
 	w := d.world(t)

@@ -60,8 +60,8 @@ func export(t *testing.T, e *docker.Engine, image string, without int) []byte {
 	return data
 }
 
-// TestOnlyMissingLayersTravel takes an image away from a daemon that keeps its lower
-// layer, and brings it back without that: it is the same image, and its bytes are few.
+// TestOnlyMissingLayersTravel removes an image from a daemon that keeps its lower layer, and copies
+// it back without that layer. It checks that the image is the same, and that few bytes are sent.
 func TestOnlyMissingLayersTravel(t *testing.T) {
 	w := onDaemon(t, localDocker).world(t)
 	e, ctx := keeper(t, w), enginetest.Context(t)

@@ -129,8 +129,8 @@ func startBlindDocker(t *testing.T, dir string) (*lab.ContainerEngine, error) {
 	return blind, nil
 }
 
-// TestPodmanSaysWhy asks for what the runtime refuses while Podman attaches: the
-// refusal must not be the attachment's.
+// TestPodmanSaysWhy requests a property that the runtime refuses while Podman attaches. It checks
+// that the error is the refusal, and not the failure to attach.
 func TestPodmanSaysWhy(t *testing.T) {
 	w := onDaemon(t, startPodman(t).Host).world(t, docker.Podman())
 	spec := w.Spec(t, "why")

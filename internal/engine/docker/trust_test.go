@@ -63,7 +63,7 @@ func TestRecall(t *testing.T) {
 	}
 }
 
-// TestPrivileges pins what a container may do by default, and what flags change.
+// TestPrivileges checks the default privileges of a container, and the changes by options.
 func TestPrivileges(t *testing.T) {
 	e := &Engine{client: nobody(t), homes: engine.HomesIn("/root"), guest: engine.Guest{Dir: "/guest"}}
 	h := e.hostConfig(keyway.Spec{Name: "x"}, modeBind, gpuOrder{})
@@ -87,7 +87,7 @@ func TestPrivileges(t *testing.T) {
 	}
 }
 
-// TestArchivesAreSticky pins the directories that a container's users share.
+// TestArchivesAreSticky checks the modes of the directories that a container's users share.
 func TestArchivesAreSticky(t *testing.T) {
 	guest := t.TempDir()
 	if err := os.WriteFile(filepath.Join(guest, keyway.GuestProgram), nil, 0o755); err != nil {

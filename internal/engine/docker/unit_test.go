@@ -79,7 +79,7 @@ func FuzzLabels(f *testing.F) {
 	})
 }
 
-// TestLabelsOfBefore reads labels that builds of those days wrote.
+// TestLabelsOfBefore checks labels that earlier versions have written.
 func TestLabelsOfBefore(t *testing.T) {
 	e := &Engine{client: nobody(t), homes: engine.HomesIn(t.TempDir()), owner: "1000"}
 	for file, caps := range map[string]int{"label-2026-11-27.json": 0, "label-2026-11-29.json": 1} {
@@ -104,7 +104,7 @@ func TestLabelsOfBefore(t *testing.T) {
 	}
 }
 
-// TestDiscardedLimits knows the limits that dockerd drops with a warning.
+// TestDiscardedLimits checks the limits that dockerd drops with a warning.
 func TestDiscardedLimits(t *testing.T) {
 	all := keyway.Resources{CPUs: 1, Memory: 1 << 30, PidsLimit: 10}
 	for said, option := range map[string]string{

@@ -180,8 +180,8 @@ func TestStopThatCannotTellItsGrace(t *testing.T) {
 	s.GraceUntold(t, keyway.Home(s.Home("untold")))
 }
 
-// TestNothingOfTheConnectionGetsIn pins that a workspace does not know of the
-// ssh connection that made it.
+// TestNothingOfTheConnectionGetsIn checks that a workspace has no variable of the ssh connection
+// that made it.
 func TestNothingOfTheConnectionGetsIn(t *testing.T) {
 	t.Setenv("SSH_CONNECTION", "192.0.2.1 1 192.0.2.2 22")
 	t.Setenv("SSH_TTY", "/dev/pts/9")

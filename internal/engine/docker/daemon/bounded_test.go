@@ -84,7 +84,7 @@ func TestStreamsAreTold(t *testing.T) {
 	}
 }
 
-// TestAnswerIsBounded reads what does not end.
+// TestAnswerIsBounded checks that reading an endless answer ends.
 func TestAnswerIsBounded(t *testing.T) {
 	b := &boundedBody{io.NopCloser(strings.NewReader(strings.Repeat("a", 1000))), 100}
 	if data, err := io.ReadAll(b); len(data) != 100 || !errors.Is(err, errEndless) {

@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// TestCountSessions counts those that live, and no number at all in what is no list.
+// TestCountSessions checks that running sessions are counted, and that an invalid list has no
+// number.
 func TestCountSessions(t *testing.T) {
 	for said, want := range map[string]int{
 		`[]`: 0,

@@ -68,9 +68,8 @@ func (p Pinentry) Ask(ctx context.Context, q Question) (Answer, error) {
 	return answer, nil
 }
 
-// confirmBy puts the question. The button between yes and no is only trusted to
-// mean what we had written on it if the program took the writing and nobody
-// closed the window.
+// confirmBy asks the question with a pinentry. It trusts the button between yes and no only if the
+// program has accepted the button's label and the window was not closed.
 func confirmBy(a *assuan, q Question) (Answer, error) {
 	if err := a.answer(); err != nil { // its greeting
 		return Answer{}, err

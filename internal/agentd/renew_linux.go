@@ -82,7 +82,7 @@ func (s *setup) renew(a *agent.Agent, sockets *socketSet) error {
 	return b.Exec(s.program, envHandover, note)
 }
 
-// inherit gives what a renewed agent finds; nil: this is none.
+// inherit returns the state that a renewed agent has inherited; nil if this process is not one.
 func inherit() (*takenOver, error) {
 	note, state, found, err := handover.Inherit(envHandover, agent.HardenProcess)
 	if !found || err != nil {

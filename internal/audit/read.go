@@ -221,8 +221,8 @@ func Follow(ctx context.Context, path string, each func(Event) error) error {
 	}
 }
 
-// follow reads what is new in open, or in the file that has taken its path. It
-// gives the file to go on with.
+// follow reads the new lines of open, or of the file that has taken its path. It returns the file
+// to read next.
 func follow(open *os.File, path string, each func(Event) error) (*os.File, error) {
 	if open != nil {
 		if err := rest(open, each); err != nil {

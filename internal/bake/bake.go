@@ -1,10 +1,8 @@
-// Package bake puts the guest into images, for places where keyway has no engine. A baked image
-// is its base and one layer more; its entry point is the guest, which then serves SSH on a port
-// (internal/guest, sshdMain).
-//
-// Nothing of the base decides who may enter or what the guest is: the layer hides whatever
-// the base has in the guest's directory, and variables of keyway's are taken out. The same
-// base and the same guest give the same bytes, on every machine.
+// Package bake puts the guest into images, for places where keyway has no engine. A baked image is
+// its base and one layer more; its entry point is the guest, which then serves SSH on a port
+// (internal/guest, sshdMain). The base decides neither the keys that may enter nor the guest
+// program: the layer hides the base's files in the guest's directory, and keyway's own variables
+// are removed. The same base and the same guest yield the same bytes on every machine.
 package bake
 
 import (

@@ -223,7 +223,7 @@ func (c Catalogue) Naming(image string, same func(a, b string) bool) string {
 	return ""
 }
 
-// CheckImport reports what keeps an image of somebody else's from getting that name at the
+// CheckImport returns the reason why an image of another origin must not get that name at the
 // place.
 func (c Catalogue) CheckImport(image string, same func(a, b string) bool) error {
 	switch name := c.Naming(image, same); {

@@ -107,9 +107,8 @@ func refused(dir, purpose string, err error) error {
 		Hint("remove what is in its way, or choose another with XDG_CONFIG_HOME, XDG_STATE_HOME or XDG_RUNTIME_DIR")
 }
 
-// makePrivate makes dir and sees to it that it is a directory of ours that
-// nobody else can enter. A symbolic link is followed only where its directory
-// is not open to all, as /tmp is.
+// makePrivate makes dir, and ensures that it belongs to this user and that no other user can enter
+// it. It follows a symbolic link only if the link's directory is not open to all users, as /tmp is.
 func makePrivate(dir string) error {
 	if err := os.MkdirAll(filepath.Dir(dir), private); err != nil {
 		return err

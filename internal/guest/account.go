@@ -147,9 +147,9 @@ func (f accountFacts) inventName(entries []passwdEntry) string {
 	return "keyway" + strconv.Itoa(f.uid)
 }
 
-// loginName returns the name that the environment gives the user. It is empty if there is
-// none, or if passwd disproves it: passwd gives the name to another uid, or the uid is 0
-// and passwd does not have the name.
+// loginName returns the user's name in the environment. It is empty if there is none, or if passwd
+// disproves it: passwd gives the name to another uid, or the uid is 0 and passwd does not have the
+// name.
 func (f accountFacts) loginName(entries []passwdEntry) string {
 	for _, name := range []string{f.env("USER"), f.env("LOGNAME")} {
 		i := indexName(entries, name)

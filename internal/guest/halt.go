@@ -15,10 +15,10 @@ import (
 	"keyway/internal/keyway"
 )
 
-// haltMain has the first process end the workspace, as a platform does when it stops one.
-// It returns when nobody holds the first process's lock any more. It is the only way to end
-// a guest that runs beside the first process of a container that somebody else made. If no
-// workspace runs, it has nothing to do.
+// haltMain makes the first process end the workspace, as a platform does when it stops one. It
+// returns when no process holds the first process's lock any more. There is no other way to end a
+// guest that runs beside the first process of an adopted container. If no workspace runs, it does
+// nothing.
 func haltMain(home keyway.Home, _ []string) int {
 	path := string(home) + "/init.lock"
 	lock, err := os.Open(path)

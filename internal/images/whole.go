@@ -71,8 +71,8 @@ func full(file string, err error) error {
 	return err
 }
 
-// makePart makes the file that is to become file, locked as long as it is open, and removes
-// those of earlier keyways that were killed: nobody holds their locks.
+// makePart makes the temporary file for file, which is locked as long as it is open. It removes
+// those of earlier commands that were killed: no process holds their locks.
 func makePart(file string) (*os.File, error) {
 	dir, prefix := filepath.Dir(file), "."+filepath.Base(file)+partMark
 	removeParts(dir, prefix)

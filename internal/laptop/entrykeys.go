@@ -194,10 +194,9 @@ func ReadPublicKey(file string) (PublicKey, error) {
 	return PublicKey{key, comment}, nil
 }
 
-// agentOf returns the agent that has keys for a host, and all that it lists: our own
-// agent, if it holds any; else the one that the user's configuration names; else the
-// usual one, whose socket is empty here. Without any key there is an error that says
-// what to do.
+// agentOf returns the agent that has keys for a host, and all keys that it lists. It is keyway's
+// agent, if that holds any; otherwise the one that the user's configuration names; otherwise the
+// usual one, whose socket is empty here. If there is no key, the error says what to do.
 func (here *Laptop) agentOf(ctx context.Context, host sshconfig.Host) (socket string, listed []PublicKey, err error) {
 	usual, err := here.agentLists(ctx, "")
 	named, _ := host.Agent()

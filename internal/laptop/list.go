@@ -53,8 +53,8 @@ type Machine struct {
 // Known returns the workspaces that this laptop knows on the machine.
 func (m Machine) Known() []sshconfig.Entry { return m.known }
 
-// Machines returns the machines to ask: those of the named places, or those where this laptop
-// knows a workspace, or those of all places that it knows.
+// Machines returns the machines to ask: those of the named places; without names, those where this
+// laptop knows a workspace or, with all, those of all places that it knows.
 func (here *Laptop) Machines(ctx context.Context, named []string, all bool) ([]Machine, error) {
 	known, err := here.Hosts.List()
 	if err != nil {

@@ -85,8 +85,8 @@ func endOf(k PublicKey, held []PublicKey) time.Time {
 // since 1970: 9999-01-01.
 const maxCertEnd = 253_370_764_800
 
-// holds names the keys that there are: those of our own agent, if it holds any; else
-// those of the agent that an entry names, or of the usual one; else the files.
+// holds identifies the available keys: those of keyway's agent, if it holds any; otherwise those of
+// the agent that an entry names, or of the usual one; otherwise the files.
 func (here *Laptop) holds(ctx context.Context, named string, files []string) (what string) {
 	usual := cmp.Or(here.AgentSocket(), os.Getenv("SSH_AUTH_SOCK"))
 	if named == "" || isSocket(here.agentPath()) {

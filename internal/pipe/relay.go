@@ -74,10 +74,10 @@ func (s *Buffers) Carry(conn io.ReadWriteCloser, in io.ReadCloser, out io.Writer
 	up.Wait()
 }
 
-// Stdio copies between conn and a process's standard input and output until conn's
-// other end has said all, by the kernel alone where it can (splice). The goroutine that
-// reads in is left behind: a read of what somebody else holds open cannot be ended, and
-// ends with the process.
+// Stdio copies between conn and a process's standard input and output until conn's other end has
+// sent everything, within the kernel where possible (splice). The goroutine that reads in is left
+// behind: a read from a file that another process holds open cannot be interrupted, and ends with
+// the process.
 func Stdio(conn Halver, in io.Reader, out io.Writer) error {
 	go func() {
 		_, _ = io.Copy(conn, in)

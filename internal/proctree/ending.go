@@ -16,22 +16,22 @@ const TurnPoll = 20 * time.Millisecond
 // when the time of an ending was over.
 const LastCall = 2 * time.Second
 
-// Ending ends processes in turns: each gets one SIGTERM, and not before those have
-// ended that it may need in order to end well, or that need it.
+// Ending ends processes in turns: each gets one SIGTERM, after the processes that it may need to
+// end well, and after those that need it.
 //
-//   - At first it is the turn of those at the top: a program whose helpers are gone
-//     cannot finish its step. The rest follows when they have ended.
-//   - A shell is there for the programs that it runs: it is their turn before. A script
-//     is held meanwhile, so that it starts nothing new, unless it catches SIGTERM.
-//   - So is a program that has done nothing about SIGTERM, if the terminal is its own: its
-//     end would hang up those that it has started.
+//   - The processes at the top come first: a program whose helpers have gone cannot finish its
+//     step. The rest follows when they have ended.
+//   - A shell waits for the programs that it runs, so these come before it. A script is stopped
+//     meanwhile, so that it starts nothing new, unless it catches SIGTERM.
+//   - A program that does nothing about SIGTERM is treated as a script if the terminal is its own:
+//     its end would hang up the programs that it has started.
 //   - A shell with job control ignores SIGTERM, and gets SIGHUP with it.
-//   - Of a pipeline, it is first the turn of the programs that catch SIGTERM, since the others
-//     lose nothing by ending later, and among equals of the one that writes: the end of its
-//     input ends the reader, which gets SIGTERM only if it goes on for a moment.
+//   - In a pipeline, the programs that catch SIGTERM come first, because the others lose nothing by
+//     a later end; among equals, the writer does. The end of its input ends the reader, which gets
+//     SIGTERM only if it continues for a moment.
 //
-// When the time is over, all processes whose turn has not come get SIGTERM together. Those
-// that are left after LastCall are killed.
+// When the time is over, all processes that have not had their turn get SIGTERM together. Those that
+// are left after LastCall are killed.
 type Ending struct {
 	by      time.Time // when the turns are over
 	kill    time.Time // when all are killed; zero: not yet known
@@ -195,9 +195,10 @@ func (e *Ending) turn(due []Process, now time.Time, below Tree, processes []Proc
 	return due
 }
 
-// reads reports whether m is there for what its children print: it is the last program of a
-// pipeline and has started the others, or it reads what they print and does nothing about
-// SIGTERM. Children that it has started meanwhile do not count, or it could go on without end.
+// reads reports whether m exists to read its children's output: it is the last program of a
+// pipeline and has started the others, or it reads their output and does nothing about SIGTERM.
+// Children that it has started during the ending do not count, because it could then continue
+// without end.
 func (e *Ending) reads(now time.Time, m *member, what kind, children []Process) bool {
 	for _, c := range e.members(children) {
 		if !c.late && feed(e.files(now, c), e.files(now, m), what != careful) {

@@ -17,10 +17,10 @@ func Follows(f *os.File, within time.Duration) (follows bool) {
 	return follows
 }
 
-// Discard throws away what waits to be read from the terminal f, which must be raw, and what
+// Discard discards the input that waits in the terminal f, which must be raw, and input that
 // follows it without a pause. It first waits for input for that time; 0 means that none is
-// expected. Within a bracketed paste it goes on to the end of the paste: if nothing comes for a
-// while, it says so on out, and then also ends at a Ctrl-C or after a minute of silence.
+// expected. Within a bracketed paste, it continues to the end of the paste: if nothing comes for a
+// while, it says so on out, and from then on it also ends at a Ctrl-C or after a minute of silence.
 func (m *Marks) Discard(f *os.File, out io.Writer, wait time.Duration) {
 	withDescriptor(f, func(fd int) {
 		buf := make([]byte, 4<<10)

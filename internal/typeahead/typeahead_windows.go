@@ -15,7 +15,7 @@ func Follows(f *os.File, within time.Duration) bool {
 	return err == nil && event == windows.WAIT_OBJECT_0
 }
 
-// Discard throws away what waits to be read from the console f, and what follows it without a
+// Discard discards the input that waits in the console f, and input that follows it without a
 // pause. It first waits for input for that time; 0 means that none is expected. Consoles mark no
 // pastes for programs here.
 func (m *Marks) Discard(f *os.File, _ io.Writer, wait time.Duration) {

@@ -99,8 +99,8 @@ func (l *Lab) loopbackConfig() string {
 		l.Laptop.Path(keyFile), l.Laptop.Path("/root/.ssh/known_hosts"))
 }
 
-// freePort returns a port that nothing listens on, of those that the system gives to
-// nobody by itself: it stays free until it is used.
+// freePort returns a free port that the system assigns to no socket by itself, so that it stays
+// free until it is used.
 func freePort() (int, error) {
 	for {
 		port := 10_000 + rand.IntN(20_000)

@@ -9,8 +9,8 @@ import (
 	"strconv"
 )
 
-// AddUser gives the host another user, whom the laptop reaches as alias: one
-// who is in no group and owns nothing but the home directory.
+// AddUser adds a user to the host, which the laptop reaches as alias. The user is in no group and
+// owns only the home directory.
 func (l *Lab) AddUser(h *Host, name string, uid int, alias string) error {
 	if l.Mode != Namespaces {
 		return errors.New("a host on loopback has this machine's users")

@@ -1,6 +1,6 @@
-// Package beside puts a guest beside the first process of a container that somebody else has made,
-// and removes it again. It does not stop the container or change it otherwise. It trusts nothing
-// that the container reports about itself: the Record at the place gives the ID of a workspace's
+// Package beside puts a guest beside the first process of a container that keyway has not made, and
+// removes it again. It does not stop the container or change it otherwise. It trusts nothing that
+// the container reports about itself: the Record at the place has the ID of a workspace's
 // container.
 package beside
 

@@ -29,7 +29,7 @@ func as(uid string, args []string) error {
 	return run(args)
 }
 
-// hide leaves in dir what nobody else can look into or remove.
+// hide leaves files in dir that no other user can read or remove.
 func hide(dir string) error {
 	hidden := filepath.Join(dir, "hidden")
 	inner := filepath.Join(hidden, "inner")

@@ -16,6 +16,7 @@ type numbering struct {
 	sender string // SESSION_PROCESS of the last output or status
 	number uint64
 	parent string // the execution that it belongs to
+	others uint64 // later ones that came on other channels: prompts of input(), replies
 }
 
 // leastMissing is the smallest gap in the numbers that proves a loss within an execution. Smaller ones
@@ -29,17 +30,22 @@ const missingText = "\n[about %d messages of the kernel are missing here: the Ju
 // missing returns how many messages of the same execution are missing between the last output or
 // status and m; 0 if a loss is not proved.
 func (n *numbering) missing(m wire.Message) (count uint64) {
-	if m.Channel != "iopub" {
-		return 0
-	}
 	i := strings.LastIndexByte(m.Head.ID, '_')
 	number, err := strconv.ParseUint(m.Head.ID[i+1:], 10, 64)
 	if i < 0 || err != nil {
 		return 0
 	}
-	now := numbering{m.Head.ID[:i], number, m.Origin.ID}
-	if now.sender == n.sender && now.parent == n.parent && number > n.number {
+	now := numbering{sender: m.Head.ID[:i], number: number, parent: m.Origin.ID}
+	later := now.sender == n.sender && number > n.number
+	if m.Channel != "iopub" {
+		if later {
+			n.others++
+		}
+		return 0
+	}
+	if later && now.parent == n.parent {
 		count = number - n.number - 1
+		count -= min(count, n.others)
 	}
 	*n = now
 	if count < leastMissing {

@@ -7,6 +7,40 @@ import (
 	"keyway/internal/jupyter/wire"
 )
 
+// TestPromptsAreNotMissing checks that requests for input are not taken for missing messages: they are
+// numbered, and come on another channel than outputs.
+func TestPromptsAreNotMissing(t *testing.T) {
+	for name, c := range map[string]struct {
+		stdin []int
+		next  int // output
+		want  int // messages that are missing before it
+	}{
+		"four prompts":               {[]int{8, 9, 10, 11}, 12, 0},
+		"four, and three are lost":   {[]int{8, 9, 10, 11}, 15, 3},
+		"a late one, and three lost": {[]int{6}, 11, 3},
+		"more than there can be":     {[]int{8, 8, 8, 8}, 10, 0},
+	} {
+		message := func(channel string, number int) wire.Message {
+			m := wire.New("kernel", []byte(`{"msg_id":"request"}`), channel, "stream", wire.Text{Name: "stdout", Text: "said\n"})
+			m.Head.ID = fmt.Sprint("0d5-8f1_42_", number)
+			return m
+		}
+		all := []wire.Message{message("iopub", 7)}
+		for _, number := range c.stdin {
+			all = append(all, message("stdin", number))
+		}
+		all = append(all, message("iopub", c.next), message("iopub", c.next+3)) // none is counted twice
+		var n numbering
+		told := n.tellMissing(all)
+		if want := len(all) + min(c.want, 1); len(told) != want {
+			t.Errorf("%s: %d messages, not %d", name, len(told), want)
+		}
+		if text, _ := told[len(told)-3].Stream(); c.want > 0 && text.Text != fmt.Sprintf(missingText, c.want) {
+			t.Errorf("%s: told %q", name, text.Text)
+		}
+	}
+}
+
 // TestMissing checks which gaps in the numbers of messages prove a loss.
 func TestMissing(t *testing.T) {
 	const kernel, request = "0d5-8f1_42_", "request"

@@ -506,17 +506,17 @@ func lastChange(dir string) (at time.Time, err error) {
 }
 
 // sweep ends the journals of kernels that the Jupyter server does not have. theirs lists the
-// kernels that it has.
-func (f *Front) sweep(theirs []string) error {
+// kernels that it has. A journal that cannot be ended stays for the next start.
+func (f *Front) sweep(theirs []string) {
 	f.ending.Lock()
 	defer f.ending.Unlock()
 	entries, err := os.ReadDir(f.Dir)
 	if err != nil {
-		return err
+		f.Logf("the records of kernels that have ended stay: %v", err)
 	}
 	for _, e := range entries {
 		id, dir := e.Name(), filepath.Join(f.Dir, e.Name())
-		if !kernelID.MatchString(id) || slices.Contains(theirs, id) || f.find(id) != nil {
+		if !kernelID.MatchString(id) || slices.Contains(theirs, id) || !f.isOver(id) {
 			continue
 		}
 		done := f.salvage(id)
@@ -526,11 +526,10 @@ func (f *Front) sweep(theirs []string) error {
 		}
 		if done {
 			if err := os.RemoveAll(dir); err != nil {
-				return err
+				f.Logf("kernel %s: %v", id, err)
 			}
 		}
 	}
-	return nil
 }
 
 // isOld reports whether a journal has not changed for 30 days and could not be written for as long.

@@ -7,6 +7,7 @@ package front
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httputil"
@@ -63,9 +64,10 @@ type Front struct {
 
 // oneByOne has the locks of operations that must not overlap.
 type oneByOne struct {
-	writing   sync.Mutex // held while a file is written
-	writeTime time.Duration
-	ending    sync.Mutex // held while a kernel's journal is ended
+	writing    sync.Mutex // held while a file is written
+	writeTime  time.Duration
+	ending     sync.Mutex // held while a kernel's journal is ended
+	connecting sync.Mutex // held while a kernel's journal is read, which may have 256 MB
 }
 
 // New returns a front without connections.
@@ -90,7 +92,8 @@ func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) { f.handler.Se
 
 // Resume connects to all kernels of the Jupyter server, so that their output is recorded, and ends
 // the journals of other kernels. If the server does not answer, Resume returns an error, and
-// further attempts follow in the background until Close.
+// further attempts follow in the background until Close. Resume returns after resumeTime, or when
+// ctx ends; journals whose files take longer to be written are then ended in the background.
 func (f *Front) Resume(ctx context.Context) error {
 	first, cancel := context.WithTimeout(ctx, resumeTime)
 	defer cancel()
@@ -106,8 +109,8 @@ func (f *Front) Resume(ctx context.Context) error {
 }
 
 const (
-	// resumeTime bounds the time for which clients wait for a Jupyter server that does not answer.
-	// It also bounds the pause between two attempts.
+	// resumeTime bounds the time for which clients wait for Resume. It also bounds the pause between
+	// two attempts.
 	resumeTime = 30 * time.Second
 	// resumePause is the first pause.
 	resumePause = time.Second
@@ -129,7 +132,13 @@ func (f *Front) resume(ctx context.Context) error {
 		}
 	}
 	_, _ = f.sessions(ctx) // stores the paths; a later request asks again
-	return f.sweep(theirs)
+	swept := make(chan struct{})
+	f.work.Go(func() { f.sweep(theirs); close(swept) })
+	select {
+	case <-swept: // clients read the files after they are written,
+	case <-ctx.Done(): // unless that takes too long
+	}
+	return nil
 }
 
 // Close ends all connections. The journals stay.
@@ -213,20 +222,39 @@ func (f *Front) channels(w http.ResponseWriter, r *http.Request, id string) {
 // kernel returns the kernel with the given id. It connects to the kernel if there is no connection
 // yet.
 func (f *Front) kernel(id string) (*kernel.Kernel, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if k := f.kernels[id]; k != nil {
+	if k := f.find(id); k != nil {
 		return k, nil
 	}
-	if f.closed {
-		return nil, fmt.Errorf("the program is ending")
+	f.connecting.Lock()
+	defer f.connecting.Unlock()
+	if k := f.find(id); k != nil {
+		return k, nil
 	}
-	k, err := kernel.Open(id, f.options(id), f.gone)
+	if f.ctx.Err() != nil { // Close has forgotten which kernels are connected
+		return nil, errEnding
+	}
+	k, err := kernel.Read(id, f.options(id))
 	if err != nil {
 		return nil, fmt.Errorf("the journal of a kernel: %w", err)
 	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		k.Close()
+		return nil, errEnding
+	}
 	f.kernels[id] = k
+	k.Connect(f.gone)
 	return k, nil
+}
+
+var errEnding = errors.New("the program is ending")
+
+// isOver reports whether nothing uses the journal of a kernel that the Jupyter server does not have.
+func (f *Front) isOver(id string) bool {
+	f.connecting.Lock() // not in the middle of it
+	defer f.connecting.Unlock()
+	return f.find(id) == nil && f.ctx.Err() == nil // Close has forgotten which kernels are connected
 }
 
 func (f *Front) options(id string) kernel.Options {

@@ -1,6 +1,7 @@
 package front
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -10,8 +11,11 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
+	"keyway/internal/jupyter/journal"
 	"keyway/internal/jupyter/wire"
 	"keyway/test/await"
 )
@@ -555,6 +559,85 @@ func TestResumeGoesOn(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(dir, theKernel)); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestSweepAtTheEnd has the program end while records are swept: those of kernels that go on stay.
+func TestSweepAtTheEnd(t *testing.T) {
+	f := newFake(t)
+	front, dir, _ := inMidCell(t, f)
+	front.Close()
+	front.sweep(nil)
+	j, err := journal.Open(filepath.Join(dir, theKernel), journal.Default, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer j.Close()
+	if all := j.Executions(); len(all) != 1 || all[0].Finished() {
+		t.Errorf("the journal has %d executions, of which the first has ended", len(all))
+	}
+}
+
+// TestResumeIsBounded has a server take its time to read a notebook: clients do not wait for it, and
+// the outputs are written nevertheless.
+func TestResumeIsBounded(t *testing.T) {
+	f := newFake(t)
+	front, dir, _ := inMidCell(t, f)
+	front.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	reading := make(chan struct{})
+	f.mu.Lock()
+	f.none, f.modified = true, time.Now().Add(-time.Hour).UTC().Format(time.RFC3339Nano)
+	f.onRead = func(int) { cancel(); <-reading }
+	f.mu.Unlock()
+	again, _ := f.before(dir)
+	resumed := make(chan error, 1)
+	go func() { resumed <- again.Resume(ctx) }()
+	select {
+	case err := <-resumed:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(await.Patience):
+		t.Error("Resume waits")
+	}
+	close(reading)
+	await.That(t, "the end of the record", func() bool { _, err := os.Stat(filepath.Join(dir, theKernel)); return os.IsNotExist(err) })
+	f.isIn(stopped)
+}
+
+// TestAJournalThatIsRead has the journal of a kernel take its time to be read: clients of others are
+// served meanwhile.
+func TestAJournalThatIsRead(t *testing.T) {
+	f := newFake(t)
+	dir := t.TempDir()
+	front, at := f.before(dir)
+	page := dial(t, at, "one")
+	const slow = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+	reading, read := make(chan struct{}), make(chan struct{})
+	front.upstream.Left = func(id string) bool {
+		if id == slow {
+			close(reading)
+			<-read
+		}
+		return false
+	}
+	opened := make(chan error, 1)
+	go func() { _, err := front.kernel(slow); opened <- err }()
+	<-reading
+	end := sync.OnceFunc(func() { close(read) })
+	t.Cleanup(end) // before the front's
+	page.execute("a")
+	f.run(f.ask(), "hello\n")
+	page.until("idle")
+	dial(t, at, "two")
+	if code, data := get(t, at, "keyway/kernels"); code != http.StatusOK || !strings.Contains(string(data), theKernel) {
+		t.Errorf("%d %s", code, data)
+	}
+	end()
+	if err := <-opened; err != nil {
+		t.Error(err)
+	}
+	await.That(t, "the end of a kernel that the server does not have", func() bool { _, err := os.Stat(filepath.Join(dir, slow)); return os.IsNotExist(err) })
 }
 
 func FuzzHost(f *testing.F) {

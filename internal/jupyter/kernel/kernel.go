@@ -44,7 +44,7 @@ type Options struct {
 	Dial func(ctx context.Context, session string) (*websocket.Conn, *http.Response, error)
 	Logf func(format string, args ...any)
 	// Finished is called when executions end, unless they were short and a client is connected.
-	// Open calls it if the journal has such executions. It may call the kernel's methods.
+	// Connect calls it if the journal has such executions. It may call the kernel's methods.
 	Finished func(*Kernel)
 	// Long is the shortest duration of an execution that is not short.
 	Long time.Duration
@@ -97,26 +97,21 @@ type finishing struct {
 	pause   time.Duration
 }
 
-// Open reads the journal of a kernel and begins to connect. It calls ended when the Jupyter server
-// does not have the kernel any more.
-func Open(id string, o Options, ended func(*Kernel)) (*Kernel, error) {
-	k, err := Read(id, o)
-	if err != nil {
-		return nil, err
-	}
-	ctx := k.ctx
-	j := k.journal
+// Connect begins to connect. It must be called once. It calls ended when the Jupyter server does not
+// have the kernel any more.
+func (k *Kernel) Connect(ended func(*Kernel)) {
 	k.mu.Lock()
-	if slices.ContainsFunc(j.Executions(), func(e *journal.Execution) bool { return unwritten(e) || e.Finished() && !e.Told && e.Took() >= o.Long }) {
+	defer k.mu.Unlock()
+	if slices.ContainsFunc(k.journal.Executions(), func(e *journal.Execution) bool {
+		return unwritten(e) || e.Finished() && !e.Told && e.Took() >= k.options.Long
+	}) {
 		k.tellFinished()
 	}
-	k.mu.Unlock()
 	k.work.Go(func() {
-		if k.run(ctx) {
+		if k.run(k.ctx) {
 			ended(k)
 		}
 	})
-	return k, nil
 }
 
 // Read reads the journal of a kernel without connecting to it.

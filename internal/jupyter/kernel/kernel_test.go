@@ -38,6 +38,15 @@ func ask(code string) wire.Message {
 	return wire.New("page", []byte("{}"), "shell", "execute_request", map[string]any{"code": code})
 }
 
+// connect returns a kernel that connects.
+func connect(o Options) (*Kernel, error) {
+	k, err := Read("kernel", o)
+	if err == nil {
+		k.Connect(func(*Kernel) {})
+	}
+	return k, err
+}
+
 // TestRequestsNotSent checks that the requests that an earlier program has recorded and not sent
 // are sent once and in order. On a new connection, the fate of a request that was being sent is
 // unknown.
@@ -79,10 +88,10 @@ func TestRequestsNotSent(t *testing.T) {
 			c, err := (&net.Dialer{}).DialContext(ctx, network, address)
 			return left{c, all[1].Head.ID, resumed}, err
 		}}
-		k, err := Open("kernel", Options{Dir: dir, Limits: journal.Default, Left: resumed, Logf: t.Logf, Finished: func(*Kernel) {},
+		k, err := connect(Options{Dir: dir, Limits: journal.Default, Left: resumed, Logf: t.Logf, Finished: func(*Kernel) {},
 			Dial: func(ctx context.Context, _ string) (*websocket.Conn, *http.Response, error) {
 				return d.DialContext(ctx, strings.Replace(server.URL, "http", "ws", 1), nil)
-			}}, func(*Kernel) {})
+			}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -107,11 +116,11 @@ func TestRequestsNotSent(t *testing.T) {
 
 // TestUntold checks that a long cell whose end no client has confirmed is returned once.
 func TestUntold(t *testing.T) {
-	k, err := Open("kernel", Options{Dir: t.TempDir(), Limits: journal.Default, Logf: t.Logf, Finished: func(*Kernel) {}, Long: time.Minute,
+	k, err := connect(Options{Dir: t.TempDir(), Limits: journal.Default, Logf: t.Logf, Finished: func(*Kernel) {}, Long: time.Minute,
 		Dial: func(ctx context.Context, _ string) (*websocket.Conn, *http.Response, error) {
 			<-ctx.Done()
 			return nil, nil, ctx.Err()
-		}}, func(*Kernel) {})
+		}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,7 +173,7 @@ func TestSessionOfABrokenHandshake(t *testing.T) {
 	life := func(dial func(context.Context) (*websocket.Conn, *http.Response, error)) string {
 		t.Helper()
 		first := make(chan string, 1)
-		k, err := Open("kernel", Options{Dir: dir, Limits: journal.Default, Logf: t.Logf, Finished: func(*Kernel) {},
+		k, err := connect(Options{Dir: dir, Limits: journal.Default, Logf: t.Logf, Finished: func(*Kernel) {},
 			Dial: func(ctx context.Context, session string) (*websocket.Conn, *http.Response, error) {
 				conn, resp, err := dial(ctx)
 				select {
@@ -172,7 +181,7 @@ func TestSessionOfABrokenHandshake(t *testing.T) {
 				default:
 				}
 				return conn, resp, err
-			}}, func(*Kernel) {})
+			}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -75,16 +75,21 @@ func check(d daemon.Identity, local bool, s keyway.Spec) error {
 			return keyway.Errorf(keyway.Usage, "%s in the workspace is keyway's own place; nothing can be mounted there", m.Target).
 				Advise(keyway.MountElsewhere, m.Source)
 		}
-		if _, err := os.Stat(m.Source); m.Kind == keyway.MountBind && d.Podman && local && errors.Is(err, fs.ErrNotExist) {
+		if m.Kind == keyway.MountBind && d.Podman && local && isMissing(m.Source) {
 			return noSource(m) // Podman's API would make a directory there
 		}
-		if above, below := mountAbove(s.Mounts, m); local && above.Kind == keyway.MountBind && above.ReadOnly {
-			if _, err := os.Stat(filepath.Join(above.Source, below)); errors.Is(err, fs.ErrNotExist) {
-				return noMountPoint(m)
-			}
+		above, below := mountAbove(s.Mounts, m)
+		// Without the source, nothing is known: a daemon behind a local socket may have other files.
+		if local && above.Kind == keyway.MountBind && above.ReadOnly && !isMissing(above.Source) && isMissing(filepath.Join(above.Source, below)) {
+			return noMountPoint(m)
 		}
 	}
 	return nil
+}
+
+func isMissing(file string) bool {
+	_, err := os.Stat(file)
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 // mountAbove returns the nearest mount that contains m, and the path of m below it. It returns the
@@ -92,7 +97,7 @@ func check(d daemon.Identity, local bool, s keyway.Spec) error {
 func mountAbove(all []keyway.Mount, m keyway.Mount) (above keyway.Mount, below string) {
 	for _, other := range all {
 		rest, within := strings.CutPrefix(path.Clean(m.Target), path.Clean(other.Target)+"/")
-		if within && len(other.Target) > len(above.Target) {
+		if within && (below == "" || len(rest) < len(below)) {
 			above, below = other, rest
 		}
 	}

@@ -151,7 +151,7 @@ func discarded(d daemon.Identity, r keyway.Resources, warnings []string) error {
 const readOnlyAbove = "read-only file system"
 
 func noMountPoint(m keyway.Mount) error {
-	return keyway.Errorf(keyway.Usage, "%s cannot be mounted at %s: nothing is there, and nothing can be made in what is mounted there to read only", m.Source, m.Target).
+	return keyway.Errorf(keyway.Usage, "%s cannot be mounted at %s: nothing is there, and nothing can be made in what is mounted there to read only", cmp.Or(m.Source, m.Kind), m.Target).
 		Hint("make it at the place first, or mount what is above it to write")
 }
 
@@ -172,7 +172,7 @@ func mountMissing(_ daemon.Identity, s keyway.Spec, said, low string) error {
 		case (source || target) && strings.Contains(low, readOnlyAbove):
 			return noMountPoint(m)
 		case source || target:
-			return keyway.Errorf(keyway.Usage, "%s cannot be mounted at %s: %s", m.Source, m.Target, said).
+			return keyway.Errorf(keyway.Usage, "%s cannot be mounted at %s: %s", cmp.Or(m.Source, m.Kind), m.Target, said).
 				Hint("see what both are: a directory goes onto a directory, a file onto a file")
 		}
 	}

@@ -119,8 +119,7 @@ func (e *Engine) survey(ctx context.Context, m made, c container.InspectResponse
 	if err != nil {
 		return e.client.Explain(ctx, err)
 	}
-	changes := contents.Changes(said.Changes)
-	changes = append(changes, contents.Unlisted(c, changes)...)
+	changes := contents.Compared(c, contents.Changes(said.Changes), e.client.Known().Podman)
 	of := contents.Container{Image: m.image, Env: c.Config.Env, Changes: changes, Mounted: contents.Mounted(c), Homes: contents.Homes(c)}
 	var unreached error // why the guest cannot be asked
 	shown, err := e.contents.Of(of, func() (io.ReadWriteCloser, error) {

@@ -2,10 +2,14 @@ package contents
 
 import (
 	"bytes"
+	"cmp"
+	"errors"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/moby/moby/api/types/container"
@@ -13,17 +17,18 @@ import (
 	"keyway/internal/keyway"
 )
 
-// Unlisted returns the changed files of a container that its daemon does not list. Docker compares a
-// container with its image by attributes, so it misses a file that was replaced by one of the same
-// size and time. All files that may differ are in the upper directory of the container's overlay;
-// usually only root at the place may read that.
-func Unlisted(c container.InspectResponse, listed []keyway.FileChange) []keyway.FileChange {
+// Compared returns the changed files of a container: those that its daemon lists, and that differ from
+// the image's. Docker compares attributes, so its list lacks a file that was replaced by one of the same
+// size and time. Podman lists all files in the upper directory of the container's overlay, also those
+// that were only opened to write. The list stays as it is where that directory cannot be read; usually
+// only root at the place may, or the user of a Podman without root.
+func Compared(c container.InspectResponse, listed []keyway.FileChange, podman bool) []keyway.FileChange {
 	if c.GraphDriver == nil {
-		return nil
+		return listed
 	}
 	upper, err := os.OpenRoot(c.GraphDriver.Data["UpperDir"])
 	if err != nil {
-		return nil
+		return listed
 	}
 	defer upper.Close()
 	var lower []*os.Root
@@ -33,11 +38,39 @@ func Unlisted(c container.InspectResponse, listed []keyway.FileChange) []keyway.
 			lower = append(lower, root)
 		}
 	}
-	return unlisted(upper, lower, listed)
+	more := unlisted(upper, lower, listed)
+	room := int64(maxContent)
+	return append(slices.DeleteFunc(slices.Clone(listed), func(f keyway.FileChange) bool {
+		return podman && f.Change == keyway.ChangeModified && untouched(upper, lower, strings.TrimPrefix(f.Path, "/"), &room)
+	}), more...)
 }
 
-// unlisted does what Unlisted does with the directories themselves, the nearest lower one first. It
-// omits files that it cannot read.
+// untouched reports whether a file equals the image's: in the attributes that Docker compares, and in
+// its content. It reports false for an executable file, which may have other capabilities.
+func untouched(upper *os.Root, lower []*os.Root, name string, room *int64) bool {
+	now, err := upper.Lstat(name)
+	if err != nil || !now.Mode().IsRegular() || now.Mode()&0o111 != 0 {
+		return false
+	}
+	for _, layer := range lower {
+		was, err := layer.Lstat(name)
+		if err != nil {
+			continue
+		}
+		if was.Mode() != now.Mode() || was.Size() != now.Size() || !was.ModTime().Equal(now.ModTime()) || owner(was) != owner(now) {
+			return false
+		}
+		if *room -= was.Size(); *room < 0 {
+			return false
+		}
+		same, err := sameContent(upper, layer, name, was.Size())
+		return same && err == nil
+	}
+	return false
+}
+
+// unlisted returns the files in the upper directory that are not listed and differ from the file in the
+// nearest lower directory. It omits files that it cannot read.
 func unlisted(upper *os.Root, lower []*os.Root, listed []keyway.FileChange) (all []keyway.FileChange) {
 	known := make(map[string]bool, len(listed))
 	for _, c := range listed {
@@ -71,24 +104,25 @@ func replaced(upper *os.Root, lower []*os.Root, name string, room *int64) bool {
 		if *room -= st.Size(); *room < 0 {
 			return true
 		}
-		return !sameContent(upper, layer, name, st.Size())
+		same, err := sameContent(upper, layer, name, st.Size())
+		return !same && err == nil
 	}
 	return false // it is new, and the daemon lists it if it is still there
 }
 
 // sameContent reports whether both directories have the same file, up to one byte beyond size. A
-// file that cannot be read counts as the same. A program in the container may have replaced it by
-// something else in the meantime; sameContent neither waits for that nor follows a link.
-func sameContent(a, b *os.Root, name string, size int64) bool {
+// program in the container may have replaced it by something else in the meantime; sameContent
+// neither waits for that nor follows a link.
+func sameContent(a, b *os.Root, name string, size int64) (bool, error) {
 	var readers [2]io.Reader
 	for i, root := range []*os.Root{a, b} {
 		f, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 		if err != nil {
-			return true
+			return false, err
 		}
 		defer f.Close()
 		if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
-			return true
+			return false, cmp.Or(err, errNoFile)
 		}
 		readers[i] = io.LimitReader(f, size+1)
 	}
@@ -97,10 +131,12 @@ func sameContent(a, b *os.Root, name string, size int64) bool {
 		n, end := io.ReadFull(readers[0], x[:])
 		m, _ := io.ReadFull(readers[1], y[:])
 		if !bytes.Equal(x[:n], y[:m]) {
-			return false
+			return false, nil
 		}
 		if end != nil {
-			return true
+			return true, nil
 		}
 	}
 }
+
+var errNoFile = errors.New("it is no file any more")

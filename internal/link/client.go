@@ -78,6 +78,7 @@ func Open(ctx context.Context, runtime, program, log string, report func(keyway.
 		return nil, err
 	}
 	defer unlock()
+	c.rt.CloseIdleConnections() // another command may have replaced the link meanwhile
 	s, err = c.first(ctx, report)
 	switch {
 	case err == nil && (s.current(program, groups()) || s.stuck()):
@@ -89,7 +90,9 @@ func Open(ctx context.Context, runtime, program, log string, report func(keyway.
 			return nil, err
 		}
 	}
-	return c, spawn(program, log)
+	err = spawn(program, log)
+	c.rt.CloseIdleConnections() // the link before ends them
+	return c, err
 }
 
 // current reports whether the link is of that build and in each of the groups: a link that was

@@ -47,6 +47,8 @@ const (
 	// bulkEnds is the time after several keys came at once in which more of the same paste may
 	// come.
 	bulkEnds = 2 * time.Second
+	// stall is the pause that a busy machine or line makes in a paste now and then.
+	stall = time.Second / 2
 	// split is the time that the second half of a key's bytes may take.
 	split = 20 * time.Millisecond
 	// maxTyped is more keys than a person, or a repeating key, makes within settled.

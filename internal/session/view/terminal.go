@@ -95,7 +95,7 @@ func (t *Terminal) Restore() {
 	if t.raw != nil {
 		wait := time.Duration(0)
 		if time.Since(t.escapes.bulk) < bulkEnds {
-			wait = t.escapes.pause
+			wait = max(t.escapes.pause, stall)
 		}
 		t.escapes.marks.Discard(t.In, t.Out, wait)
 		_ = term.Restore(int(t.In.Fd()), t.raw)

@@ -71,6 +71,7 @@ type modes struct {
 	shape     uint8  // of the cursor, as in DECSCUSR
 	otherKeys uint8  // xterm's modifyOtherKeys
 	kept      uint64 // by XTSAVE
+	saved     bool   // the terminal has saved ownModes
 }
 
 func bit(m mode) uint64 { return 1 << m }
@@ -109,7 +110,7 @@ func (m *modes) softReset() {
 	for _, which := range []mode{appCursor, originMode, autoWrap, cursorShown, reverseWrap, sideMargins, keypadMode, insertMode} {
 		m.set(which, modeTable[which].rest)
 	}
-	m.shape = 0
+	m.shape, m.saved = 0, false
 }
 
 // find returns the private mode with a number.
@@ -170,6 +171,9 @@ func (s *Screen) setMode(number uint16, on bool) {
 // keepMode executes XTSAVE and XTRESTORE.
 func (s *Screen) keepMode(number uint16, save bool) {
 	m, ok := findMode(number)
+	if m == altScroll || m == altEscape { // those that VTE knows
+		s.modes.saved = save
+	}
 	switch {
 	case !ok:
 	case save:
@@ -302,13 +306,15 @@ const Rest = "\x1b[2l\x1b[4l\x1b[12h\x1b[20l\x1b[?1l\x1b>\x1b[?7h\x1b[?25h" +
 	"\x1b[?9l\x1b[?1000l\x1b[?1001l\x1b[?1002l\x1b[?1003l\x1b[?1004l\x1b[?1005l\x1b[?1006l\x1b[?1015l\x1b[?1016l" +
 	"\x1b[?2004l\x1b[?2026l\x1b[?2031l\x1b[?2048l\x1b[?9001l\x1b(B\x0f\x1b[m"
 
-// SaveModes makes a terminal save the modes that users set in different ways, and RestoreModes
-// makes it restore them. Terminals that cannot save modes ignore both. In order: blinking cursor,
-// scroll bar, backspace, alternate scroll, scrolling on output and keys, Alt and Meta keys,
-// selection, bells.
+// SaveModes makes a terminal save the modes that users set in different ways, until Undo restores
+// them. Terminals that cannot save modes ignore both. In order: blinking cursor, scroll bar,
+// backspace, alternate scroll, scrolling on output and keys, Alt and Meta keys, selection, bells.
+//
+// VTE restores a mode once, and none after a reset, even a soft one: it switches off what it has not
+// saved. So a program that restores modes or resets the terminal leaves nothing for Undo to restore.
 const (
 	SaveModes    = "\x1b[?" + ownModes + "s"
-	RestoreModes = "\x1b[?" + ownModes + "r"
+	restoreModes = "\x1b[?" + ownModes + "r"
 	ownModes     = "12;30;67;1007;1010;1011;1034;1035;1036;1037;1039;1040;1041;1042;1043"
 )
 
@@ -364,6 +370,9 @@ func (s *Screen) Undo(dst []byte) []byte {
 	}
 	for range min(len(s.titles.stack)+s.titles.lost, maxTitles) {
 		dst = append(dst, "\x1b[23;0t"...)
+	}
+	if s.modes.saved {
+		dst = append(dst, restoreModes...)
 	}
 	return s.state.undo(dst)
 }

@@ -306,6 +306,33 @@ func TestTheTitleAfterAFullReset(t *testing.T) {
 	}
 }
 
+// TestTheUsersModesComeBack checks that Undo restores the modes that the terminal still keeps, and
+// no others: VTE switches off a mode that it does not keep, such as that of the Alt key.
+func TestTheUsersModesComeBack(t *testing.T) {
+	const save, restore = SaveModes, restoreModes
+	for prints, want := range map[string]string{
+		"":                             restore,
+		"\x1b[?1007h\x1b[?1036l":       "\x1b[?1007l\x1b[?1036h" + restore,
+		save + "\x1b[?1036l" + restore: "", // another keyway in the session
+		"\x1b[?1036;12s\x1b[?1036r":    "",
+		"\x1b[?12s\x1b[?12r":           restore,
+		"\x1b[!p":                      "",
+		"\x1bc":                        "",
+		"\x1b[!p" + save:               restore,
+	} {
+		s := New(80, 24, Options{})
+		s.Write([]byte(save + prints))
+		undo := s.Undo(nil)
+		if string(undo) != want {
+			t.Errorf("%q is undone by %q, want %q", prints, undo, want)
+		}
+		s.Write(undo)
+		if again := s.Undo(nil); len(again) > 0 {
+			t.Errorf("%q: and then there is still %q", prints, again)
+		}
+	}
+}
+
 // TestResidueIsBounded checks that the state that is kept for Undo is bounded.
 func TestResidueIsBounded(t *testing.T) {
 	s := New(80, 24, Options{})

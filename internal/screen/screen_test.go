@@ -72,7 +72,7 @@ func differences(a, b *Screen) []string {
 	ma, mb := a.modes, b.modes
 	// These are not set on purpose.
 	ma.bits, mb.bits = ma.bits&^(mouseReports|1<<syncOutput), mb.bits&^(mouseReports|1<<syncOutput)
-	ma.kept, mb.kept = 0, 0
+	ma.kept, mb.kept, ma.saved, mb.saved = 0, 0, false, false
 	a.titles.lost, b.titles.lost = 0, 0
 	note("modes", ma, mb)
 	note("titles", a.titles, b.titles)

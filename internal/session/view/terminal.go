@@ -111,7 +111,7 @@ func (t *Terminal) leave() []byte {
 	if t.shown == nil {
 		return nil
 	}
-	undo := append(t.shown.Undo(nil), screen.RestoreModes...)
+	undo := t.shown.Undo(nil)
 	_, _ = t.shown.Write(undo)
 	col, _ := t.shown.Cursor()
 	t.midLine = col > 0
@@ -166,7 +166,7 @@ var _ wire.Sink = (*Terminal)(nil)
 // Put implements wire.Sink.
 func (t *Terminal) Put(s wire.Stream, p []byte) error {
 	if s == wire.TTY && t.Display {
-		t.begin()
+		t.begin("")
 	}
 	err := t.Write(s, p) // first, because a user waits for it
 	if s == wire.TTY && t.Display {
@@ -175,10 +175,13 @@ func (t *Terminal) Put(s wire.Stream, p []byte) error {
 	return err
 }
 
+// softReset is DECSTR, with which a picture begins.
+const softReset = "\x1b[!p"
+
 // Picture writes bytes that draw the whole terminal.
 func (t *Terminal) Picture(p []byte) error {
-	if t.Display {
-		t.begin()
+	if t.Display && t.begin(softReset) {
+		p = bytes.Replace(p, []byte(softReset), nil, 1)
 	}
 	_, err := t.Out.Write(p)
 	if t.Display {
@@ -187,18 +190,20 @@ func (t *Terminal) Picture(p []byte) error {
 	return err
 }
 
-// begin saves the window's title and modes, to restore them after the session.
-func (t *Terminal) begin() {
+// begin saves the window's title and modes after the bytes in head, to restore them after the
+// session. It reports false if they are saved already.
+func (t *Terminal) begin(head string) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.shown != nil {
-		return
+		return false
 	}
 	w := t.Size()
 	t.shown = screen.New(int(w.Cols), int(w.Rows), screen.Options{Lines: -1})
-	head := screen.PushTitle([]byte(screen.SaveModes), t.title)
-	_, _ = t.shown.Write(head)
-	_, _ = t.Out.Write(head)
+	saved := screen.PushTitle([]byte(head+screen.SaveModes), t.title)
+	_, _ = t.shown.Write(saved)
+	_, _ = t.Out.Write(saved)
+	return true
 }
 
 // show updates the model of the terminal.

@@ -382,7 +382,8 @@ func TestDetachingCleansTheTerminalUp(t *testing.T) {
 	p = l.startTTY(24, 80, "run", "--", "printf", on+`\033>\033[0m\033[?25h\033[?2004l\033[?1006l\033[?1000l\033[?1049l`+"over")
 	p.out.expect(t, "over")
 	p.wait()
-	if got := p.out.String(); got != "\x1b[23;0t"+screen.RestoreModes+screen.Rest {
+	restored := strings.TrimSuffix(screen.SaveModes, "s") + "r"
+	if got := p.out.String(); got != "\x1b[23;0t"+restored+screen.Rest {
 		t.Errorf("after the end: %q", got)
 	}
 }

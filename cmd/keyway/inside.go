@@ -11,6 +11,7 @@ import (
 	"golang.org/x/term"
 
 	"keyway/internal/keyway"
+	"keyway/internal/laptop"
 	"keyway/internal/lazyregexp"
 	"keyway/internal/sshconfig"
 )
@@ -23,8 +24,9 @@ type inside struct {
 	// out receives the command's standard output; nil means this process's own.
 	out io.Writer
 	// again returns the words with which a command that only reads continues when its connection
-	// has broken; nil means that it does not continue.
-	again func() []string
+	// has broken: begun and broke say how long it was shown. No words means the same ones as
+	// before; a nil function means that it does not continue.
+	again func(begun, broke time.Time) []string
 }
 
 // run runs the command. The error is the command's exit status, or ssh's. If the workspace does
@@ -103,19 +105,38 @@ func (i inside) show(ctx context.Context, a *app, name keyway.Name, options []st
 			return 0, err
 		}
 		code, err := runChild(ssh, i.terminal, i.out, errs)
-		if time.Since(begun) > shownWhile {
+		broke := time.Now()
+		if broke.Sub(begun) > shownWhile {
 			tries = 0
 		}
-		if i.again == nil || err != nil || code != sshFailed || !own.mayGoOn(tries) || os.Truncate(own.path, 0) != nil {
-			return code, err
+		for reached := false; !reached; {
+			if i.again == nil || err != nil || code != sshFailed || !own.mayGoOn(tries) || os.Truncate(own.path, 0) != nil {
+				return code, err
+			}
+			select {
+			case <-ctx.Done():
+				return code, nil
+			case <-time.After(againPause << tries):
+			}
+			code, err = enter(ctx, a, name, own, errs)
+			if reached = err == nil && code == 0; !reached {
+				tries++
+			}
 		}
-		select {
-		case <-ctx.Done():
-			return code, nil
-		case <-time.After(againPause << tries):
+		if words := i.again(begun, broke); len(words) > 0 {
+			args = words
 		}
-		args = i.again()
 	}
+}
+
+// enter has ssh enter a workspace and leave it. This takes as long as the network is away.
+func enter(ctx context.Context, a *app, name keyway.Name, own sshWords, errs io.Writer) (int, error) {
+	ssh, err := a.SSHCommand(context.WithoutCancel(ctx), name, append(own.options(), "-n"), "true")
+	if err != nil {
+		return 0, err
+	}
+	ssh.Env = append(ssh.Env, laptop.EnvOwnSSH+"=1")
+	return runChild(ssh, false, io.Discard, errs)
 }
 
 // refused returns the reason why ssh has not entered a workspace, if more is known than what ssh

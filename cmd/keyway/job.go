@@ -190,7 +190,13 @@ func inJob(ctx context.Context, i inside, arg string, words ...string) error {
 	if i.again = nil; session != "" { // else it may be another one that is the newest by then
 		words = append(words, session)
 		if again != nil {
-			i.again = func() []string { return append(again(), session) }
+			i.again = func(begun, broke time.Time) []string {
+				words := again(begun, broke)
+				if len(words) > 0 {
+					words = append(words, session)
+				}
+				return words
+			}
 		}
 	}
 	return i.run(ctx, name, words...)
@@ -199,6 +205,25 @@ func inJob(ctx context.Context, i inside, arg string, words ...string) error {
 // logsOverlap is the time by which a log that continues after a broken connection begins earlier
 // than the break. So no output is lost, and some lines may be repeated.
 const logsOverlap = 10 * time.Second
+
+// resumption is the state of a log that goes on after its connection broke.
+type resumption struct {
+	from time.Time // what was printed before has been shown; zero: that is not known
+}
+
+// words returns the words with which the log goes on now. There are none if it has to begin again: a
+// log that was followed for a moment may not have shown what was there already.
+func (r *resumption) words(begun, broke, now time.Time) []string {
+	if broke.Sub(begun) > shownWhile {
+		r.from = broke.Add(-logsOverlap)
+	}
+	if r.from.IsZero() {
+		return nil
+	}
+	// The monotonic clock may stand still while the laptop sleeps, and the other one may be set.
+	ago := max(now.Sub(r.from), now.Round(0).Sub(r.from.Round(0)))
+	return []string{"logs", "--follow", "--since", (ago + time.Second).String()}
+}
 
 func newLogsCommand() *cobra.Command {
 	cmd := &cobra.Command{
@@ -222,9 +247,15 @@ is no such job, 31 if the workspace does not run, 255 if the connection failed.`
 			// On a terminal, a progress bar that is being redrawn is shown in its latest state.
 			here := inside{terminal: isOn(f, "follow") && !isOn(f, "raw") && interactive() && term.IsTerminal(int(os.Stderr.Fd()))}
 			if isOn(f, "follow") && !isOn(f, "raw") {
-				here.again = func() []string {
-					fmt.Fprintf(cmd.ErrOrStderr(), "[the connection broke; the log goes on %v before that]\n", logsOverlap)
-					return []string{"logs", "--follow", "--since", (logsOverlap + time.Second).String()}
+				var r resumption
+				here.again = func(begun, broke time.Time) []string {
+					words := r.words(begun, broke, time.Now())
+					from := "begins again"
+					if len(words) > 0 {
+						from = fmt.Sprintf("goes on %v before that", logsOverlap)
+					}
+					fmt.Fprintf(cmd.ErrOrStderr(), "[the connection broke; the log %s]\n", from)
+					return words
 				}
 			}
 			return inJob(cmd.Context(), here, args[0], words...)
@@ -247,7 +278,7 @@ the connection failed.`,
 		Args:              takes(1, 1, "one workspace or job"),
 		ValidArgsFunction: completeJobs,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return inJob(cmd.Context(), inside{again: func() []string { return []string{"wait"} }}, args[0], "wait")
+			return inJob(cmd.Context(), inside{again: func(_, _ time.Time) []string { return nil }}, args[0], "wait")
 		},
 	}
 }

@@ -52,6 +52,7 @@ type member struct {
 	held         bool      // it is a script that was stopped
 	catches      bool      // it, or one that it has started, catches SIGTERM
 	fed          time.Time // when others last wrote to its input
+	read         time.Time // when it last read what its children print
 	files        []openFile
 	looked       time.Time // when they were read
 }
@@ -183,7 +184,9 @@ func (e *Ending) turn(due []Process, now time.Time, below Tree, processes []Proc
 		}
 		switch {
 		case what <= launcher && !m.told && e.reads(now, m, what, children):
-			m.fed = now
+			m.read = now
+		case now.Sub(m.read) < draining: // its children have just ended
+			continue
 		case what == launcher, what == script:
 			e.hold(m)
 		case what < launcher:

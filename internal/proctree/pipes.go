@@ -14,13 +14,17 @@ type openFile struct {
 	standard    bool // it is one of the first three
 }
 
-// openFiles returns the open files of a process, without devices, as far as the kernel shows them.
+// openFiles returns the files and pipes that a process has open, as far as the kernel shows them.
+// Sockets are left out: both ends of one have different names, and a program's input and output may
+// be one socket, which the processes that it starts share.
 func openFiles(pid int) (files []openFile) {
 	for _, fd := range entries(path(pid, "fd")) {
 		link := path(pid, "fd/"+fd)
 		name, _ := os.Readlink(link)
-		info, err := os.Lstat(link)
-		if err == nil && !strings.HasPrefix(name, "/dev/") {
+		if !strings.HasPrefix(name, "pipe:") && !strings.HasPrefix(name, "/") || strings.HasPrefix(name, "/dev/") {
+			continue
+		}
+		if info, err := os.Lstat(link); err == nil {
 			mode := info.Mode()
 			files = append(files, openFile{name, mode&0o400 != 0, mode&0o200 != 0, len(fd) == 1 && fd <= "2"})
 		}

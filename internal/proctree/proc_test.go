@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // TestWhatIsToldOfThisProcess checks that the kernel's values about this process are those that
@@ -185,5 +187,26 @@ func TestOpenFiles(t *testing.T) {
 	out, in := openFiles(writer.Process.Pid), openFiles(reader.Process.Pid)
 	if !feed(out, in, false) || feed(in, out, true) || feed(out, out, true) {
 		t.Errorf("which feeds which: the writer has %+v, the reader %+v", out, in)
+	}
+}
+
+// A process whose input and output are one socket does not read what its children print, which share
+// the socket.
+func TestASharedSocketIsNoPipe(t *testing.T) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	near, far := os.NewFile(uintptr(fds[0]), "near"), os.NewFile(uintptr(fds[1]), "far")
+	defer near.Close()
+	defer far.Close()
+	cmd := exec.Command("sleep", "1000")
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = near, near, near
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
+	if files := openFiles(cmd.Process.Pid); feed(files, files, true) {
+		t.Errorf("it feeds itself: %+v", files)
 	}
 }

@@ -253,13 +253,33 @@ func TestAReaderOfItsChildren(t *testing.T) {
 		e := w.ending(start.Add(time.Minute))
 		expect(t, c.what, w.step(e, start, 10), c.want...)
 		if c.kind == program {
+			last := start.Add(draining * 3 / 2)
+			expect(t, c.what+", while its child ends", w.step(e, last, 10))
 			w.end(11)
 			w.all = append(w.all, Process{PID: 12, Parent: 10})
 			w.files[12] = out
-			expect(t, c.what+", which may end", w.step(e, start.Add(draining-1), 10))
-			expect(t, c.what+", which starts another", w.step(e, start.Add(draining), 10), sent{10, term})
+			expect(t, c.what+", which may end", w.step(e, last.Add(draining-1), 10))
+			expect(t, c.what+", which starts another", w.step(e, last.Add(draining), 10), sent{10, term})
 		}
 	}
+}
+
+// TestTurnsBelowAReader checks that processes below a reader have their turns without delay.
+func TestTurnsBelowAReader(t *testing.T) {
+	start := time.Unix(1000, 0)
+	w := &world{
+		all:   []Process{{PID: 10, Parent: 1}, {PID: 11, Parent: 10}, {PID: 12, Parent: 11}},
+		kinds: map[int]kind{11: script},
+		files: map[int][]openFile{
+			10: {{name: "pipe:[1]", read: true}},
+			11: {{name: "pipe:[1]", write: true, standard: true}},
+		},
+	}
+	e := w.ending(start.Add(time.Minute))
+	expect(t, "what the script runs", w.step(e, start, 10), sent{11, stop}, sent{12, term})
+	w.end(12)
+	w.stop(11)
+	expect(t, "the script", w.step(e, start.Add(TurnPoll), 10), sent{11, term}, sent{11, cont})
 }
 
 // TestAShellThatIsKnownLate checks that a shell that turns out late to have job control still gets

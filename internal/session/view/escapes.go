@@ -87,11 +87,13 @@ func (e *escapes) filter(p []byte) (rest []byte) {
 		}
 	})
 	e.recent.add(keys)
+	switch gap := time.Since(e.bulk); {
+	case gap > bulkEnds:
+		e.pause = settled
+	case keys > 1:
+		e.pause = max(e.pause, typeahead.PauseAfter(gap))
+	}
 	if keys > 1 {
-		gap := time.Since(e.bulk)
-		if e.pause = max(e.pause, typeahead.PauseAfter(gap)); gap > bulkEnds {
-			e.pause = settled
-		}
 		e.bulk = time.Now()
 	}
 	if len(e.part) > 0 && !e.keepsPart() {

@@ -229,6 +229,16 @@ func TestAMarkThatComesSlowly(t *testing.T) {
 	}
 }
 
+// A slow paste makes leaving slower only for a moment.
+func TestLeavingLongAfterASlowPaste(t *testing.T) {
+	e := &escapes{bulk: time.Now().Add(-2 * bulkEnds), pause: bulkEnds}
+	e.filter([]byte("~"))
+	e.filter([]byte("d"))
+	if got := e.patience(); e.stage != leaving || got != settled {
+		t.Errorf("it waits %v for more", got)
+	}
+}
+
 // A question is answered by one key that a person has pressed, not by pasted text.
 func TestAPasteAnswersNoQuestion(t *testing.T) {
 	for _, c := range []struct {

@@ -33,7 +33,7 @@ var session = []mutant{
 	},
 	{
 		claim: "what others type stands in no paste",
-		file:  "internal/session/holder/paste.go", old: "for vs.active != nil && vs.active != v && !v.continues(vs.active) {", new: "for false {",
+		file:  "internal/session/holder/paste.go", old: "for vs.typing != nil && vs.typing != v && !v.continues(vs.typing) {", new: "for false {",
 		pkg: "internal/session/words", run: "^TestKeysOfOthersStandInNoPaste$",
 	},
 	{

@@ -28,16 +28,16 @@ const (
 func (vs *viewers) mayType(v *viewer, p []byte) bool {
 	vs.mu.Lock()
 	defer vs.mu.Unlock()
-	for vs.active != nil && vs.active != v && !v.continues(vs.active) {
+	for vs.typing != nil && vs.typing != v && !v.continues(vs.typing) {
 		if vs.still.on {
 			return false
 		}
 		vs.still.changed.Wait()
 	}
-	if t := vs.active; t != nil && t != v {
+	if t := vs.typing; t != nil && t != v {
 		v.Marks = t.Marks
 	}
-	vs.active = v
+	vs.typing = v
 	vs.pieces++
 	v.Marks.Follow(p)
 	return true
@@ -73,7 +73,7 @@ func (vs *viewers) freeAfterLocked(wait time.Duration) {
 }
 
 func (vs *viewers) freeLocked() {
-	vs.active = nil
+	vs.typing = nil
 	vs.still.changed.Broadcast()
 }
 
@@ -87,10 +87,10 @@ type leftPaste struct {
 func (vs *viewers) handOverPaste() *leftPaste {
 	vs.mu.Lock()
 	defer vs.mu.Unlock()
-	if vs.active == nil {
+	if vs.typing == nil {
 		return nil
 	}
-	return &leftPaste{vs.active.pid, vs.active.Marks}
+	return &leftPaste{vs.typing.pid, vs.typing.Marks}
 }
 
 // goOnWithPaste keeps other viewers from typing until the paste has been continued and has ended.
@@ -100,7 +100,7 @@ func (vs *viewers) goOnWithPaste(l *leftPaste) {
 	}
 	vs.mu.Lock()
 	defer vs.mu.Unlock()
-	vs.active = &viewer{left: true, pid: l.Process, Marks: l.Marks}
+	vs.typing = &viewer{left: true, pid: l.Process, Marks: l.Marks}
 	vs.freeAfterLocked(markedGoesOn)
 }
 

@@ -44,7 +44,7 @@ type viewers struct {
 	ending       bool              // the remaining viewers are waited for
 	coming       map[int32]*waiter // by pid: processes that are about to connect
 	still        inputFreeze
-	active       *viewer // the viewer that types or pastes now, others wait; nil: none
+	typing       *viewer // the viewer that types or pastes now, others wait; nil: none
 	pieces       uint64  // counts pieces of input
 }
 
@@ -119,8 +119,8 @@ func (vs *viewers) remove(v *viewer) {
 	defer vs.mu.Unlock()
 	delete(vs.all, v)
 	vs.still.stopped(v)
-	if vs.active == v && !v.left { // the rest of the input of one that is left may come on another connection
-		vs.active = nil
+	if vs.typing == v && !v.left { // the rest of the input of one that is left may come on another connection
+		vs.typing = nil
 	}
 	vs.still.changed.Broadcast() // for viewers that continue it
 	vs.output.nudge()            // memory that was needed for it is given back in a while

@@ -50,7 +50,7 @@ func (here *Laptop) Examine(ctx context.Context, l *link.Client, place keyway.Pl
 			r.Node = &info
 		}
 	}
-	if errors.Is(err, context.DeadlineExceeded) && keyway.AsError(err).Kind == keyway.Other {
+	if place != keyway.Local && errors.Is(err, context.DeadlineExceeded) && keyway.AsError(err).Kind == keyway.Other {
 		err = keyway.Errorf(keyway.Unreachable, "%s has not answered within %v", place, placeTimeout).
 			Hint("try by hand: ssh %s true", place)
 	}

@@ -290,7 +290,7 @@ func (t transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		trusted := t.uplink.trust(c)
 		if req.Method != http.MethodGet {
 			resp, err := c.http.RoundTrip(req)
-			if err != nil && c.heard.Load() == 0 && time.Since(c.since) >= deadTime {
+			if err != nil && !errors.Is(req.Context().Err(), context.Canceled) && c.heard.Load() == 0 && time.Since(c.since) >= deadTime {
 				err = t.uplink.mute()
 			}
 			return resp, err

@@ -167,6 +167,7 @@ func TestNothingIsLost(t *testing.T) {
 			{"two at once", twoAtOnce},
 			{"queued cells", queuedCells},
 			{"input waits", inputWaits},
+			{"many prompts", manyPrompts},
 			{"restart and interrupt", restartAndInterrupt},
 			{"displays", displays},
 			{"notebook", theNotebook},
@@ -352,6 +353,27 @@ func inputWaits(t *testing.T, w *world) {
 	b.mu.Unlock()
 	b.send("stdin", "input_reply", map[string]string{"value": "world", "status": "ok"}, "{}", header)
 	if got := b.ended(id); got != "hello world\n" {
+		t.Errorf("%q", got)
+	}
+}
+
+// manyPrompts answers four prompts of a cell that prints nothing between them. The kernel numbers
+// prompts and outputs together: nothing is missing.
+func manyPrompts(t *testing.T, w *world) {
+	a := w.front.open(t, w.front.kernel(t), "", wire.JSON)
+	id := a.run("print('begins')\nall = [input('name %d? ' % i) for i in range(4)]\nprint(*all)", "")
+	for i := range 4 {
+		var header []byte
+		a.until(id, fmt.Sprint("prompt ", i), func(s *shown) bool {
+			asked := s.prompt != nil && strings.Contains(string(s.prompt.Content), fmt.Sprintf("name %d?", i))
+			if asked {
+				header = s.prompt.Header
+			}
+			return asked
+		})
+		a.send("stdin", "input_reply", map[string]string{"value": fmt.Sprint("n", i), "status": "ok"}, "{}", header)
+	}
+	if got := a.ended(id); got != "begins\nn0 n1 n2 n3\n" {
 		t.Errorf("%q", got)
 	}
 }

@@ -254,6 +254,7 @@ func TestAReaderOfItsChildren(t *testing.T) {
 		expect(t, c.what, w.step(e, start, 10), c.want...)
 		if c.kind == program {
 			last := start.Add(draining * 3 / 2)
+			expect(t, c.what+", while its child goes on", w.step(e, start.Add(draining), 10))
 			expect(t, c.what+", while its child ends", w.step(e, last, 10))
 			w.end(11)
 			w.all = append(w.all, Process{PID: 12, Parent: 10})

@@ -3,7 +3,9 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
+	"os/exec"
 	"slices"
 	"strings"
 	"time"
@@ -67,20 +69,28 @@ func completeJobs(cmd *cobra.Command, args []string, toComplete string) ([]cobra
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), completionTime)
-	defer cancel()
-	if !a.IsUp(ctx, entry.Place) {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	ask, err := a.InsideCommand(ctx, entry.Name, quietly, "ls", "--json")
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	list, err := bounded.Output(ask, laptop.MaxJobList)
+	list, err := a.listInside(entry, laptop.MaxJobList, func(ctx context.Context) (*exec.Cmd, error) {
+		return a.InsideCommand(ctx, entry.Name, quietly, "ls", "--json")
+	})
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	return completeList(list, name, args), cobra.ShellCompDirectiveNoFileComp
+}
+
+// listInside returns what a command in a workspace prints, up to most bytes, with an error if
+// that is not all. It fails if the workspace's place is not connected: completion connects to none.
+func (a *app) listInside(entry sshconfig.Entry, most int, command func(context.Context) (*exec.Cmd, error)) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), completionTime)
+	defer cancel()
+	if !a.IsUp(ctx, entry.Place) {
+		return nil, errors.New("the place is not connected")
+	}
+	ask, err := command(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return bounded.Output(ask, most)
 }
 
 // completeList completes NAME/JOB from the output of keyway ls --json, running jobs first.
@@ -118,16 +128,9 @@ func completeCommands(cmd *cobra.Command, args []string, toComplete string) ([]c
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), completionTime)
-	defer cancel()
-	if !a.IsUp(ctx, entry.Place) {
-		return nil, cobra.ShellCompDirectiveDefault
-	}
-	ask, err := a.SSHCommand(ctx, entry.Name, quietly, `exec sh -c 'IFS=:; for d in $PATH; do ls "$d" 2>/dev/null; done; true'`)
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveDefault
-	}
-	list, _ := bounded.Output(ask, maxPrograms) // some programs are better than none
+	list, _ := a.listInside(entry, maxPrograms, func(ctx context.Context) (*exec.Cmd, error) { // some programs are better than none
+		return a.SSHCommand(ctx, entry.Name, quietly, `exec sh -c 'IFS=:; for d in $PATH; do ls "$d" 2>/dev/null; done; true'`)
+	})
 	return programNames(list, toComplete), cobra.ShellCompDirectiveDefault
 }
 

@@ -454,8 +454,16 @@ func codeCell(id, source string) map[string]any {
 	return c
 }
 
-// kernel starts a kernel for the notebook.
+// kernel starts a kernel for the notebook, and ends it with the test.
 func (b book) kernel(t *testing.T) string {
+	t.Helper()
+	id := b.lastingKernel(t)
+	t.Cleanup(func() { b.w.front.call(t, "DELETE", "/api/kernels/"+id, nil, nil) })
+	return id
+}
+
+// lastingKernel starts a kernel for the notebook that ends with the Jupyter server.
+func (b book) lastingKernel(t *testing.T) string {
 	t.Helper()
 	var s struct{ Kernel struct{ ID string } }
 	code := b.w.front.call(t, "POST", "/api/sessions", map[string]any{"path": b.path, "name": b.path, "type": "notebook",
@@ -463,7 +471,6 @@ func (b book) kernel(t *testing.T) string {
 	if code/100 != 2 {
 		t.Fatal(code)
 	}
-	t.Cleanup(func() { b.w.front.call(t, "DELETE", "/api/kernels/"+s.Kernel.ID, nil, nil) })
 	return s.Kernel.ID
 }
 

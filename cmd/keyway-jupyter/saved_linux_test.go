@@ -19,12 +19,8 @@ func TestSavedAfterTheEnd(t *testing.T) {
 	b := book{w, "saved later.ipynb"}
 	const code = "import time\nfor i in range(100_000):\n    print('line', i, flush=True); time.sleep(0.02)"
 	b.save(t, codeCell("aaa", code), codeCell("bbb", "another"))
-	var s struct{ Kernel struct{ ID string } } // ends with the server
-	if code := w.front.call(t, "POST", "/api/sessions", map[string]any{"path": b.path, "name": b.path, "type": "notebook",
-		"kernel": map[string]string{"name": "python3"}}, &s); code/100 != 2 {
-		t.Fatal(code)
-	}
-	page := w.front.open(t, s.Kernel.ID, "", wire.V1)
+	kernel := b.lastingKernel(t)
+	page := w.front.open(t, kernel, "", wire.V1)
 	page.line(page.run(code, "aaa"), 5)
 	w.killBoth(t)
 	<-page.done

@@ -19,17 +19,13 @@ func TestStopped(t *testing.T) {
 	b := book{w, "stopped.ipynb"}
 	const code = "import time\nfor i in range(100_000):\n    print('line', i, flush=True); time.sleep(0.02)"
 	b.save(t, codeCell("aaa", "print('the first')"), codeCell("bbb", code))
-	var s struct{ Kernel struct{ ID string } } // ends with the server
-	if code := w.front.call(t, "POST", "/api/sessions", map[string]any{"path": b.path, "name": b.path, "type": "notebook",
-		"kernel": map[string]string{"name": "python3"}}, &s); code/100 != 2 {
-		t.Fatal(code)
-	}
-	page := w.front.open(t, s.Kernel.ID, "", wire.V1)
+	kernel := b.lastingKernel(t)
+	page := w.front.open(t, kernel, "", wire.V1)
 	id := page.run("print('the first')", "aaa")
-	await.That(t, "the request is written down", func() bool { return w.status(t, s.Kernel.ID).Kept > 0 })
+	await.That(t, "the request is written down", func() bool { return w.status(t, kernel).Kept > 0 })
 	w.kill(t)
 	<-page.done
-	page = w.front.open(t, s.Kernel.ID, page.session, wire.V1)
+	page = w.front.open(t, kernel, page.session, wire.V1)
 	if got := page.ended(id); got != "the first\n" {
 		t.Errorf("killed while the kernel began: %q", got)
 	}

@@ -52,21 +52,26 @@ func untouched(upper *os.Root, lower []*os.Root, name string, room *int64) bool 
 	if err != nil || !now.Mode().IsRegular() || now.Mode()&0o111 != 0 {
 		return false
 	}
-	for _, layer := range lower {
-		was, err := layer.Lstat(name)
-		if err != nil {
-			continue
-		}
-		if was.Mode() != now.Mode() || was.Size() != now.Size() || !was.ModTime().Equal(now.ModTime()) || owner(was) != owner(now) {
-			return false
-		}
-		if *room -= was.Size(); *room < 0 {
-			return false
-		}
-		same, err := sameContent(upper, layer, name, was.Size())
-		return same && err == nil
+	layer, was := below(lower, name)
+	if was == nil || was.Mode() != now.Mode() || was.Size() != now.Size() || !was.ModTime().Equal(now.ModTime()) || owner(was) != owner(now) {
+		return false
 	}
-	return false
+	if *room -= was.Size(); *room < 0 {
+		return false
+	}
+	same, err := sameContent(upper, layer, name, was.Size())
+	return same && err == nil
+}
+
+// below returns the file of the image that a file in the upper directory covers, and the layer that it
+// is in; nil if there is none.
+func below(lower []*os.Root, name string) (*os.Root, fs.FileInfo) {
+	for _, layer := range lower {
+		if st, err := layer.Lstat(name); err == nil {
+			return layer, st
+		}
+	}
+	return nil, nil
 }
 
 // unlisted returns the files in the upper directory that are not listed and differ from the file in the
@@ -93,21 +98,15 @@ func unlisted(upper *os.Root, lower []*os.Root, listed []keyway.FileChange) (all
 // for writing, the file is copied to the upper directory, even if nothing is written. A file that
 // exceeds the bound for contents counts as replaced.
 func replaced(upper *os.Root, lower []*os.Root, name string, room *int64) bool {
-	for _, layer := range lower {
-		st, err := layer.Lstat(name)
-		if err != nil {
-			continue
-		}
-		if !st.Mode().IsRegular() {
-			return false // the daemon sees this
-		}
-		if *room -= st.Size(); *room < 0 {
-			return true
-		}
-		same, err := sameContent(upper, layer, name, st.Size())
-		return !same && err == nil
+	layer, st := below(lower, name)
+	if st == nil || !st.Mode().IsRegular() {
+		return false // a new file, or one of another kind, which the daemon lists
 	}
-	return false // it is new, and the daemon lists it if it is still there
+	if *room -= st.Size(); *room < 0 {
+		return true
+	}
+	same, err := sameContent(upper, layer, name, st.Size())
+	return !same && err == nil
 }
 
 // sameContent reports whether both directories have the same file, up to one byte beyond size. A

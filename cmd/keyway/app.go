@@ -61,7 +61,7 @@ func (a *app) Target(arg string) (keyway.Place, keyway.Name, error) {
 // hostLook bounds the time for ssh's configuration to tell about a host.
 const hostLook = 2 * time.Second
 
-// hostInstead returns err, or an error that says that the word is a host of ssh's configuration and
+// hostInstead returns err, or an error that names the word as a host of the ssh configuration and
 // not a workspace. New users often type a host there.
 func hostInstead(word string, err error) error {
 	e := keyway.AsError(err)

@@ -55,7 +55,7 @@ func ask(ctx context.Context, out io.Writer, question, flag string, byDefault bo
 }
 
 // declined returns the error of a command that has not done its work because the user answered
-// no. left says what was left as it is.
+// no. left is a sentence that names what stays as it is.
 func declined(left string) *keyway.Error { return keyway.Errorf(keyway.Interrupted, "%s", left) }
 
 // choice returns the two possible answers; the capital letter is the one that Enter gives.

@@ -90,7 +90,7 @@ type suit struct {
 	finding atomic.Pointer[finding] // the run that is under way; nil: none
 }
 
-// finding is one run that finds out whether a workspace is suited. err says why it is not.
+// finding is a check of whether a workspace can use the mux. err is the reason against it.
 type finding struct{ err error }
 
 func (s *suited) of(name keyway.Name) *suit {

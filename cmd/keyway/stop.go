@@ -131,7 +131,7 @@ func (a *app) sameStill(arg string, w keyway.Workspace) error {
 }
 
 // confirmEnd asks whether to end the jobs, and reports whether it has asked. It asks if there are
-// jobs, or if unseen says why the list may be incomplete.
+// jobs, or if their list may be incomplete, for which unseen is the reason.
 func confirmEnd(jobs []string, unseen error, question string, yes bool) (asked bool, err error) {
 	e := keyway.AsError(unseen)
 	if e != nil && e.Kind == keyway.Interrupted {

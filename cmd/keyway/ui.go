@@ -158,7 +158,7 @@ func (u *terminalUI) line(p keyway.Progress) {
 	u.tell(p.Message, quarters)
 }
 
-// slowNotice is the time after which a command says what it waits for.
+// slowNotice is the time after which a command names what it waits for.
 const slowNotice = time.Second
 
 // whenSlow prints what is being done, unless done is called soon. done must be called before the

@@ -176,14 +176,13 @@ func (o bakeOptions) bake(ctx context.Context, a *app, from asked, s keyway.Spec
 	if err != nil {
 		return images.Baked{}, err
 	}
-	opens := o.up.opens(from, s)
-	left, err := a.getImage(ctx, there, place, opens)
-	if err != nil {
-		return images.Baked{}, o.up.bring(ctx, a, err, nil, place, s.Image, s.Image, opens)
+	base := placeImage{app: a, there: there, place: place, image: s.Image, named: s.Image, opens: o.up.opens(from, s)}
+	if err := base.get(ctx); err != nil {
+		return images.Baked{}, err
 	}
 	if _, err := there.ImageLayers(ctx, s.Engine, s.Image); keyway.Is(err, keyway.ImageNotFound) {
 		if err := there.PullImage(ctx, s.Engine, keyway.Pull{Image: s.Image}, a.Heard(place)); err != nil {
-			return images.Baked{}, o.up.bring(ctx, a, err, left, place, s.Image, s.Image, opens)
+			return images.Baked{}, base.advise(ctx, err)
 		}
 	}
 	at := images.EngineAt{Node: there, Place: place, Engine: s.Engine}

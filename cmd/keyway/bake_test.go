@@ -45,7 +45,8 @@ func TestWhatIsPinnedIsCopiedByItsTag(t *testing.T) {
 		{byDigest, "team/x:1", "if team/x:1 is that one here: keyway image copy local gpu1 team/x:1"},
 		{byDigest, byDigest, "give it a tag"},
 	} {
-		got := imageCopy("", "gpu1", c.image, c.named, images.Want{Image: c.image})
+		i := placeImage{place: "gpu1", image: c.image, named: c.named, opens: images.Want{Image: c.image}}
+		got := i.copying("")
 		if !strings.Contains(got, c.want) || strings.Contains(got, "@") {
 			t.Errorf("%s, named %s: %s", c.image, c.named, got)
 		}

@@ -46,14 +46,7 @@ func (i inside) run(ctx context.Context, name string, args ...string) error {
 		return err
 	}
 	defer own.remove()
-	options := own.options()
-	if i.terminal {
-		// The program in the workspace that shows the job handles escape sequences. If ssh
-		// handled them, a pasted line of ~. would end it, and the rest of the text would run in
-		// the user's shell.
-		options = append(options, "-t", "-o", "EscapeChar=none")
-	}
-	code, err := i.show(ctx, a, entry.Name, options, own, errs, args)
+	code, err := i.show(ctx, a, entry.Name, own, errs, args)
 	var killed errKilled
 	switch {
 	case stored.lost() != nil:
@@ -97,7 +90,14 @@ const (
 )
 
 // show runs ssh with the command, again if that can go on, and returns the exit code.
-func (i inside) show(ctx context.Context, a *app, name keyway.Name, options []string, own sshWords, errs io.Writer, args []string) (int, error) {
+func (i inside) show(ctx context.Context, a *app, name keyway.Name, own sshWords, errs io.Writer, args []string) (int, error) {
+	options := own.options()
+	if i.terminal {
+		// The program in the workspace that shows the job handles escape sequences. If ssh
+		// handled them, a pasted line of ~. would end it, and the rest of the text would run in
+		// the user's shell.
+		options = append(options, "-t", "-o", "EscapeChar=none")
+	}
 	for tries := 0; ; tries++ {
 		begun := time.Now()
 		ssh, err := a.InsideCommand(context.WithoutCancel(ctx), name, options, args...) // ssh itself gets the signals

@@ -44,13 +44,14 @@ func runProxy(cmd *cobra.Command, arg string) error {
 	if err != nil {
 		return saidFirst(cmd, err)
 	}
+	guest := link.Guest{Place: entry.Place, Name: entry.Name, HostKey: entry.HostKey}
 	if isOpenSSH() && givesPipes(os.Stdin, os.Stdout) {
-		err := l.Proxy(ctx, entry.Place, entry.Name, entry.HostKey, os.Stderr, os.Stdin, os.Stdout)
+		err := l.Proxy(ctx, guest, os.Stderr, os.Stdin, os.Stdout)
 		if !keyway.Is(err, keyway.VersionMismatch) { // of a link that an earlier keyway has started, and that carries on
 			return saidFirst(cmd, err)
 		}
 	}
-	conn, err := l.Stream(ctx, entry.Place, entry.Name, entry.HostKey, os.Stderr)
+	conn, err := l.Stream(ctx, guest, os.Stderr)
 	if err != nil {
 		return err
 	}

@@ -13,13 +13,10 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/crypto/ssh"
 
-	"keyway/internal/api"
-	"keyway/internal/catalogue"
 	"keyway/internal/images"
 	"keyway/internal/keyway"
 	"keyway/internal/laptop"
 	"keyway/internal/plain"
-	"keyway/internal/registry"
 	"keyway/internal/template"
 )
 
@@ -153,7 +150,7 @@ func runUp(ctx context.Context, o upOptions, stdout, news io.Writer) error {
 		return err
 	}
 	a.ui.end()
-	image := s.Image
+	named := s.Image
 	var pinned *pinnedUp
 	if o.byLock {
 		if pinned, s, err = o.pinned(ctx, a, there, place, asked, s); err != nil {
@@ -161,7 +158,8 @@ func runUp(ctx context.Context, o upOptions, stdout, news io.Writer) error {
 		}
 	}
 	tellKeys(news, keys)
-	made, err := o.create(ctx, a, there, place, s, image, o.opens(asked, s))
+	image := placeImage{app: a, there: there, place: place, image: s.Image, named: named, opens: o.opens(asked, s)}
+	made, err := image.create(ctx, s)
 	if err != nil || ctx.Err() != nil {
 		return err
 	}
@@ -199,107 +197,12 @@ func (o upOptions) opens(a asked, s keyway.Spec) images.Want {
 	return images.Want{Image: s.Image, Engine: s.Engine, Whole: o.engine == keyway.EnginePodman}
 }
 
-// create has the place get the image, which the user knows as named, and make the workspace. If
-// ctx ends first, create removes what was made.
-func (o upOptions) create(ctx context.Context, a *app, there *api.Client, place keyway.Place, s keyway.Spec, named string, opens images.Want) (keyway.Workspace, error) {
-	left, err := a.getImage(ctx, there, place, opens)
-	if err != nil {
-		return keyway.Workspace{}, o.bring(ctx, a, err, nil, place, s.Image, named, opens)
-	}
-	made, err := there.Create(ctx, s, a.Heard(place))
-	a.ui.end()
-	if ctx.Err() != nil {
-		err := a.WaitIdle(there, s.Name)
-		a.ui.end()
-		return made, err
-	}
-	if err != nil {
-		err = o.bring(ctx, a, err, left, place, s.Image, named, opens)
-	}
-	return made, err
-}
-
 // tellKeys prints which keys may enter.
 func tellKeys(news io.Writer, e laptop.KeySet) {
 	fmt.Fprintf(news, "keys that may enter (%s):\n", e.Why)
 	for _, k := range e.Keys {
 		fmt.Fprintf(news, "  %s %s\n", ssh.FingerprintSHA256(k), plain.Line(k.Comment))
 	}
-}
-
-// getImage has the place get the image that a workspace needs, with this laptop's login. If it
-// could not, and the place must pull the image by itself, left is the reason.
-func (a *app) getImage(ctx context.Context, there *api.Client, place keyway.Place, w images.Want) (left, err error) {
-	if w.Image == "" {
-		return nil, nil
-	}
-	err = images.Pull(ctx, there, place, w, a.Heard(place), a.UI.Progress)
-	a.ui.end()
-	if why, did := images.Left(err); did {
-		return why, ctx.Err()
-	}
-	return nil, err
-}
-
-// operatorsBring returns the advice for an image that only the place's operators may bring. It
-// returns "" if users may copy the image there.
-func (a *app) operatorsBring(ctx context.Context, place keyway.Place, image string) string {
-	all, err := a.Templates(ctx, place)
-	if err != nil || catalogue.Catalogue(all).CheckImport(image, registry.SameImage) == nil {
-		return ""
-	}
-	return plain.Sprintf("%s takes it from its operators only: ask them to bring it there, for example with docker load", place)
-}
-
-// bring adds to err how to bring an image to a place that cannot pull it. left is the registry's
-// error as this laptop got it. named is the image as the user named it; a pin requests it by its
-// digest, which only a registry can resolve.
-func (o upOptions) bring(ctx context.Context, a *app, err, left error, place keyway.Place, image, named string, opens images.Want) error {
-	if image == "" || !keyway.Is(err, keyway.ImageNotFound) {
-		return err
-	}
-	hint := a.operatorsBring(ctx, place, image)
-	if hint == "" {
-		if keyway.Is(left, keyway.ImageNotFound) && keyway.AsError(left).Host == "" {
-			return left
-		}
-		if place == keyway.Local {
-			return err
-		}
-		hint = imageCopy(keyway.AsError(err).Nearest, place, image, named, opens)
-	}
-	return keyway.Errorf(keyway.ImageNotFound, "%s has no image %s, and cannot pull it: %w", place, image, keyway.Quoted(err)).Hint("%s", hint)
-}
-
-// imageCopy returns the advice to copy the image to the place, or to use the image there whose
-// name is nearest.
-func imageCopy(near string, place keyway.Place, image, named string, opens images.Want) string {
-	hint := plain.Sprintf("if you have it here: keyway image copy local %s %s", plain.Shell(string(place)), plain.Shell(named))
-	if named != image {
-		hint = plain.Sprintf("if %s is that one here: keyway image copy local %s %[1]s", plain.Shell(named), plain.Shell(string(place)))
-	}
-	if strings.ContainsRune(named, '@') { // only a registry resolves a digest
-		hint = "if you have it here, give it a tag and copy it by that: keyway image copy --help"
-	}
-	if opens.Image == "" { // the place has named it
-		hint = plain.Sprintf("if your docker login opens it: --image %s\n", plain.Shell(image)) + hint
-	}
-	if isReference(near) {
-		hint = "the nearest there: --image " + plain.Shell(near) + "\n" + hint
-	}
-	return hint
-}
-
-// maxReference bounds the name of an image, in bytes.
-const maxReference = 256
-
-// isReference reports whether a place's word can be the name of an image, and means nothing else
-// to a shell or to keyway.
-func isReference(word string) bool {
-	odd := func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("._-/:@", r))
-	}
-	return word != "" && len(word) <= maxReference && word[0] != '-' && !strings.ContainsFunc(word, odd)
 }
 
 // named returns the keys of --key as later commands find them from any directory.

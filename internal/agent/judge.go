@@ -192,18 +192,27 @@ func visible(r route, h *held, now time.Time) bool {
 	return permitted(h.destinations, r.binds, nil, now)
 }
 
-// offered reports whether the key can be of use on the connection: Allow if it can. If the
-// connection is bound for a login, a key that the policy would refuse only uses up the server's
-// patience (MaxAuthTries of sshd_config(5)).
-func offered(p *policy.Policy, r route, h *held, k known, canAsk bool, grants []policy.Grant, now time.Time) (policy.Facts, policy.Decision) {
-	f := r.facts(policy.Sign, k, now)
+// offer is what decides which keys a connection is told of, at one moment.
+type offer struct {
+	policy *policy.Policy
+	grants []policy.Grant
+	canAsk bool // a user can be asked
+	known  known
+	now    time.Time
+}
+
+// judge reports whether the key can be of use on a connection of route r: Allow if it can. A key
+// that the policy would refuse for a login there only uses up the tries that the server allows
+// (MaxAuthTries of sshd_config(5)).
+func (o offer) judge(r route, h *held) (policy.Facts, policy.Decision) {
+	f := r.facts(policy.Sign, o.known, o.now)
 	f.Key = policy.Key{Fingerprint: h.key.Fingerprint, Comment: h.key.Comment}
 	last := r.last()
 	if last != nil && !last.forwarding {
-		f.Purpose, f.AnyUser, f.Proven, f.To = policy.Login, true, true, k.of(last.key)
+		f.Purpose, f.AnyUser, f.Proven, f.To = policy.Login, true, true, o.known.of(last.key)
 	}
 	switch {
-	case !visible(r, h, now):
+	case !visible(r, h, o.now):
 		reason := f.Violation
 		if reason == "" {
 			reason = "the key's time is over, or the destinations that were put on it do not include this one"
@@ -216,10 +225,10 @@ func offered(p *policy.Policy, r route, h *held, k known, canAsk bool, grants []
 	if len(h.destinations) > 0 {
 		f.Constraint = policy.Permits
 	}
-	d := p.Decide(f, grants)
+	d := o.policy.Decide(f, o.grants)
 	if d.Verdict == policy.Ask {
 		d.Verdict = policy.Deny
-		if canAsk {
+		if o.canAsk {
 			d.Verdict = policy.Allow
 		}
 	}

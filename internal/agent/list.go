@@ -29,11 +29,12 @@ func (c *connection) list(ctx context.Context) []byte {
 // offered returns the keys that can be of use on the connection, best first. If none can, it
 // writes that to the log: the asker will then not even request a signature.
 func (c *connection) offered(ctx context.Context, now time.Time) []*held {
-	p, grants, canAsk := c.agent.policy(), c.agent.questions.grants(now), c.agent.questions.canAsk()
+	a := c.agent
+	o := offer{policy: a.policy(), grants: a.questions.grants(now), canAsk: a.questions.canAsk(), known: a.known(), now: now}
 	var list []*held
 	var useless audit.Event
-	for _, h := range append(c.agent.keys.all(), c.upstreamKeys(ctx)...) {
-		if f, d := offered(p, c.route, h, c.agent.known(), canAsk, grants, now); d.Verdict == policy.Allow {
+	for _, h := range append(a.keys.all(), c.upstreamKeys(ctx)...) {
+		if f, d := o.judge(c.route, h); d.Verdict == policy.Allow {
 			list = append(list, h)
 		} else {
 			useless = c.signEvent(f, audit.Denied, d)
@@ -47,6 +48,6 @@ func (c *connection) offered(ctx context.Context, now time.Time) []*held {
 	if len(list) == 0 && useless.Event != "" {
 		c.refuse(useless)
 	}
-	c.agent.keys.bestFirst(list, c.agent.known().of(last.key).Fingerprint)
+	a.keys.bestFirst(list, o.known.of(last.key).Fingerprint)
 	return list
 }

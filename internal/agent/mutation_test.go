@@ -59,7 +59,7 @@ var mutants = []mutant{
 	{"restricted key off its way", "agent/judge.go", "case !permitted(h.destinations, r.binds, &c.user, now):", "case false:"},
 	{"restricted key without the host key in the data", "agent/judge.go", "case len(r.binds) > 1 && c.hostKey == nil:", "case false:"},
 	{"expired certificate shown", "agent/judge.go", "|| h.key.Expired(now)", ""},
-	{"list unordered", "agent/list.go", "c.agent.keys.bestFirst(", "_ = any((*keyring).bestFirst); func(...any) {}("},
+	{"list unordered", "agent/list.go", "a.keys.bestFirst(", "_ = any((*keyring).bestFirst); func(...any) {}("},
 	{"user certificate for a host", "agent/destination.go", "cert.CertType != ssh.HostCert ||", ""},
 	{"certificate's time ignored", "agent/destination.go", "return checker.CheckCert(principal, cert) == nil", "_ = checker; return true"},
 	{"first hop ignored", "agent/destination.go", "case from == nil && !d.from.isOrigin():", "case false:"},

@@ -9,6 +9,7 @@ import (
 
 	"keyway/internal/dirs"
 	"keyway/internal/keyway"
+	"keyway/internal/link"
 	"keyway/internal/sshconfig"
 )
 
@@ -88,6 +89,6 @@ func (here *Laptop) MuxRoute(ctx context.Context, name keyway.Name) (w MuxRoute,
 	if err != nil {
 		return w, err
 	}
-	w.Conn, err = l.Stream(ctx, e.Place, e.Name, e.HostKey, nil)
+	w.Conn, err = l.Stream(ctx, link.Guest{Place: e.Place, Name: e.Name, HostKey: e.HostKey}, nil)
 	return w, err
 }

@@ -15,9 +15,10 @@ import (
 
 // Bounds on what a reader has to hold in mind at once.
 const (
-	maxPackage  = 2500 // lines of code of a package, without its tests
-	maxFields   = 20   // of a struct
-	maxFunction = 70   // lines of code of a function
+	maxPackage    = 2500 // lines of code of a package, without its tests
+	maxFields     = 20   // of a struct
+	maxFunction   = 70   // lines of code of a function
+	maxParameters = 6    // of a function, without its receiver
 )
 
 // larger are the packages that may have more lines than maxPackage, and why.
@@ -117,6 +118,29 @@ func TestFunctionsAreShort(t *testing.T) {
 	})
 }
 
+func TestParametersAreFew(t *testing.T) {
+	parsed(t, func(_ string, files *token.FileSet, file *ast.File, _ []byte) {
+		for pos, n := range parameters(file) {
+			if n > maxParameters {
+				t.Errorf("%s: a function has %d parameters, more than %d: group those that belong together", files.Position(pos), n, maxParameters)
+			}
+		}
+	})
+}
+
+// parameters returns the number of parameters of each type of a function in the file: of functions,
+// methods, function literals, and what interfaces demand.
+func parameters(file *ast.File) map[token.Pos]int {
+	counts := map[token.Pos]int{}
+	ast.Inspect(file, func(n ast.Node) bool {
+		if f, ok := n.(*ast.FuncType); ok {
+			counts[f.Params.Pos()] = f.Params.NumFields()
+		}
+		return true
+	})
+	return counts
+}
+
 // parsed calls use for each file of the source that people wrote, tests aside.
 func parsed(t *testing.T, use func(dir string, files *token.FileSet, file *ast.File, source []byte)) {
 	t.Helper()
@@ -140,5 +164,13 @@ func TestSizesAreCounted(t *testing.T) {
 	const source = "package p // a name\n\n// f is short.\nfunc f() string { /* not\nlong */\n\treturn `two\nlines`\n}\n"
 	if got := codeLines([]byte(source)); got != 5 {
 		t.Errorf("%d lines of code, not 5", got)
+	}
+	const functions = "package p\n\nfunc (r r) f(a, b int, c string, _ ...int)\n\ntype i interface{ g(int, string) }\n\nvar h = func() {}\n"
+	file, err := parser.ParseFile(token.NewFileSet(), "", functions, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := slices.Sorted(maps.Values(parameters(file))); !slices.Equal(got, []int{0, 2, 4}) {
+		t.Errorf("functions with %d parameters, not 0, 2 and 4", got)
 	}
 }

@@ -117,19 +117,27 @@ const (
 	maxLine = maxNoise
 )
 
-// bootstrap speaks with the script over r and w until the node has greeted. It returns the version
-// of the protocol with the node. It calls heard with every other line that the place prints
-// meanwhile.
-func bootstrap(place keyway.Place, marker string, r *bufio.Reader, w io.Writer, programs Programs, report func(keyway.Progress), heard func(string)) (version int, err error) {
+// bootstrap is the link's side of one conversation with the script.
+type bootstrap struct {
+	place    keyway.Place
+	marker   string                // begins the script's lines
+	programs Programs              // to send, if the place has none that it can run
+	report   func(keyway.Progress) // called while a program is sent
+	heard    func(line string)     // called with every line that is not the script's, its end included
+}
+
+// greeted speaks with the script over r and w until the node has greeted, and returns the version
+// of the protocol with the node.
+func (b bootstrap) greeted(r *bufio.Reader, w io.Writer) (version int, err error) {
 	noise, sent, running := 0, false, false
 	var unsent error // the error of sending the program; the script may report a more specific one
 	for {
 		line, err := readLine(r)
-		noise += len(line) + 1                          // with its end: an empty line counts
-		if at := strings.Index(line, marker); at >= 0 { // it may follow text without an end of line
-			line = scriptWord + line[at+len(marker):]
+		noise += len(line) + 1                            // with its end: an empty line counts
+		if at := strings.Index(line, b.marker); at >= 0 { // it may follow text without an end of line
+			line = scriptWord + line[at+len(b.marker):]
 		} else if !running && !strings.HasPrefix(line, api.GreetingWord+" ") {
-			heard(line + "\n") // including an incomplete line
+			b.heard(line + "\n") // including an incomplete line
 			line = ""
 		}
 		if err != nil {
@@ -140,11 +148,11 @@ func bootstrap(place keyway.Place, marker string, r *bufio.Reader, w io.Writer, 
 		}
 		word, rest, _ := strings.Cut(line, " ")
 		if word == api.GreetingWord {
-			return agree(place, rest, api.Spoken)
+			return agree(b.place, rest, api.Spoken)
 		}
 		if noise > maxNoise {
-			return 0, keyway.Errorf(keyway.Other, "%s prints more than %d bytes before any command runs", place, maxNoise).
-				Hint("make its shell's start files quiet when there is no terminal: try ssh %s true", place)
+			return 0, keyway.Errorf(keyway.Other, "%s prints more than %d bytes before any command runs", b.place, maxNoise).
+				Hint("make its shell's start files quiet when there is no terminal: try ssh %s true", b.place)
 		}
 		if word != scriptWord {
 			continue
@@ -155,24 +163,24 @@ func bootstrap(place keyway.Place, marker string, r *bufio.Reader, w io.Writer, 
 			running = true
 		case "need":
 			if sent {
-				return 0, keyway.Errorf(keyway.VersionMismatch, "%s asks for the program again after it has been sent", place).
-					Hint("see what answers there: ssh %s true", place)
+				return 0, keyway.Errorf(keyway.VersionMismatch, "%s asks for the program again after it has been sent", b.place).
+					Hint("see what answers there: ssh %s true", b.place)
 			}
 			sent = true
-			unsent = sendProgram(place, rest, w, programs, report)
+			unsent = b.send(rest, w)
 			if user := (*keyway.Error)(nil); errors.As(unsent, &user) {
 				return 0, unsent
 			}
 		case "unsupported":
-			return 0, unsupported(place, rest, programs)
+			return 0, b.unsupported(rest)
 		case "nowhere":
-			return 0, keyway.Errorf(keyway.NoSpace, "there is no directory at %s to put a program into and run it: neither the cache directory nor the runtime directory nor /tmp can be written to and run from", place).
-				Hint("see which is full, read-only or mounted noexec: %s", typedAt(place, "df -h . /run /tmp"))
+			return 0, keyway.Errorf(keyway.NoSpace, "there is no directory at %s to put a program into and run it: neither the cache directory nor the runtime directory nor /tmp can be written to and run from", b.place).
+				Hint("see which is full, read-only or mounted noexec: %s", typedAt(b.place, "df -h . /run /tmp"))
 		case "broken":
-			return 0, keyway.Errorf(keyway.NoSpace, "the program did not arrive whole at %s", place).
-				Hint("see whether its disk is full: %s", typedAt(place, "df -h"))
+			return 0, keyway.Errorf(keyway.NoSpace, "the program did not arrive whole at %s", b.place).
+				Hint("see whether its disk is full: %s", typedAt(b.place, "df -h"))
 		default:
-			return 0, keyway.Errorf(keyway.VersionMismatch, "%s answers the bootstrap with %s", place, plainWord(verb))
+			return 0, keyway.Errorf(keyway.VersionMismatch, "%s answers the bootstrap with %s", b.place, plainWord(verb))
 		}
 	}
 }
@@ -200,13 +208,15 @@ func agree(place keyway.Place, greeting string, spoken api.Versions) (int, error
 		place, plainWord(program), theirs, keyway.Version, spoken).Hint("use the same version of keyway at both ends")
 }
 
-func unsupported(place keyway.Place, system string, programs Programs) error {
+// unsupported returns the error for a place that is not a Linux machine of an architecture that a
+// program is for. system is what uname -s -m prints there.
+func (b bootstrap) unsupported(system string) error {
 	kernel, machine, _ := strings.Cut(system, " ")
 	if arch, ok := machines[machine]; ok && kernel == "Linux" {
-		return keyway.Errorf(keyway.VersionMismatch, "%s is a linux/%s machine and this keyway carries no program for it", place, arch).
+		return keyway.Errorf(keyway.VersionMismatch, "%s is a linux/%s machine and this keyway carries no program for it", b.place, arch).
 			Hint("use a release of keyway, or build one with: make release")
 	}
-	return keyway.Errorf(keyway.EngineAbsent, "%s runs %s on %s; workspaces need Linux on x86_64 or aarch64", place, plainWord(kernel), plainWord(machine))
+	return keyway.Errorf(keyway.EngineAbsent, "%s runs %s on %s; workspaces need Linux on x86_64 or aarch64", b.place, plainWord(kernel), plainWord(machine))
 }
 
 // maxPlainWord bounds the bytes of a place's word in a message.
@@ -224,26 +234,28 @@ func plainWord(word string) string {
 	return word
 }
 
-func sendProgram(place keyway.Place, need string, w io.Writer, programs Programs, report func(keyway.Progress)) error {
+// send sends the program that the place needs: need is its machine (uname -m), the kind of the
+// directory that takes the program, and that directory.
+func (b bootstrap) send(need string, w io.Writer) error {
 	machine, where, _ := strings.Cut(need, " ")
 	where, dir, _ := strings.Cut(where, " ")
-	prog, ok := programs[machines[machine]]
+	prog, ok := b.programs[machines[machine]]
 	if !ok {
-		return unsupported(place, "Linux "+machine, programs)
+		return b.unsupported("Linux " + machine)
 	}
 	body, size, err := prog.Open()
 	if err != nil {
 		return err
 	}
 	defer body.Close()
-	message := fmt.Sprintf("copying keyway to %s", place)
+	message := fmt.Sprintf("copying keyway to %s", b.place)
 	if where != "cache" {
 		message += fmt.Sprintf(" (into %s: the cache directory cannot be used)", plainWord(dir))
 	}
 	if _, err := fmt.Fprintf(w, "%d\n", size); err != nil {
 		return err
 	}
-	_, err = io.Copy(w, &progressReader{r: body, report: report, at: keyway.Progress{Message: message, Total: size}})
+	_, err = io.Copy(w, &progressReader{r: body, report: b.report, at: keyway.Progress{Message: message, Total: size}})
 	return err
 }
 

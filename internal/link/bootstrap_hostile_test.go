@@ -189,8 +189,7 @@ func TestEndlessChatterEnds(t *testing.T) {
 		programs["amd64"], programs["arm64"] = programs[runtime.GOARCH], programs[runtime.GOARCH]
 		ended := make(chan error, 1)
 		go func() {
-			_, err := bootstrap("gpu1", scriptWord, bufio.NewReader(forever{text}), io.Discard, programs, func(keyway.Progress) {}, func(string) {})
-			ended <- err
+			ended <- greetedBy("gpu1", scriptWord, forever{text}, programs)
 		}()
 		select {
 		case err := <-ended:
@@ -216,7 +215,7 @@ func TestBootstrapWordsAreWords(t *testing.T) {
 			programs["amd64"] = programs[runtime.GOARCH]
 			var said []string
 			report := func(p keyway.Progress) { said = append(said, p.Message) }
-			_, err := bootstrap("gpu1", scriptWord, bufio.NewReader(strings.NewReader(line+"\n")), io.Discard, programs, report, func(string) {})
+			_, err := bootstrap{"gpu1", scriptWord, programs, report, func(string) {}}.greeted(bufio.NewReader(strings.NewReader(line+"\n")), io.Discard)
 			if err == nil {
 				t.Errorf("%.80q is taken for a greeting", line)
 				continue
@@ -235,7 +234,7 @@ func TestBootstrapAsksOnce(t *testing.T) {
 	programs := programOf(greeter)
 	programs["amd64"] = programs[runtime.GOARCH]
 	asks := strings.Repeat("keyway-bootstrap need x86_64 cache /x\n", 3) + "keyway-node 1 test\n"
-	if _, err := bootstrap("gpu1", scriptWord, bufio.NewReader(strings.NewReader(asks)), io.Discard, programs, func(keyway.Progress) {}, func(string) {}); !keyway.Is(err, keyway.VersionMismatch) {
+	if err := greetedBy("gpu1", scriptWord, strings.NewReader(asks), programs); !keyway.Is(err, keyway.VersionMismatch) {
 		t.Errorf("got %v", err)
 	}
 }

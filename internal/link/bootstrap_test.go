@@ -43,7 +43,7 @@ func runScript(t *testing.T, shell []string, programs Programs, fresh bool, env 
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = bootstrap("gpu1", scriptWord, p.out, p.conn, programs, func(p keyway.Progress) { said = append(said, p) }, func(string) {})
+	_, err = bootstrap{"gpu1", scriptWord, programs, func(p keyway.Progress) { said = append(said, p) }, func(string) {}}.greeted(p.out, p.conn)
 	p.stop()
 	return said, p.errors.String(), err
 }
@@ -169,10 +169,15 @@ func TestBootstrapGoesWhereThereIsRoom(t *testing.T) {
 	}
 }
 
+// greetedBy has a bootstrap read what a place prints, and returns its error.
+func greetedBy(place keyway.Place, marker string, prints io.Reader, programs Programs) error {
+	_, err := bootstrap{place, marker, programs, func(keyway.Progress) {}, func(string) {}}.greeted(bufio.NewReader(prints), io.Discard)
+	return err
+}
+
 func TestBootstrapIgnoresNoiseButNotForEver(t *testing.T) {
 	greet := func(noise string) error {
-		_, err := bootstrap("gpu1", "MARK", bufio.NewReader(strings.NewReader(noise+"MARK run /x\n"+api.Greeting())), io.Discard, nil, nil, func(string) {})
-		return err
+		return greetedBy("gpu1", "MARK", strings.NewReader(noise+"MARK run /x\n"+api.Greeting()), nil)
 	}
 	for _, noise := range []string{"", "Welcome to gpu1!\n\nYou have mail.\n", "\x1b]0;ada@gpu1\a", "\x1b[H\x1b[2J", "keyway-bootstrap run /x\n", strings.Repeat("x", maxNoise/2)} {
 		if err := greet(noise); err != nil {
@@ -194,11 +199,11 @@ func TestBootstrapSaysWhatIsWrong(t *testing.T) {
 		"keyway-node 7 v9":                          keyway.VersionMismatch,
 		"keyway-bootstrap need mips64 cache /x":     keyway.EngineAbsent,
 	} {
-		_, err := bootstrap("gpu1", scriptWord, bufio.NewReader(strings.NewReader(line+"\n")), io.Discard, nil, nil, func(string) {})
+		err := greetedBy("gpu1", scriptWord, strings.NewReader(line+"\n"), nil)
 		if !keyway.Is(err, want) {
 			t.Errorf("%s: got %v (%s), want %s", line, err, keyway.AsError(err).Kind, want)
 		}
-		_, here := bootstrap(keyway.Local, scriptWord, bufio.NewReader(strings.NewReader(line+"\n")), io.Discard, nil, nil, func(string) {})
+		here := greetedBy(keyway.Local, scriptWord, strings.NewReader(line+"\n"), nil)
 		if help := keyway.AsError(here).Next; want == keyway.NoSpace && (strings.Contains(help, "ssh ") || !strings.Contains(help, "df -h")) {
 			t.Errorf("%s, on this machine: %s", line, help)
 		}
@@ -241,6 +246,6 @@ func FuzzBootstrap(f *testing.F) {
 	f.Add(bytes.Repeat([]byte{'a'}, maxLine+1))
 	programs := programOf(greeter)
 	f.Fuzz(func(t *testing.T, data []byte) {
-		_, _ = bootstrap("gpu1", scriptWord, bufio.NewReader(bytes.NewReader(data)), io.Discard, programs, func(keyway.Progress) {}, func(string) {})
+		_ = greetedBy("gpu1", scriptWord, bytes.NewReader(data), programs)
 	})
 }

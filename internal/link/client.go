@@ -229,16 +229,22 @@ func timeout(ctx context.Context) time.Duration {
 // maxUpgradeAnswer bounds the head of the answer to an upgrade in bytes.
 const maxUpgradeAnswer = 8 << 10
 
-// Stream returns a connection to the link that has become the byte stream to a workspace's guest.
-// Nothing of the stream has been read from it yet, so its descriptor may be passed to another
-// process. hostKey is the guest's, as in known_hosts. News of the connection is shown on terminal,
-// if that is a terminal and not nil.
-func (c *Client) Stream(ctx context.Context, place keyway.Place, name keyway.Name, hostKey string, terminal *os.File) (*net.UnixConn, error) {
-	return c.upgrade(ctx, streamProtocol, place, name, hostKey, terminal)
+// Guest names the guest that a stream leads to.
+type Guest struct {
+	Place   keyway.Place
+	Name    keyway.Name // of the workspace
+	HostKey string      // the guest's, as in known_hosts; without one, nothing proves which guest answers
+}
+
+// Stream returns a connection to the link that has become the byte stream to a guest. Nothing of
+// the stream has been read from it yet, so its descriptor may be passed to another process. News of
+// the connection is shown on terminal, if that is a terminal and not nil.
+func (c *Client) Stream(ctx context.Context, to Guest, terminal *os.File) (*net.UnixConn, error) {
+	return c.upgrade(ctx, streamProtocol, to, terminal)
 }
 
 // upgrade asks the link for a stream by protocol, and passes the terminal to it.
-func (c *Client) upgrade(ctx context.Context, protocol string, place keyway.Place, name keyway.Name, hostKey string, terminal *os.File) (*net.UnixConn, error) {
+func (c *Client) upgrade(ctx context.Context, protocol string, to Guest, terminal *os.File) (*net.UnixConn, error) {
 	conn, err := dialLink(c.socket)
 	if err != nil {
 		return nil, keyway.Errorf(keyway.Other, "the link does not answer: %w", err)
@@ -249,7 +255,7 @@ func (c *Client) upgrade(ctx context.Context, protocol string, place keyway.Plac
 	defer stop()
 	shown := terminal != nil && runtime.GOOS != "windows" && term.IsTerminal(int(terminal.Fd()))
 	fmt.Fprintf(conn, "POST /v1/places/%s/v1/workspaces/%s/stream HTTP/1.1\r\nHost: link\r\nConnection: Upgrade\r\nUpgrade: %s\r\n%s: %s\r\n",
-		url.PathEscape(string(place)), url.PathEscape(string(name)), protocol, headerHostKey, strings.Join(strings.Fields(hostKey), " "))
+		url.PathEscape(string(to.Place)), url.PathEscape(string(to.Name)), protocol, headerHostKey, strings.Join(strings.Fields(to.HostKey), " "))
 	if shown {
 		fmt.Fprintf(conn, "%s: follows\r\n", headerTerminal)
 	}

@@ -109,7 +109,7 @@ func (i *inn) nobodyLeft() {
 		left = ""
 		all, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 		for _, file := range all {
-			if line, _ := os.ReadFile(file); strings.Contains(string(line), filepath.Join(i.dir, dialPrefix)) {
+			if line, _ := os.ReadFile(file); strings.Contains(string(line), filepath.Join(i.dir, runPrefix)) {
 				left += string(line) + "\n"
 			}
 		}

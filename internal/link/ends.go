@@ -4,8 +4,6 @@ import (
 	"context"
 	"net/http"
 	"os"
-
-	"keyway/internal/keyway"
 )
 
 // endsProtocol is streamProtocol, but the bytes flow through the two descriptors that follow the
@@ -16,8 +14,8 @@ const endsProtocol = "keyway-stream-ends"
 // Proxy is Stream, but the link takes over the two pipes between an ssh and its proxy command: it
 // reads from in and writes to out itself for as long as the stream lives. So the proxy command can
 // end, and no process copies the bytes. Proxy returns when the link has both.
-func (c *Client) Proxy(ctx context.Context, place keyway.Place, name keyway.Name, hostKey string, terminal, in, out *os.File) error {
-	conn, err := c.upgrade(ctx, endsProtocol, place, name, hostKey, terminal)
+func (c *Client) Proxy(ctx context.Context, to Guest, terminal, in, out *os.File) error {
+	conn, err := c.upgrade(ctx, endsProtocol, to, terminal)
 	if err != nil {
 		return err
 	}

@@ -24,7 +24,7 @@ func (w *world) byPipes(name keyway.Name) net.Conn {
 	conn, in, out := pipePair(w.t)
 	defer in.Close()
 	defer out.Close()
-	if err := w.client.Proxy(context.Background(), "gpu1", name, w.guest.hostKey(), nil, in, out); err != nil {
+	if err := w.client.Proxy(context.Background(), Guest{"gpu1", name, w.guest.hostKey()}, nil, in, out); err != nil {
 		w.t.Fatal(err)
 	}
 	return conn
@@ -84,7 +84,7 @@ func TestOnlyPipesAreTakenOver(t *testing.T) {
 	}
 	defer null.Close()
 	conn, in, out := pipePair(t)
-	if err := w.client.Proxy(context.Background(), "gpu1", "train", w.guest.hostKey(), nil, null, out); err != nil {
+	if err := w.client.Proxy(context.Background(), Guest{"gpu1", "train", w.guest.hostKey()}, nil, null, out); err != nil {
 		t.Fatal(err)
 	}
 	in.Close()
@@ -114,7 +114,7 @@ func TestAnOlderLinkRefusesPipes(t *testing.T) {
 	defer in.Close()
 	defer out.Close()
 	c := &Client{socket: socket}
-	if err := c.Proxy(t.Context(), "gpu1", "train", "", nil, in, out); !keyway.Is(err, keyway.VersionMismatch) {
+	if err := c.Proxy(t.Context(), Guest{"gpu1", "train", ""}, nil, in, out); !keyway.Is(err, keyway.VersionMismatch) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -137,7 +137,7 @@ func TestForwardEndsWithItsLastUser(t *testing.T) {
 	if listensThere(local.Local) {
 		t.Error("the port is left behind")
 	}
-	if left, _ := filepath.Glob(filepath.Join(w.dir, dialPrefix+"*")); len(left) > 0 {
+	if left, _ := filepath.Glob(filepath.Join(w.dir, runPrefix+"*")); len(left) > 0 {
 		t.Errorf("files are left behind: %q", left)
 	}
 	again := w.forward("train", ForwardRequest{Port: port})

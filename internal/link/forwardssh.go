@@ -159,7 +159,7 @@ type forwardSSH struct {
 
 // start starts an ssh and returns when it listens on the local port.
 func (r forwardRun) start(ctx context.Context, local int) (*forwardSSH, error) {
-	f, err := os.CreateTemp(r.dir, dialPrefix+"*.log")
+	f, err := os.CreateTemp(r.dir, runPrefix+"*.log")
 	if err != nil {
 		return nil, err
 	}

@@ -162,7 +162,7 @@ func (i *inn) fails(place keyway.Place) *keyway.Error {
 		p.stop()
 		i.t.Fatalf("%s is reached", place)
 	}
-	if left, _ := filepath.Glob(filepath.Join(i.dir, dialPrefix+"*")); len(left) > 0 {
+	if left, _ := filepath.Glob(filepath.Join(i.dir, runPrefix+"*")); len(left) > 0 {
 		i.t.Errorf("left behind: %v", left)
 	}
 	return keyway.AsError(err)

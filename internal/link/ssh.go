@@ -261,7 +261,7 @@ func (s starter) begin(ctx context.Context, place keyway.Place, cmd *exec.Cmd, d
 	stop := context.AfterFunc(ctx, func() { p.kill(); p.conn.Close() })
 	watch := s.watch(place, d, cancel, report)
 	noise := &stderrTail{}
-	p.version, err = bootstrap(place, marker, p.out, p.conn, s.programs, watch.heard, func(line string) { _, _ = io.WriteString(noise, line) })
+	p.version, err = bootstrap{place, marker, s.programs, watch.heard, func(line string) { _, _ = io.WriteString(noise, line) }}.greeted(p.out, p.conn)
 	watch.end()
 	if !stop() && err == nil {
 		err = context.Cause(ctx)

@@ -48,8 +48,9 @@ type hop struct {
 }
 
 const (
-	// dialPrefix begins the names of the directories of runs.
-	dialPrefix = "way-"
+	// runPrefix begins the names of the directories of runs, and of the logs of ssh that forward
+	// ports. They are in the runtime directory.
+	runPrefix = "run-"
 	// maxJumpHosts bounds the jump hosts of a run.
 	maxJumpHosts = 32
 	// maxOwnWords bounds the bytes that are read of an ssh's own messages.
@@ -59,7 +60,7 @@ const (
 // newSSHRun prepares a run below dir. program is keyway's executable, options returns the
 // options for an ssh to a jump host. The caller calls close.
 func newSSHRun(dir, program string, place keyway.Place, options func(host, ssh string) []string, heard func(api.Words)) (*sshRun, error) {
-	dir, err := os.MkdirTemp(dir, dialPrefix)
+	dir, err := os.MkdirTemp(dir, runPrefix)
 	if err != nil {
 		return nil, err
 	}
@@ -80,11 +81,13 @@ func newSSHRun(dir, program string, place keyway.Place, options func(host, ssh s
 	return d, nil
 }
 
-// cleanRuns removes directories that runs of a killed link have left.
+// cleanRuns removes from dir what the runs of a killed link have left there.
 func cleanRuns(dir string) {
-	left, _ := filepath.Glob(filepath.Join(dir, dialPrefix+"*"))
-	for _, d := range left {
-		os.RemoveAll(d)
+	for _, prefix := range []string{runPrefix, "way-"} { // way- is of earlier versions
+		left, _ := filepath.Glob(filepath.Join(dir, prefix+"*"))
+		for _, d := range left {
+			os.RemoveAll(d)
+		}
 	}
 }
 

@@ -19,7 +19,7 @@ func TestARefusedLoginIsLeft(t *testing.T) {
 	w := startWorld(t)
 	node := w.node("gpu1")
 	first := pid(t, node)
-	conn, err := w.client.Stream(context.Background(), "gpu1", "train", w.guest.hostKey(), nil)
+	conn, err := w.client.Stream(context.Background(), Guest{"gpu1", "train", w.guest.hostKey()}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,7 +50,7 @@ func TestAStoppedWorkspaceSaysSo(t *testing.T) {
 	const late = "\x04" // a read of a terminal is not interrupted; it can be answered
 	defer time.AfterFunc(time.Minute, func() { io.WriteString(tty, late) }).Stop()
 	node := w.node("gpu1")
-	conn, err := w.client.Stream(context.Background(), "gpu1", "train", w.guest.hostKey(), tty)
+	conn, err := w.client.Stream(context.Background(), Guest{"gpu1", "train", w.guest.hostKey()}, tty)
 	if err != nil {
 		t.Fatal(err)
 	}

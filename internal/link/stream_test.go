@@ -150,7 +150,7 @@ func TestTheFirstStreamAfterAKillWorks(t *testing.T) {
 		if err := syscall.Kill(pid(t, w.node("gpu1")), syscall.SIGKILL); err != nil {
 			t.Fatal(err)
 		}
-		conn, err := w.client.Stream(context.Background(), "gpu1", "train", w.guest.hostKey(), nil)
+		conn, err := w.client.Stream(context.Background(), Guest{"gpu1", "train", w.guest.hostKey()}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -166,7 +166,7 @@ func TestAnOldGuestGetsAPipe(t *testing.T) {
 	w := startWorld(t)
 	for _, hostKey := range []string{w.guest.hostKey(), ""} {
 		w.node("gpu1")
-		conn, err := w.client.Stream(context.Background(), "gpu1", "old", hostKey, nil)
+		conn, err := w.client.Stream(context.Background(), Guest{"gpu1", "old", hostKey}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -203,7 +203,7 @@ func TestAnotherHostKeyIsRefused(t *testing.T) {
 	w := startWorld(t)
 	w.node("gpu1")
 	other := guest{key: ed25519.NewKeyFromSeed(make([]byte, 32))}
-	conn, err := w.client.Stream(context.Background(), "gpu1", "train", other.hostKey(), nil)
+	conn, err := w.client.Stream(context.Background(), Guest{"gpu1", "train", other.hostKey()}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -242,7 +242,7 @@ func proxiesAndCounts(t *testing.T, w *world, conn net.Conn) {
 func TestAStreamSaysWhyItCannotBe(t *testing.T) {
 	w := startWorld(t)
 	w.node("gpu1")
-	conn, err := w.client.Stream(context.Background(), "gpu1", "other", w.guest.hostKey(), nil)
+	conn, err := w.client.Stream(context.Background(), Guest{"gpu1", "other", w.guest.hostKey()}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -253,7 +253,7 @@ func TestAStreamSaysWhyItCannotBe(t *testing.T) {
 	if err != nil || !strings.Contains(string(said), "the workspace other is not there; gpu1 says: \"there is no workspace other\". Next: [list-workspaces]") {
 		t.Errorf("%q, %v", said, err)
 	}
-	if _, err := w.client.Stream(context.Background(), "down", "train", w.guest.hostKey(), nil); !keyway.Is(err, keyway.Unreachable) {
+	if _, err := w.client.Stream(context.Background(), Guest{"down", "train", w.guest.hostKey()}, nil); !keyway.Is(err, keyway.Unreachable) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -264,7 +264,7 @@ func (w *world) at(place keyway.Place, env map[string]string, p *person) net.Con
 	if _, err := w.client.Place(context.Background(), place, env, p); err != nil {
 		w.t.Fatal(err)
 	}
-	conn, err := w.client.Stream(context.Background(), place, "train", w.guest.hostKey(), nil)
+	conn, err := w.client.Stream(context.Background(), Guest{place, "train", w.guest.hostKey()}, nil)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -447,7 +447,7 @@ func TestAStallIsShownOnTheTerminal(t *testing.T) {
 		t.Fatal(err)
 	}
 	first := pid(t, w.node("counts"))
-	conn, err := w.client.Stream(context.Background(), "counts", "train", w.guest.hostKey(), tty)
+	conn, err := w.client.Stream(context.Background(), Guest{"counts", "train", w.guest.hostKey()}, tty)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -138,7 +138,7 @@ func TestALinkThatIsStoppedMeanwhileIsNamed(t *testing.T) {
 	waits := map[string]func() error{
 		"an answer":   func() error { _, err := c.Place(ctx, "silent", nil, nil); return err },
 		"more of one": func() error { _, err := c.Place(ctx, "begun", nil, nil); return err },
-		"a stream":    func() error { _, err := c.Stream(ctx, "silent", "train", "ssh-ed25519 AAAA", nil); return err },
+		"a stream":    func() error { _, err := c.Stream(ctx, Guest{"silent", "train", "ssh-ed25519 AAAA"}, nil); return err },
 		"a second place": func() error {
 			_, err := api.NewClient(untilStopped{c}, "http://link/v1/places/x").List(ctx)
 			return err

@@ -105,7 +105,7 @@ func TestManyPlacesBehindOneBastion(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if left, _ := filepath.Glob(filepath.Join(i.dir, dialPrefix+"*")); len(left) > 0 {
+	if left, _ := filepath.Glob(filepath.Join(i.dir, runPrefix+"*")); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}
 }

@@ -407,7 +407,7 @@ func TestTheLocalPlaceNeedsNoSSH(t *testing.T) {
 func (w *world) ssh(name keyway.Name) net.Conn {
 	w.t.Helper()
 	w.node("gpu1")
-	conn, err := w.client.Stream(context.Background(), "gpu1", name, w.guest.hostKey(), nil)
+	conn, err := w.client.Stream(context.Background(), Guest{"gpu1", name, w.guest.hostKey()}, nil)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -167,7 +167,7 @@ var laptop = []mutant{
 	},
 	{
 		claim: "within a sentence of keyway's a place's words are quoted",
-		file:  "cmd/keyway/up.go",
+		file:  "cmd/keyway/placeimage.go",
 		old:   `keyway.Quoted(err)).Hint("%s", hint)`,
 		new:   `err).Hint("%s", hint)`,
 		pkg:   "cmd/keyway",

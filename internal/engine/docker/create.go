@@ -59,7 +59,7 @@ func (e *Engine) Create(ctx context.Context, s keyway.Spec, report func(keyway.P
 		return keyway.Workspace{}, err
 	}
 	defer gpus.grant.Close()
-	return e.create(ctx, d, said, s, image, gpus, report)
+	return e.create(ctx, d, said, order{s, image, gpus}, report)
 }
 
 // vacant makes sure that the name is free. It removes a Home whose container somebody removed
@@ -84,10 +84,19 @@ func (e *Engine) vacant(ctx context.Context, name keyway.Name) error {
 	return e.removeRest(ctx, name, engine.NameTaken(name))
 }
 
-// create makes the workspace with the first mode that works. If none works, it leaves nothing.
-func (e *Engine) create(ctx context.Context, d daemon.Identity, said system.Info, s keyway.Spec, image images.Facts, gpus gpuOrder, report func(keyway.Progress)) (keyway.Workspace, error) {
+// order is a workspace that is to be made, with what has been got for it.
+type order struct {
+	spec  keyway.Spec
+	image images.Facts
+	gpus  gpuOrder
+}
+
+// create makes the workspace with the first mode that works. If none works, it leaves nothing. said
+// is what the daemon d says of its machine.
+func (e *Engine) create(ctx context.Context, d daemon.Identity, said system.Info, o order, report func(keyway.Progress)) (keyway.Workspace, error) {
 	why := e.client.RemoteReason(said)
-	s, by := chosen.Complete(s, d, e.client.Local(), said, report)
+	s, by := chosen.Complete(o.spec, d, e.client.Local(), said, report)
+	o.spec = s
 	home, err := e.homes.Make(s, e.guest)
 	if err != nil {
 		return keyway.Workspace{}, err
@@ -103,14 +112,14 @@ func (e *Engine) create(ctx context.Context, d daemon.Identity, said system.Info
 		if mode == modeExec && d.Podman && s.ReadOnly {
 			return keyway.Workspace{}, noReadOnly()
 		}
-		w, err := e.try(ctx, s, image, mode, gpus)
+		w, err := e.try(ctx, o, mode)
 		for err != nil {
-			other, ok := gpus.next(err)
+			other, ok := o.gpus.next(err)
 			if !ok {
 				break
 			}
-			gpus = other
-			w, err = e.try(ctx, s, image, mode, gpus)
+			o.gpus = other
+			w, err = e.try(ctx, o, mode)
 		}
 		return w, err
 	}
@@ -151,15 +160,16 @@ func cleanupContext(ctx context.Context) (context.Context, context.CancelFunc) {
 }
 
 // try makes and starts the container and waits for its guest. If that fails, no container is left.
-func (e *Engine) try(ctx context.Context, s keyway.Spec, image images.Facts, mode string, gpus gpuOrder) (w keyway.Workspace, err error) {
+func (e *Engine) try(ctx context.Context, o order, mode string) (w keyway.Workspace, err error) {
 	if err := ctx.Err(); err != nil {
 		return w, err
 	}
+	s := o.spec
 	fresh, err := e.fresh(ctx, s)
 	if err != nil {
 		return w, err
 	}
-	id, warnings, err := e.claim(ctx, s, mode, gpus)
+	id, warnings, err := e.claim(ctx, s, mode, o.gpus)
 	if err != nil {
 		return w, err
 	}
@@ -176,14 +186,14 @@ func (e *Engine) try(ctx context.Context, s keyway.Spec, image images.Facts, mod
 	if err := discarded(e.client.Known(), s.Resources, warnings); err != nil {
 		return w, err
 	}
-	m, err := e.furnish(ctx, made{id: id, mode: mode, home: e.homes.Home(s.Name), spec: s, gpus: gpus.grant.UUIDs()}, image)
+	m, err := e.furnish(ctx, made{id: id, mode: mode, home: e.homes.Home(s.Name), spec: s, gpus: o.gpus.grant.UUIDs()}, o.image)
 	if err == nil {
-		err = e.furnishVolumes(ctx, m, image, fresh)
+		err = e.furnishVolumes(ctx, m, o.image, fresh)
 	}
 	if err != nil {
 		return w, e.refusal(ctx, s, err)
 	}
-	info, err := e.serve(ctx, m, gpus.grant)
+	info, err := e.serve(ctx, m, o.gpus.grant)
 	if err != nil {
 		return w, err
 	}

@@ -39,7 +39,11 @@ func (f *Feed) Hold(give func(net.Conn) (*hold.Line, error)) (err error) {
 	if err := f.take(); err != nil { // the handshake
 		return err
 	}
-	f.line, err = give(f.Conn)
+	if f.line, err = give(f.Conn); err != nil {
+		return err
+	}
+	f.Conn = f.line.Conn
+	f.raw, err = f.line.SyscallConn()
 	return err
 }
 

@@ -277,9 +277,9 @@ func killedAnywhere(t *testing.T, network string, seed uint64) {
 }
 
 // waitEmpty waits until the operating system's buffer of a connection is empty.
-func waitEmpty(t *testing.T, c net.Conn) {
+func waitEmpty(t *testing.T, c syscall.Conn) {
 	t.Helper()
-	raw, err := c.(syscall.Conn).SyscallConn()
+	raw, err := c.SyscallConn()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -352,7 +352,7 @@ func killedUnderALargeMessage(t *testing.T, dir string) {
 			t.Error("half a message is whole")
 		}
 	})
-	waitEmpty(t, client)
+	waitEmpty(t, line)
 	line.Abandon()
 	lines.Abandon()
 	reader.Wait()

@@ -30,7 +30,7 @@ type Keeper struct {
 // held is one connection.
 type held struct {
 	note
-	conn    net.Conn
+	conn    *Conn
 	spill   spill
 	dropped bool // by the program, or after an error in the middle of a message
 }
@@ -175,17 +175,13 @@ func (h *held) do(c command, r io.Reader) error {
 }
 
 // send sends the other process a connection with its spill and its socket for requests.
-func send(to *net.UnixConn, n note, conn net.Conn, s spill, ask *os.File) error {
+func send(to *net.UnixConn, n note, conn *Conn, s spill, ask *os.File) error {
 	state, err := json.Marshal(n)
 	if err != nil {
 		return err
 	}
 	b := handover.Bundle{State: state}
-	c, ok := conn.(sysConn)
-	if !ok {
-		return errNoDescriptor
-	}
-	if err := b.Add(c); err != nil {
+	if err := b.Add(conn); err != nil {
 		return err
 	}
 	for _, f := range []*os.File{s.file, s.memory, ask} {
@@ -203,15 +199,11 @@ func receive(b handover.Bundle) (*held, net.Conn, error) {
 		b.Close()
 		return nil, nil, fmt.Errorf("no connection: %d descriptors", len(b.Descriptors))
 	}
-	conn, err := connOf(b.Descriptors[0])
+	h.conn = &Conn{fd: b.Descriptors[0]}
 	h.spill = spill{os.NewFile(uintptr(b.Descriptors[1]), "spill"), os.NewFile(uintptr(b.Descriptors[2]), "spill")}
-	ask, askErr := connOf(b.Descriptors[3])
-	if err == nil {
-		err = askErr
-	}
+	ask, err := connOf(b.Descriptors[3])
 	if err != nil {
-		return nil, nil, err // a broken descriptor is of no use to either process
+		h.close()
 	}
-	h.conn = conn
-	return h, ask, nil
+	return h, ask, err
 }

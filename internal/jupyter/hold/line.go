@@ -14,8 +14,6 @@ import (
 	"keyway/internal/handover"
 )
 
-type sysConn interface{ syscall.Conn }
-
 var errNoDescriptor = errors.New("a connection without a file descriptor")
 
 // Lines is the program's side: it receives connections from the Keeper, and hands new ones to it.
@@ -74,31 +72,41 @@ func (l *Lines) Take(kernel string) *Line {
 }
 
 // Hold hands a connection to the parent. The websocket's handshake is over, and no byte after it
-// was read.
+// was read. The Line takes the place of the connection, which Hold closes unless it returns an
+// error.
 func (l *Lines) Hold(kernel, protocol string, conn net.Conn) (*Line, error) {
-	spill, err := newSpill(l.dir)
+	c, ok := conn.(syscall.Conn)
+	if !ok {
+		return nil, errNoDescriptor
+	}
+	parked, err := park(c)
 	if err != nil {
 		return nil, err
 	}
+	spill, err := newSpill(l.dir)
+	if err != nil {
+		return nil, errors.Join(err, parked.Close())
+	}
 	ask, theirs, err := pair()
 	if err != nil {
-		return nil, errors.Join(err, spill.close())
+		return nil, errors.Join(err, parked.Close(), spill.close())
 	}
 	defer theirs.Close()
 	n := note{Kernel: kernel, Protocol: protocol}
 	l.mu.Lock()
-	err = send(l.conn, n, conn, spill, theirs)
+	err = send(l.conn, n, parked, spill, theirs)
 	l.mu.Unlock()
 	if err != nil {
-		return nil, errors.Join(err, spill.close(), ask.Close())
+		return nil, errors.Join(err, parked.Close(), spill.close(), ask.Close())
 	}
-	return &Line{note: n, Conn: conn, spill: spill, ask: ask}, nil
+	_ = conn.Close() // the copies of its descriptor stay open
+	return &Line{note: n, Conn: parked, spill: spill, ask: ask}, nil
 }
 
 // Line is a connection that the parent holds, too. One goroutine reads, another may send.
 type Line struct {
 	note
-	net.Conn
+	*Conn
 	spill spill
 
 	mu  sync.Mutex
@@ -145,12 +153,7 @@ func (l *Line) Send(data []byte, id string) error {
 
 // Close closes the connection in both processes. It interrupts reads and writes in both.
 func (l *Line) Close() error {
-	if c, ok := l.Conn.(interface {
-		CloseRead() error
-		CloseWrite() error
-	}); ok {
-		_, _ = c.CloseRead(), c.CloseWrite() // fails if the server has ended it already
-	}
+	l.shut()
 	err := l.Conn.Close()
 	_, _ = l.command(command{ask: askDrop}, nil) // fails if the parent is gone or has closed it
 	return errors.Join(err, l.ask.Close(), l.spill.close())

@@ -87,7 +87,7 @@ func (k *Kernel) carry(ctx context.Context, conn *websocket.Conn) {
 			return
 		}
 		if source != nil {
-			pace.wait(ctx)
+			pace.wait()
 		}
 	}
 }

@@ -19,8 +19,8 @@ func (s *Server) admit(c *Conn) error {
 	}
 }
 
-// enter lets c in, or returns the stream that must go first: one that nobody has vouched for, like
-// c itself. A vouched stream never gives way to it.
+// enter lets c in, or returns the stream that must go first. That stream has no authenticated user,
+// as c has none. A stream with one never gives way to c.
 func (s *Server) enter(c *Conn) (victim *Conn, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -9,8 +9,8 @@ type alarm struct {
 	due   time.Time // time at which it rings; zero: never
 }
 
-// set calls ring at a time; the zero time means never. A timer that rings too early costs less than
-// moving it with every frame, so set never moves it to a later time.
+// set has ring called at the time at; the zero time means never. A timer that fires too early costs
+// less than moving it with every frame, so set never moves it to a later time.
 func (a *alarm) set(at, now time.Time) {
 	if at.IsZero() || !a.due.IsZero() && !at.Before(a.due) {
 		return

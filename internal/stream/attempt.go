@@ -106,7 +106,7 @@ func (cl *client) opened(p *path, keys *keys) {
 }
 
 // strangerError means that the refusal of an opened stream has a wrong signature. Anybody on the
-// route can send one, so it ends only a path.
+// route can send such a refusal, so it ends the path only.
 type strangerError struct{}
 
 func (strangerError) Error() string { return errViolation.Error() + ": refusal with a wrong signature" }
@@ -127,7 +127,7 @@ func readRefusal(r io.Reader, hello []byte, key ed25519.PublicKey, opening bool)
 		return strangerError{}
 	}
 	if answer.code == CodeReset {
-		return Permanent(&ResetError{answer.text}) // as if the RESET had come that was lost with its path
+		return Permanent(&ResetError{answer.text}) // as if the RESET, which was lost with its path, had come
 	}
 	return &Refusal{Code: answer.code, Text: answer.text}
 }

@@ -14,8 +14,8 @@ const (
 	handshakeTime = 10 * time.Second
 	giveUpAfter   = 7 * 24 * time.Hour
 	lingerTime    = 10 * time.Second
-	// A dial that began this long before a change of the network may wait for a network that is
-	// gone.
+	// A dial that began longer than this before a change of the network may wait for a network that
+	// is gone.
 	staleDial = 3 * time.Second
 )
 
@@ -25,8 +25,8 @@ type Config struct {
 	// dead. It must obey its context, which is valid only until Dial returns. An error marked by
 	// Permanent ends the stream.
 	Dial func(ctx context.Context) (net.Conn, error)
-	// Stranger is called for a server that does not know the opened stream and does not hold
-	// HostKey. An error marked by Permanent ends the stream. It may be nil.
+	// Stranger is called when a server neither knows the opened stream nor holds HostKey. An error
+	// marked by Permanent ends the stream. It may be nil.
 	Stranger func(ctx context.Context) error
 	// HostKey is the key that must sign the server's answer. Nil refuses every server.
 	HostKey ed25519.PublicKey
@@ -123,7 +123,7 @@ func (cl *client) suspect() {
 	}
 }
 
-// trusted gives the second path up.
+// trusted stops the search for a second path: the first one works.
 func (cl *client) trusted() {
 	if cl.doubted && cl.stop != nil {
 		cl.stop()
@@ -138,7 +138,7 @@ func (cl *client) lost(p *path, now time.Time) {
 		cl.pauses.reset()
 	}
 	if cl.dialling {
-		signal(cl.nudged) // what was to be the second path is the first one now
+		signal(cl.nudged) // the stream has no other path now
 	}
 }
 
@@ -148,7 +148,7 @@ func (cl *client) ended(error) {
 	cl.c.SetDeadline(time.Time{})
 }
 
-// closed waits until the stream has ended, but not for long, and joins.
+// closed waits until the stream and its goroutines have ended, or until Linger has passed.
 func (cl *client) closed() error {
 	linger := time.NewTimer(cl.cfg.Linger)
 	defer linger.Stop()
@@ -192,8 +192,8 @@ func (cl *client) nudge() {
 	})
 }
 
-// seek finds a path, carries the stream over it until it is lost, and begins
-// again, unless another goroutine has.
+// seek finds a path and carries the stream over it until the path is lost. Then it begins again,
+// unless another goroutine has begun.
 func (cl *client) seek() {
 	for {
 		p := cl.find()
@@ -210,8 +210,8 @@ func (cl *client) seek() {
 	}
 }
 
-// claim makes the caller the one who seeks, when a path is wanted and nobody
-// does.
+// claim reports whether the caller is to seek a path: one is wanted, and no other goroutine seeks
+// one.
 func (cl *client) claim() bool {
 	cl.c.mu.Lock()
 	defer cl.c.mu.Unlock()
@@ -225,8 +225,7 @@ func (cl *client) claim() bool {
 // wanted reports whether a path is needed.
 func (cl *client) wanted() bool { return cl.c.wire.err == nil && (cl.c.path == nil || cl.doubted) }
 
-// find dials until a path is attached. It returns nil when none is wanted any
-// more.
+// find dials until a path is attached. It returns nil when no path is wanted any more.
 func (cl *client) find() *path {
 	for {
 		if !cl.pause() {
@@ -245,7 +244,8 @@ func (cl *client) find() *path {
 	}
 }
 
-// pause waits until it is time for the next dial.
+// pause waits until the next dial is due, or the wait is cut short. It returns true, so that it can
+// stand in the condition of a loop.
 func (cl *client) pause() bool {
 	cl.c.mu.Lock()
 	left := cl.pauses.next(time.Since(cl.down))
@@ -266,7 +266,7 @@ func (cl *client) pause() bool {
 	return true
 }
 
-// begin makes the context of one attempt, or reports that none is wanted.
+// begin makes the context of one attempt. ok is false if no path is wanted.
 func (cl *client) begin() (ctx context.Context, ok bool) {
 	c, now := cl.c, time.Now()
 	c.step(now, func() (do effects) {
@@ -291,14 +291,14 @@ func (cl *client) stopAttempt() {
 	cl.stop = nil
 }
 
-// failed notes why an attempt came to nothing.
+// failed records why an attempt failed.
 func (cl *client) failed(err error) {
 	if IsPermanent(err) {
 		cl.end(err)
 		return
 	}
 	if errors.Is(err, context.Canceled) {
-		return // by us: the path came back, or the network changed
+		return // this end canceled it: the path came back, or the network changed
 	}
 	c, now := cl.c, time.Now()
 	c.step(now, func() effects {
@@ -310,7 +310,7 @@ func (cl *client) failed(err error) {
 	})
 }
 
-// end ends the stream as the server, or Dial, has said.
+// end ends the stream for the reason that the server or Dial gave.
 func (cl *client) end(err error) {
 	c := cl.c
 	c.step(time.Now(), func() effects {

@@ -37,7 +37,7 @@ type Conn struct {
 	out  half          // what the user writes
 	done chan struct{} // closed when the stream has ended
 
-	mu    sync.Mutex // protects all below, and the fields of side
+	mu    sync.Mutex // protects all fields below, and those of side
 	wire  wire
 	path  *path // the live one
 	life  life
@@ -118,7 +118,7 @@ func (c *Conn) ended(now time.Time) effects {
 	return do
 }
 
-// tick does everything that is due.
+// tick is called by the alarm, and does what is due.
 func (c *Conn) tick() {
 	now := time.Now()
 	c.step(now, func() effects {
@@ -277,8 +277,8 @@ func (c *Conn) CloseWrite() (err error) {
 }
 
 // Close ends both directions. Bytes that were written still arrive: at a server in the background,
-// at a client before Close returns, which waits up to 10 s. If bytes of the other end were not
-// read, the other end is told.
+// at a client before Close returns, which waits up to 10 s. Close tells the other end if bytes from
+// there were not read.
 func (c *Conn) Close() error {
 	now := time.Now()
 	c.step(now, func() effects { return c.wire.close(now) })

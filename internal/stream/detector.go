@@ -4,8 +4,8 @@ import "time"
 
 // Times of the detection of silence.
 const (
-	busyPing     = 2 * time.Second  // without proof of life while something is unacknowledged
-	clientPing   = 15 * time.Second // without proof of life
+	busyPing     = 2 * time.Second  // without proof that the other end hears, while something is unacknowledged
+	clientPing   = 15 * time.Second // without such a proof
 	serverPing   = 20 * time.Second // without any frame; longer, so that only the client pings
 	suspectTime  = 3 * time.Second  // a PING without answer
 	deadTime     = 10 * time.Second
@@ -33,9 +33,9 @@ type detector struct {
 	busy   time.Time // since when data is unacknowledged; zero: none is
 	wake   time.Time // when judge asked to be called again
 
-	// A path may be so slow that a frame takes longer than the wait for an answer. If each path is
-	// given up for the next, none carries anything. So the waits double with each path that ended
-	// under suspicion, and halve when proof is quick.
+	// A path may be so slow that a frame takes longer than the wait for an answer. If every path
+	// were given up for the next one, none would carry anything. So the waits double with each path
+	// that ended under suspicion, and halve when proof is quick.
 	doublings int
 	suspected bool
 }

@@ -1,7 +1,6 @@
-// Package stream carries a byte stream over connections that come and go. The client dials them,
-// the server accepts them. Data that either user writes arrives at the other exactly once and in
-// order, however often a connection breaks, stalls, corrupts bytes or comes back under another
-// address.
+// Package stream carries a byte stream over connections that may break. The client dials them, the
+// server accepts them. Data that either user writes arrives at the other exactly once and in order,
+// however often a connection breaks, stalls, corrupts bytes or comes back under another address.
 //
 // docs/PROTOCOL.stream.md describes the bytes on the wire, the duties of a receiver, every bound,
 // and the reason for which nobody else can continue a stream.

@@ -57,7 +57,7 @@ func (r *Refusal) Is(target error) bool {
 	return ok && t.Code == r.Code && t.Text == ""
 }
 
-// One error for each refusal, for errors.Is.
+// The errors that match refusals with errors.Is.
 var (
 	ErrBusy     error = &Refusal{Code: CodeBusy}
 	ErrUnknown  error = &Refusal{Code: CodeUnknown}
@@ -74,7 +74,7 @@ type ResetError struct{ Text string }
 
 func (r *ResetError) Error() string { return "the other end gave up: " + r.Text }
 
-// Is makes a reset on a live path equal to one that a redialling client is told of.
+// Is makes a RESET on a live path match ErrReset, as the refusal of a redialling client does.
 func (r *ResetError) Is(target error) bool { return target == ErrReset }
 
 var (

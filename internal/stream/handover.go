@@ -76,8 +76,8 @@ func decodeSaved(b []byte) (*saved, error) {
 }
 
 // HandOver ends c in this process without telling the other end. It returns the state with which
-// Restore continues the stream in another process. There must be no concurrent Read or Write. Bytes
-// that were already read are the caller's to hand over. The result contains secrets.
+// Restore continues the stream in another process. There must be no concurrent Read or Write. The
+// caller hands over the bytes that it has already read. The result contains secrets.
 func (c *Conn) HandOver() ([]byte, error) {
 	cl, ok := c.side.(*client)
 	if !ok {

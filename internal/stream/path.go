@@ -24,7 +24,7 @@ type path struct {
 	once  sync.Once
 	greet func() error // reads the messages before the frames; may be nil
 
-	// Of the reader alone.
+	// Only the reader uses the following fields.
 	in      *chunk
 	at      int // the bytes [at, got) of in are not parsed yet
 	got     int
@@ -150,7 +150,7 @@ func (p *path) received(n int) error {
 	return nil
 }
 
-// parse handles every complete frame. It returns the length of the incomplete one.
+// parse handles every complete frame. It returns the length of the incomplete frame after them.
 func (p *path) parse(now time.Time) (need int, err error) {
 	for {
 		f, need, err := parseFrame(p.in.buf[p.at:p.got])

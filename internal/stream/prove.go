@@ -9,9 +9,9 @@ import (
 	"net"
 )
 
-// Prove returns nil if a server that holds key is at the other end of conn: it has signed the
-// answer to a hello that was made only for this. It returns ErrHostKey if another server answered.
-// It opens a stream that is never confirmed, which a server soon forgets. The caller closes conn.
+// Prove returns nil if the server at the other end of conn holds key: it has signed the answer to a
+// new hello. Prove returns ErrHostKey if another server has answered. The stream that Prove opens
+// is never confirmed, and the server soon forgets it. The caller closes conn.
 func Prove(ctx context.Context, conn net.Conn, key ed25519.PublicKey) error {
 	if len(key) != ed25519.PublicKeySize {
 		return ErrHostKey
@@ -41,7 +41,7 @@ func newHello() (*ecdh.PrivateKey, *openHello, error) {
 	return own, hello, nil
 }
 
-// readAnswer reads the answer to hello. It returns nothing without a signature by key.
+// readAnswer reads the answer to hello. It returns an error unless key has signed the answer.
 func readAnswer(r io.Reader, hello *openHello, key ed25519.PublicKey) (*opened, error) {
 	kind, err := readKind(r)
 	if err != nil {

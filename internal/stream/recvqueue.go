@@ -77,8 +77,8 @@ type recvQueue struct {
 
 	received uint64 // the next offset to come
 	consumed uint64 // consumed by the user
-	acked    uint64 // consumed, as last sent to the peer
-	limit    uint64 // the limit as last sent to the peer
+	acked    uint64 // the value of consumed that was last sent to the peer
+	limit    uint64 // the limit that was last sent to the peer
 	accept   uint64 // the limit in force: higher than limit while a window shrinks
 	window   int
 	came     time.Time // when the last bytes came
@@ -86,7 +86,7 @@ type recvQueue struct {
 	marked   time.Time // time of that check
 	giving   bool      // the window shrinks if nothing comes before the PONG
 
-	fin     bool // the peer has sent all; the FIN is the byte at received-1
+	fin     bool // the peer has closed this direction; the FIN is the byte at received-1
 	discard bool // nobody reads any more
 }
 
@@ -281,8 +281,8 @@ func (q *recvQueue) atEnd() bool {
 	return true
 }
 
-// ackable returns the number for an ACK now. After the FIN that is everything: no more data will
-// need room.
+// ackable returns the offset that an ACK can acknowledge now. After the FIN it is the end, because
+// no more data will need room.
 func (q *recvQueue) ackable() uint64 {
 	if q.fin {
 		return q.received
@@ -290,7 +290,7 @@ func (q *recvQueue) ackable() uint64 {
 	return q.consumed
 }
 
-// unsaid returns the number of bytes that could be acknowledged and have not been.
+// unsaid returns the number of bytes that an ACK could acknowledge now.
 func (q *recvQueue) unsaid() uint64 { return q.ackable() - q.acked }
 
 // ackDue reports whether enough was consumed to send an ACK at once.
@@ -326,11 +326,11 @@ func (q *recvQueue) widen(now time.Time, rtt time.Duration) {
 	}
 }
 
-// wide reports whether there is a window to give back.
+// wide reports whether the window is wider than its minimum and empty, so that it can shrink.
 func (q *recvQueue) wide() bool { return q.window > smallWindow && q.received == q.consumed }
 
-// narrow begins to give a wide window back; it returns the numbers of the ACK
-// to be sent, with a PING behind it.
+// narrow begins to shrink a wide window. It returns the numbers of the ACK to send, which a PING
+// follows.
 func (q *recvQueue) narrow() (consumed, limit uint64) {
 	q.giving = true
 	q.acked = q.consumed
@@ -338,8 +338,8 @@ func (q *recvQueue) narrow() (consumed, limit uint64) {
 	return q.acked, q.limit
 }
 
-// narrowed is called when the PONG has come. If anything came before it, the
-// window stays.
+// narrowed is called when the PONG to that PING has come. If data came before it, the window stays
+// as it is.
 func (q *recvQueue) narrowed() {
 	if !q.giving {
 		return
@@ -354,8 +354,8 @@ func (q *recvQueue) giveBack() {
 	q.window = smallWindow
 }
 
-// onNewPath returns what a hello says. Nothing is under way on a new path, so
-// the limit begins anew.
+// onNewPath returns the numbers for a hello. Nothing is under way on a new path, so the limit is
+// computed anew.
 func (q *recvQueue) onNewPath() (received, limit uint64) {
 	q.giving = false
 	q.limit = q.consumed + uint64(q.window)
@@ -363,7 +363,7 @@ func (q *recvQueue) onNewPath() (received, limit uint64) {
 	return q.received, q.limit
 }
 
-// abandon gives all memory back: nobody reads any more.
+// abandon releases all chunks. The user reads no more.
 func (q *recvQueue) abandon() {
 	for q.first < len(q.spans) {
 		q.pop()
@@ -373,7 +373,7 @@ func (q *recvQueue) abandon() {
 	q.discard = true
 }
 
-// release is abandon for good, the budget included.
+// release releases all chunks and gives the budget back.
 func (q *recvQueue) release() {
 	q.abandon()
 	q.giveBack()

@@ -7,19 +7,19 @@ import (
 
 // Bounds of a ring.
 const (
-	smallSlab = 16 << 10  // the first, which no budget is asked for
-	largeSlab = 128 << 10 // and those after it
+	smallSlab = 16 << 10  // the first slab, which does not count against the budget
+	largeSlab = 128 << 10 // the slabs after it
 	maxRing   = 8 << 20
 )
 
-// slab is a stretch of the ring: whole frames, one behind the other, ready to be
-// written to a path by one call, as often as it takes.
+// slab is a part of the ring. It contains whole frames, one after the other, so that one call can
+// write several to a path, and to the next path again.
 type slab struct {
 	buf  []byte
-	head int // where the first frame begins that is not acknowledged
+	head int // where the first unacknowledged frame begins
 	fill int
-	// pins counts the writers that hold a part of buf. One may be stuck in a path
-	// that was replaced long ago, so a slab with pins is never used again.
+	// pins counts the writers that hold a part of buf. A writer may be stuck in a path that was
+	// replaced long ago, so a slab with pins is never reused.
 	pins int
 }
 
@@ -28,7 +28,7 @@ var (
 	largeSlabs = sync.Pool{New: func() any { return &slab{buf: make([]byte, largeSlab)} }}
 )
 
-// recycle leaves the slab to another stream.
+// recycle makes the slab available to other streams.
 func (s *slab) recycle() {
 	if s.pins > 0 {
 		return
@@ -55,31 +55,30 @@ func (s *slab) length(i int) int {
 	return headerLen + (int(s.buf[i+1])<<16 | int(s.buf[i+2])<<8 | int(s.buf[i+3]))
 }
 
-// sendQueue is the ring: what the user has written and the peer has not
-// acknowledged. It is a list of slabs, so that growing copies nothing and
-// memory goes back slab by slab.
+// sendQueue is the ring: the bytes that the user has written and the peer has not acknowledged. It
+// is a list of slabs, so that growing copies nothing, and memory is freed slab by slab.
 type sendQueue struct {
 	budget *Budget
 	slabs  []*slab
 	held   int // bytes of all slabs
 
-	base uint64 // all below is acknowledged
-	sent uint64 // all below was on some path once
-	end  uint64 // all below was written by the user
+	base uint64 // all bytes below are acknowledged
+	sent uint64 // all bytes below have been sent on some path
+	end  uint64 // the user has written all bytes below
 
-	// The next frame to be sent on the live path is in slabs[at] at pos.
+	// The next frame to send on the live path begins at pos in slabs[at].
 	at, pos int
-	// open is the start of the last frame of the last slab while it may still grow; -1 when it
-	// is sealed.
+	// open is the start of the last frame of the last slab while that frame may grow; -1 when it is
+	// sealed.
 	open int
 
-	fin  bool // the user has written all; the FIN is the byte at end-1
-	gone bool // nobody wants the bytes any more
+	fin  bool // the user has closed this direction; the FIN is the byte at end-1
+	gone bool // the peer needs no more bytes
 }
 
 func newSendQueue(b *Budget) sendQueue { return sendQueue{budget: b, open: -1} }
 
-// append takes as much of p as there is room for, at most a slab.
+// append copies as much of p as there is room for, at most a slab, and returns the number of bytes.
 func (q *sendQueue) append(p []byte) int {
 	s := q.room(dataStart + 1)
 	if s == nil {
@@ -96,7 +95,7 @@ func (q *sendQueue) append(p []byte) int {
 	return n
 }
 
-// grow puts a part of p into the open frame of s, or into a new one.
+// grow copies a part of p into the open frame of s, or into a new frame, and returns its length.
 func (q *sendQueue) grow(s *slab, p []byte) int {
 	if q.open >= 0 && s.length(q.open) >= maxFrame {
 		q.sealOpen()
@@ -128,8 +127,8 @@ func (q *sendQueue) sealOpen() {
 	q.open = -1
 }
 
-// room returns the slab whose end has room for need bytes, or whose open frame
-// has room for more; nil when the ring is full.
+// room returns the last slab if it has room for need bytes, or if its open frame can grow;
+// otherwise a new slab. It returns nil when the ring is full.
 func (q *sendQueue) room(need int) *slab {
 	if n := len(q.slabs); n > 0 {
 		s := q.slabs[n-1]
@@ -160,8 +159,8 @@ func (q *sendQueue) push(s *slab) {
 	q.held += len(s.buf)
 }
 
-// finish queues the FIN. It always finds room: a FIN without a slab of its own
-// would have to be remembered beside the ring.
+// finish queues the FIN. It always makes room for it, so that the FIN is a frame in the ring like
+// any other.
 func (q *sendQueue) finish() {
 	if q.fin {
 		return
@@ -175,7 +174,8 @@ func (q *sendQueue) finish() {
 	q.sealOpen()
 	s := q.room(headerLen + 8)
 	if s == nil {
-		// Only the full ring's last resort: outside of the budget, once.
+		// The ring is full. This happens once for each stream, and does not count against the
+		// budget.
 		s = &slab{buf: make([]byte, headerLen+8)}
 		q.slabs = append(q.slabs, s)
 		q.held += len(s.buf)
@@ -185,9 +185,8 @@ func (q *sendQueue) finish() {
 	q.end++
 }
 
-// take returns frames for the live path, at most so many bytes and none beyond the
-// peer's limit, pinned until release. It returns nil when there is nothing to
-// send now.
+// take returns the next frames for the live path: at most most bytes, and none beyond the peer's
+// limit. It pins their slab until release. It returns nil when there is nothing to send now.
 func (q *sendQueue) take(most int, limit uint64) (*slab, []byte) {
 	for q.at < len(q.slabs)-1 && q.pos >= q.slabs[q.at].fill {
 		q.at, q.pos = q.at+1, q.slabs[q.at+1].head
@@ -206,8 +205,8 @@ func (q *sendQueue) take(most int, limit uint64) (*slab, []byte) {
 	return s, b
 }
 
-// walk returns where the frames from pos on end that may be sent, and sees to
-// it that they can be.
+// walk returns the end of the frames from pos on that may be sent. It seals the open frame if that
+// is one of them.
 func (q *sendQueue) walk(s *slab, pos, most int, limit uint64) int {
 	last := s == q.slabs[len(q.slabs)-1]
 	stop := pos
@@ -227,7 +226,7 @@ func (q *sendQueue) walk(s *slab, pos, most int, limit uint64) int {
 	return stop
 }
 
-// release returns what take gave out.
+// release unpins a slab that take has returned.
 func (q *sendQueue) release(s *slab) {
 	if s != nil {
 		s.pins--
@@ -247,15 +246,13 @@ func (q *sendQueue) ack(consumed uint64) error {
 		q.drop()
 	}
 	if len(q.slabs) > 0 && q.at == 0 {
-		// The peer may have received more on the path before than it said when
-		// this one began.
+		// The peer may have received more on the previous path than its hello said.
 		q.pos = max(q.pos, q.slabs[0].head)
 	}
 	return nil
 }
 
-// trim moves the head of s behind what is acknowledged, and reports whether
-// nothing is left of it.
+// trim moves the head of s after the acknowledged frames, and reports whether none is left.
 func (q *sendQueue) trim(s *slab) bool {
 	for s.head < s.fill {
 		if _, to := s.span(s.head); to > q.base {
@@ -290,20 +287,19 @@ func (q *sendQueue) drop() {
 	}
 }
 
-// resumable reports whether the peer can go on from received.
+// resumable reports whether the stream can continue at the offset received.
 func (q *sendQueue) resumable(received uint64) bool {
 	return q.gone || received >= q.base && received <= q.sent
 }
 
-// maybeResumable is resumable for a number that may be old: while a hello or its
-// answer is on its way, the path before may still move bytes and acknowledge
-// them.
+// maybeResumable is resumable for an offset that may be old. While a hello or its answer is under
+// way, the previous path may still carry and acknowledge bytes.
 func (q *sendQueue) maybeResumable(received uint64) bool { return q.gone || received <= q.sent }
 
-// rewind makes the frame that holds offset the next to be sent.
+// rewind makes the frame that contains offset the next one to send.
 func (q *sendQueue) rewind(offset uint64) { q.at, q.pos = q.find(offset) }
 
-// find returns where the frame is that holds offset, or the end.
+// find returns the position of the frame that contains offset, or the end of the ring.
 func (q *sendQueue) find(offset uint64) (at, pos int) {
 	for i, s := range q.slabs {
 		for pos := s.head; pos < s.fill; pos += s.length(pos) {
@@ -318,8 +314,8 @@ func (q *sendQueue) find(offset uint64) (at, pos int) {
 	return 0, 0
 }
 
-// copyFrom returns a copy of the frames from offset on, at most so many bytes, and
-// the offset behind them. The live path is not touched.
+// copyFrom returns a copy of the frames from offset on, at most most bytes and none beyond limit,
+// and the offset after them. It does not change what is sent on the live path.
 func (q *sendQueue) copyFrom(offset, limit uint64, most int) (b []byte, next uint64) {
 	next = offset
 	if offset < q.end {
@@ -352,16 +348,16 @@ func (q *sendQueue) written() uint64 {
 	return q.end
 }
 
-// unsent returns the number of bytes that were on no path yet.
+// unsent returns the number of bytes that have not been sent on any path.
 func (q *sendQueue) unsent() uint64 { return q.end - q.sent }
 
 // unacked returns the number of bytes that the peer has not consumed.
 func (q *sendQueue) unacked() uint64 { return q.end - q.base }
 
-// done reports whether nothing is left to be sent, ever.
+// done reports whether nothing will have to be sent any more.
 func (q *sendQueue) done() bool { return q.gone || q.fin && q.base == q.end }
 
-// abandon gives all memory back: nobody wants the bytes.
+// abandon releases all slabs. The peer needs no more bytes.
 func (q *sendQueue) abandon() {
 	for len(q.slabs) > 0 {
 		q.drop()

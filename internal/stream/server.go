@@ -33,10 +33,10 @@ type ServerConfig struct {
 	HostKey crypto.Signer
 	// Budget is shared with other streams; nil makes one of DefaultBudget.
 	Budget *Budget
-	// MaxStreams bounds the streams that somebody has vouched for (Conn.Vouch),
-	// attached or not; 256 when zero.
+	// MaxStreams bounds the streams whose users have authenticated (Conn.Vouch), with a path or
+	// without; 0 means 256.
 	MaxStreams int
-	// MaxDetached bounds the streams without a path; 64 when zero.
+	// MaxDetached bounds the streams without a path; 0 means 64.
 	MaxDetached int
 	// Grace is the time for which a stream is kept without a path; 0 means 24 hours.
 	Grace time.Duration
@@ -76,9 +76,9 @@ type Server struct {
 	queue  chan *Conn      // opened, not yet accepted
 	ctx    context.Context // ended by Close
 	cancel context.CancelFunc
-	lobby  *lobby.Lobby // of handshakes in which nothing is proved yet
+	lobby  *lobby.Lobby // of handshakes in which the client has proved nothing yet
 	paths  sync.WaitGroup
-	mu     sync.Mutex // protects all below; comes before the lock of a Conn
+	mu     sync.Mutex // protects all fields below; is locked before the lock of a Conn
 	live   map[[idLen]byte]*Conn
 	dead   tombstones
 	closed bool
@@ -100,8 +100,7 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 	return s, nil
 }
 
-// Accept returns the next stream that a client has opened. After Close it
-// returns net.ErrClosed.
+// Accept returns the next stream that a client has opened. After Close, it returns net.ErrClosed.
 func (s *Server) Accept() (*Conn, error) {
 	select {
 	case c := <-s.queue:
@@ -111,9 +110,9 @@ func (s *Server) Accept() (*Conn, error) {
 	}
 }
 
-// Handle carries a stream over conn, a connection that begins with Magic, until
-// the connection ends or ctx does; the stream does not end with it. Handle closes
-// conn. The error says why the connection ended; nil: because the stream has.
+// Handle carries a stream over conn, a connection that begins with Magic. It returns when the
+// connection or ctx ends, and closes conn; the stream goes on without it. The error says why the
+// connection ended. It is nil if the stream has ended.
 func (s *Server) Handle(ctx context.Context, conn net.Conn) error {
 	defer conn.Close()
 	s.mu.Lock()
@@ -139,8 +138,8 @@ func (s *Server) Handle(ctx context.Context, conn net.Conn) error {
 	return err
 }
 
-// refused logs why a path was not taken. That a client missed the last ACK of a
-// finished stream is nothing to worry about.
+// refused logs why the server refused a path. For a finished stream that is no warning: its client
+// has only missed the last ACK.
 func (s *Server) refused(err error) {
 	if errors.Is(err, ErrFinished) || errors.Is(err, errFinished) {
 		s.log.Debug("path refused", "reason", err)
@@ -149,7 +148,7 @@ func (s *Server) refused(err error) {
 	s.log.Warn("path refused", "reason", err)
 }
 
-// Close ends all streams, and returns when every Handle has.
+// Close ends all streams. It returns when every call of Handle has returned.
 func (s *Server) Close() error {
 	s.mu.Lock()
 	s.closed = true
@@ -173,7 +172,8 @@ func (s *Server) conns() []*Conn {
 	return conns
 }
 
-// handshake makes a path of conn, attached.
+// handshake reads a client's hello from conn, answers it, and attaches conn to the stream as its
+// path.
 func (s *Server) handshake(conn net.Conn) (*path, error) {
 	place := s.lobby.Enter(0, func() { conn.Close() })
 	defer place.Leave()
@@ -190,7 +190,7 @@ func (s *Server) handshake(conn net.Conn) (*path, error) {
 	}
 }
 
-// refuse tells the client why, and returns the same.
+// refuse sends the client a refusal, and returns it as an error.
 func (s *Server) refuse(conn net.Conn, hello []byte, code Code, text string) error {
 	answer := &refused{code: code, text: clip(text)}
 	var err error
@@ -205,8 +205,8 @@ func (s *Server) refuse(conn net.Conn, hello []byte, code Code, text string) err
 	return &Refusal{code, text}
 }
 
-// drain lets the other end close first: on some systems what was written last
-// is lost when a connection is closed that has something to be read.
+// drain waits until the other end closes. On some systems, closing a connection that has unread
+// input drops the last bytes that were written.
 func drain(conn net.Conn) {
 	timer := time.AfterFunc(lastWords, func() { conn.Close() })
 	defer timer.Stop()
@@ -218,7 +218,7 @@ func drain(conn net.Conn) {
 	}
 }
 
-// open makes a new stream.
+// open makes a new stream, whose first path is conn.
 func (s *Server) open(conn net.Conn, hello *openHello) (*path, error) {
 	answer, keys, err := s.answer(hello)
 	if err != nil {
@@ -242,7 +242,7 @@ func (s *Server) open(conn net.Conn, hello *openHello) (*path, error) {
 	return p, nil
 }
 
-// lose is run for a path that breaks before it has carried anything.
+// lose stands in for run when a path breaks before it has carried anything.
 func (c *Conn) lose(p *path, err error) error {
 	p.close()
 	return c.detach(p, err)
@@ -255,7 +255,8 @@ func (c *Conn) stopTimer() {
 	c.alarm.stop()
 }
 
-// answer makes the server's half of the keys, and signs for it.
+// answer makes the server's half of the key exchange, signs the answer to hello, and derives the
+// keys.
 func (s *Server) answer(hello *openHello) (*opened, *keys, error) {
 	own, err := newEphemeral()
 	if err != nil {
@@ -290,8 +291,7 @@ func (s *Server) resume(conn net.Conn, hello *resumeHello, place *lobby.Slot) (*
 	return c.moveTo(conn, hello, answer, m, early)
 }
 
-// find returns the stream that hello may continue, or why it may not. Nothing is
-// changed.
+// find returns the stream that hello may continue, or the reason for a refusal. It changes nothing.
 func (s *Server) find(hello *resumeHello) (*Conn, Code, string) {
 	s.mu.Lock()
 	c, ok := s.live[hello.id]
@@ -350,13 +350,13 @@ func (c *Conn) moveTo(conn net.Conn, hello *resumeHello, answer *resumed, m *com
 	return p, nil
 }
 
-// served is a stream's side at a server.
+// served is the side of a stream at its server.
 type served struct {
 	s *Server
 	c *Conn
 	// Under the Conn's lock.
 	since   time.Time // when the path was lost
-	vouched bool      // its user has proved who he is
+	vouched bool      // its user has authenticated
 }
 
 func (v *served) suspect() {}
@@ -374,7 +374,7 @@ func (v *served) lost(_ *path, now time.Time) {
 	v.c.life.expired = &Refusal{CodeExpired, text}
 }
 
-// ended moves the stream to those that are remembered.
+// ended removes the stream from the server, which remembers only why it ended.
 func (v *served) ended(err error) {
 	v.s.mu.Lock()
 	delete(v.s.live, v.c.wire.keys.id)

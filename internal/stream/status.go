@@ -6,13 +6,13 @@ import "time"
 type State int
 
 const (
-	// Redialling means that there is no path. A stream begins so.
+	// Redialling means that there is no path. It is the first state of a stream.
 	Redialling State = iota
 	// Up means that there is a path, and nothing says that it does not work.
 	Up
 	// Stalled means that there is a path, but no answer; a client dials a second one.
 	Stalled
-	// Ended means that it is over for good.
+	// Ended means that the stream has ended.
 	Ended
 )
 
@@ -24,7 +24,7 @@ func (s State) String() string {
 type Status struct {
 	State State
 	// Since is the time at which the stream entered State. It does not change from Stalled to
-	// Redialling, so that one can say "stalled 42 s".
+	// Redialling, so that a message can say "stalled 42 s".
 	Since   time.Time
 	Up      uint64 // bytes that the local user has written
 	Down    uint64 // bytes that the local user has read
@@ -43,13 +43,13 @@ type life struct {
 	stalls  int
 	resumes int
 	changed chan struct{} // holds a value after state or why has changed
-	until   time.Time     // when the stream ends for want of a path; zero: it does not
+	until   time.Time     // when the stream ends if it has no path until then; zero: never
 	expired error         // why it ends then
 }
 
 func newLife(now time.Time) life { return life{since: now, changed: make(chan struct{}, 1)} }
 
-// set changes the state, and is the only function that does.
+// set changes the state. No other function does.
 func (l *life) set(s State, since time.Time, why string) effects {
 	if l.state == Ended || l.state == s && l.why == why {
 		return 0
@@ -66,7 +66,7 @@ func (l *life) set(s State, since time.Time, why string) effects {
 	return canWrite // a ring without a path takes more
 }
 
-// Status returns what the stream is doing.
+// Status returns the present state of the stream.
 func (c *Conn) Status() Status {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -83,11 +83,11 @@ func (c *Conn) Status() Status {
 	}
 }
 
-// Changed receives a value after State or Why has changed. Changes that nobody
-// received become one.
+// Changed receives a value after State or Why has changed. If nobody receives it, later changes add
+// no further value.
 func (c *Conn) Changed() <-chan struct{} { return c.life.changed }
 
-// signal leaves a value in a channel that holds one.
+// signal puts a value into a channel of capacity 1, unless it holds one.
 func signal(c chan<- struct{}) {
 	select {
 	case c <- struct{}{}:

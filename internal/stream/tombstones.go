@@ -16,10 +16,10 @@ type tombstone struct {
 	text string
 }
 
-// tombstones remember why streams ended, the latest of them.
+// tombstones are the records of the streams that ended last, at most maxDead.
 type tombstones struct {
 	byID   map[[idLen]byte]tombstone
-	order  [][idLen]byte // a ring, once it is full
+	order  [][idLen]byte // a ring buffer, once it is full
 	oldest int
 }
 
@@ -58,10 +58,10 @@ func reason(err error) (Code, string) {
 	return CodeReset, err.Error()
 }
 
-// Ranks of streams without a path, by how much they would be missed.
+// Ranks of streams without a path. The lowest rank is evicted first.
 const (
 	rankUnvouched   = iota // nobody has logged in over it
-	rankUnconfirmed        // its client never showed that it has the keys
+	rankUnconfirmed        // its client has never proved that it has the keys
 	rankClosed             // its local user has closed it
 	rankMissed
 )
@@ -74,8 +74,8 @@ type candidate struct {
 	held  int
 }
 
-// detached returns the streams without a path, those that would be missed least
-// first: by rank, then by how long they have been alone. The server's lock is held.
+// detached returns the streams without a path in the order in which to evict them: by rank, then by
+// the time without a path, the longest first. The server's lock is held.
 func (s *Server) detached() []candidate {
 	var all []candidate
 	for _, c := range s.live {
@@ -109,7 +109,7 @@ func (c *Conn) candidate() (candidate, bool) {
 	return one, true
 }
 
-// retire ends detached streams beyond their bounds.
+// retire ends the detached streams that exceed the server's bounds.
 func (s *Server) retire() {
 	s.mu.Lock()
 	all := s.detached()
@@ -127,7 +127,7 @@ func (s *Server) retire() {
 	}
 }
 
-// evict ends a stream that has no path to make room, unless it has one again.
+// evict ends a stream without a path to make room. It does nothing if the stream has a path again.
 func (c *Conn) evict(why string) {
 	c.step(time.Now(), func() effects {
 		if c.path != nil {

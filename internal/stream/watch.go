@@ -11,15 +11,15 @@ const (
 	clockJump   = 3 * time.Second
 )
 
-// Watcher nudges streams when the machine wakes up or its addresses change. One
-// serves all streams of a process, so that they need no timers for it.
+// Watcher nudges streams (Conn.Nudge) when the machine wakes up or its addresses change. One
+// Watcher serves all streams of a process, which need no timers for that.
 type Watcher struct {
 	log   Logger
 	mu    sync.Mutex
 	conns map[*Conn]struct{}
 }
 
-// NewWatcher makes a Watcher, which does nothing until Run is called.
+// NewWatcher makes a Watcher. It does nothing until Run is called.
 func NewWatcher(log Logger) *Watcher {
 	return &Watcher{log: log, conns: map[*Conn]struct{}{}}
 }
@@ -42,7 +42,7 @@ func (w *Watcher) remove(c *Conn) {
 	delete(w.conns, c)
 }
 
-// Nudge nudges all streams.
+// Nudge nudges all streams. why is for the log.
 func (w *Watcher) Nudge(why string) {
 	w.mu.Lock()
 	conns := make([]*Conn, 0, len(w.conns))
@@ -56,7 +56,7 @@ func (w *Watcher) Nudge(why string) {
 	}
 }
 
-// Run watches until ctx ends.
+// Run watches the clock and the addresses until ctx ends.
 func (w *Watcher) Run(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	changed := make(chan struct{}, 1)
@@ -86,16 +86,16 @@ func (w *Watcher) Run(ctx context.Context) {
 	}
 }
 
-// clock finds out that the machine was asleep. Linux and macOS stop the
-// monotonic clock then, so the wall clock gets ahead of it; Windows lets it run
-// on, so that a tick comes late by both. Both look the same when a process was
-// stopped, which deserves the same answer. Setting the clock by hand does, too,
-// and costs a PING.
+// clock detects that the machine was asleep. Linux and macOS stop the monotonic clock during sleep,
+// so the wall clock advances further. Windows does not stop it, so a tick is late by both clocks. A
+// process that was stopped looks the same, and needs the same answer. A clock that was set by hand
+// looks the same, too, and costs a PING.
 type clock struct{ last time.Time }
 
 func newClock(now time.Time) *clock { return &clock{now} }
 
-// jumped is asked every clockPeriod.
+// jumped reports whether the machine was asleep since the last call. It is called every
+// clockPeriod.
 func (c *clock) jumped(now time.Time) bool {
 	wall := now.Round(0).Sub(c.last.Round(0)) // Round takes the monotonic part away
 	mono := now.Sub(c.last)

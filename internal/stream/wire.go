@@ -11,15 +11,14 @@ const (
 	ackDelay = 50 * time.Millisecond
 	// smallAck bounds in bytes what a client acknowledges at once.
 	smallAck = 1 << 10
-	// maxUnsent bounds the bytes by which Write may be ahead of a working path. The ring is
-	// filled only without one.
+	// maxUnsent bounds the bytes by which Write may be ahead of a working path. Without a working
+	// path, Write may fill the ring.
 	maxUnsent = 128 << 10
 )
 
-// wire is one end of the protocol without a clock, a lock, a goroutine or a
-// connection. The user's bytes, frames and the time go in; frames, effects and a
-// deadline come out. A Conn joins it to all of these, and the simulation joins
-// two to each other.
+// wire is one end of the protocol without a clock, a lock, a goroutine or a connection. The user's
+// bytes, frames and the time go in; frames, effects and a deadline come out. A Conn connects a wire
+// to these four. The simulation connects two wires to each other.
 type wire struct {
 	client bool
 	tx     sendQueue
@@ -30,10 +29,10 @@ type wire struct {
 
 	keys  *keys  // nil until the server has answered
 	epoch uint64 // of the live path, or the last one
-	// confirmed reports that the other end is known to have the keys.
+	// confirmed is true when the other end has proved that it has the keys.
 	confirmed bool
 
-	ackBy  time.Time // when an ACK is due; zero: none is
+	ackBy  time.Time // when an ACK is due; zero: never
 	acked  time.Time // when the latest was sent
 	prompt bool      // little is acknowledged at once
 	closed bool      // by the user
@@ -42,7 +41,7 @@ type wire struct {
 
 // pathState is the state of the live path.
 type pathState struct {
-	ready  bool          // its handshake is over; false also when there is no path
+	ready  bool          // its handshake has ended; false if there is no path
 	proven bool          // it has carried something
 	limit  uint64        // the offset up to which the peer takes bytes
 	rtt    time.Duration // the shortest round trip; 0: not known
@@ -64,17 +63,17 @@ type control struct {
 	text    string
 }
 
-// effects are the consequences, outside of a wire, of one of its steps.
+// effects are what a step of a wire demands of its surroundings.
 type effects uint8
 
 const (
-	canRead  effects = 1 << iota // Read is worth another try
-	canWrite                     // Write is
-	canSend                      // there is something to be sent
-	pathUp                       // the path is new, or the other end has proved that it hears
-	pathMute                     // the path does not answer: another is wanted
+	canRead  effects = 1 << iota // a waiting Read is to try again
+	canWrite                     // a waiting Write is to try again
+	canSend                      // there is something to send
+	pathUp                       // the path is new, or the other end has proved that it receives
+	pathMute                     // the path does not answer, and another one is wanted
 	pathLost                     // the path is to be given up
-	ended                        // the stream is over, and err says why
+	ended                        // the stream has ended, and err is the reason
 )
 
 func (e effects) has(one effects) bool { return e&one != 0 }
@@ -90,8 +89,7 @@ func newWire(budget *Budget, client bool) wire {
 	}
 }
 
-// read moves bytes to the user. No bytes and no error mean that there may be some
-// later.
+// read copies received bytes to p. If it returns neither bytes nor an error, bytes may come later.
 func (w *wire) read(p []byte, now time.Time) (n int, do effects, err error) {
 	if !w.closed {
 		n = w.rx.read(p)
@@ -103,7 +101,8 @@ func (w *wire) read(p []byte, now time.Time) (n int, do effects, err error) {
 	return 0, do, err
 }
 
-// peek appends what can be read, without taking it, and holds its memory.
+// peek appends the bytes that can be read to bufs without consuming them. It appends the chunks
+// that hold them to held, with a reference each.
 func (w *wire) peek(bufs net.Buffers, held []*chunk, now time.Time) (net.Buffers, effects, error) {
 	if !w.closed {
 		bufs = w.rx.peek(bufs, held)
@@ -115,7 +114,7 @@ func (w *wire) peek(bufs net.Buffers, held []*chunk, now time.Time) (net.Buffers
 	return nil, do, err
 }
 
-// took records that n bytes of what peek returned were taken.
+// took marks n of the bytes that peek returned as consumed, and drops the references.
 func (w *wire) took(n int, held []*chunk, now time.Time) (do effects) {
 	if !w.closed {
 		w.rx.advance(n)
@@ -128,7 +127,7 @@ func (w *wire) took(n int, held []*chunk, now time.Time) (do effects) {
 	return do
 }
 
-// atEnd returns the error of a read when there are no bytes.
+// atEnd returns the error of a read that has found no bytes; nil if bytes may come later.
 func (w *wire) atEnd(now time.Time) (effects, error) {
 	switch {
 	case w.closed:
@@ -139,7 +138,7 @@ func (w *wire) atEnd(now time.Time) (effects, error) {
 	return 0, w.err
 }
 
-// consumed is called after the user has read something.
+// consumed is called after the user has read bytes, and decides whether to acknowledge them now.
 func (w *wire) consumed(now time.Time) (do effects) {
 	if w.rx.ackDue() || w.ackSmall(now) {
 		w.say.ack = true
@@ -150,17 +149,17 @@ func (w *wire) consumed(now time.Time) (do effects) {
 	return do | w.settle()
 }
 
-// ackSmall reports whether to acknowledge at once: little was taken, and no ACK was sent
-// for a while. It is most likely the echo of a keystroke, and the next one comes in
-// 100 ms. Up to OpenSSH 10.0 the way to a jump host lets only one small segment be under
-// way; an ACK that waited 50 ms would still be that when the next keystroke comes. The
-// server's must wait, for its next echo goes the same way as its ACK.
+// ackSmall reports whether to acknowledge at once: the user has read little, and no ACK was sent
+// for a while. The bytes are most likely the echo of a keystroke, and the next keystroke comes in
+// about 100 ms. Before OpenSSH 10.1, a connection to a jump host has only one small segment under
+// way. An ACK that is sent 50 ms later would still be under way when the next keystroke comes. At
+// the server the ACK must wait, because its next echo travels in the same direction.
 func (w *wire) ackSmall(now time.Time) bool {
 	n := w.rx.unsaid()
 	return w.prompt && n > 0 && n <= smallAck && now.Sub(w.acked) >= ackDelay
 }
 
-// write takes bytes of the user, as many as there is room for.
+// write takes as many bytes of p as there is room for, and returns their number.
 func (w *wire) write(p []byte, now time.Time) (int, effects, error) {
 	if err := w.writeErr(); err != nil {
 		return 0, 0, err
@@ -176,7 +175,7 @@ func (w *wire) write(p []byte, now time.Time) (int, effects, error) {
 	return n, canSend, nil
 }
 
-// works reports whether there is a path that nothing speaks against.
+// works reports whether there is a path that the detector does not suspect.
 func (w *wire) works() bool { return w.live.ready && !w.det.suspected }
 
 func (w *wire) writeErr() error {
@@ -193,7 +192,7 @@ func (w *wire) writeErr() error {
 	return w.err
 }
 
-// busy tells the detector that something is unacknowledged now.
+// busy tells the detector that something is unacknowledged from now on.
 func (w *wire) busy(now time.Time) {
 	if !w.det.busy.IsZero() {
 		return
@@ -204,7 +203,7 @@ func (w *wire) busy(now time.Time) {
 	}
 }
 
-// finish is called when the user writes no more.
+// finish is called when the user has closed the writing direction.
 func (w *wire) finish(now time.Time) (do effects) {
 	if !w.tx.fin {
 		w.tx.finish()
@@ -214,7 +213,7 @@ func (w *wire) finish(now time.Time) (do effects) {
 	return do | w.settle()
 }
 
-// close is called when the user neither reads nor writes any more.
+// close is called when the user has closed both directions.
 func (w *wire) close(now time.Time) effects {
 	if w.closed {
 		return 0
@@ -230,7 +229,7 @@ func (w *wire) close(now time.Time) effects {
 	return canRead | canWrite | canSend | w.finish(now)
 }
 
-// abort ends the stream at once, and lets the other end know why.
+// abort ends the stream at once, and has a RESET with the code sent to the other end.
 func (w *wire) abort(reason error, code uint16) effects {
 	if w.err != nil {
 		return 0
@@ -239,8 +238,8 @@ func (w *wire) abort(reason error, code uint16) effects {
 	return w.end(&abortError{reason})
 }
 
-// settle ends the stream when both directions have come to their ends. Bytes
-// that the user has not read yet need no path.
+// settle ends the stream when both directions have ended. Bytes that the user has not read yet need
+// no path.
 func (w *wire) settle() effects {
 	if w.tx.done() && (w.rx.fin || w.closed) {
 		return w.end(errFinished)
@@ -248,7 +247,7 @@ func (w *wire) settle() effects {
 	return 0
 }
 
-// end ends the stream, and is the only function that does.
+// end ends the stream. No other function does.
 func (w *wire) end(err error) effects {
 	if w.err != nil {
 		return 0
@@ -261,8 +260,8 @@ func (w *wire) end(err error) effects {
 	return ended
 }
 
-// deadline returns the time at which tick must be called; zero: never. It may be earlier than
-// necessary, which is rare.
+// deadline returns the time at which tick must be called; zero: never. In rare cases it is earlier
+// than necessary.
 func (w *wire) deadline() time.Time {
 	switch {
 	case w.err != nil || !w.live.ready:
@@ -273,8 +272,8 @@ func (w *wire) deadline() time.Time {
 	return w.ackBy
 }
 
-// tick does what is due: it sends a late ACK, and asks the detector about the
-// path.
+// tick does what is due: it has a late ACK sent, begins to shrink an unused window, and asks the
+// detector for its verdict on the path.
 func (w *wire) tick(now time.Time) (do effects) {
 	if w.err != nil || !w.live.ready {
 		return 0
@@ -299,7 +298,7 @@ func (w *wire) tick(now time.Time) (do effects) {
 	return do
 }
 
-// probe asks whether the path still works.
+// probe has a PING sent to find out whether the path still works.
 func (w *wire) probe(now time.Time) effects {
 	w.det.ask(now)
 	return w.ping()

@@ -2,11 +2,11 @@ package stream
 
 import "time"
 
-// frame does what f says, which lies in the chunk in. An error is a violation: it
-// costs the path. Frames count only on the live path.
+// frame handles f, a frame of the live path, which is a part of the chunk in. An error is a
+// violation of the protocol, and ends the path.
 func (w *wire) frame(f frame, in *chunk, now time.Time) (effects, error) {
 	if w.err != nil {
-		return 0, nil // the last words of the other end
+		return 0, nil // an ended stream needs no frames
 	}
 	w.det.heard = now
 	switch f.typ {
@@ -60,7 +60,7 @@ func (w *wire) ack(f frame, now time.Time) (effects, error) {
 
 func (w *wire) pong(f frame, now time.Time) effects {
 	if f.offset() != w.say.pinged || w.say.ping || w.live.pinged.IsZero() {
-		return 0 // an answer to an earlier question
+		return 0 // the answer to an earlier PING
 	}
 	if took := now.Sub(w.live.pinged); w.live.rtt == 0 || took < w.live.rtt {
 		w.live.rtt = took
@@ -84,15 +84,15 @@ func (w *wire) confirm(f frame) error {
 	return nil
 }
 
-// proved is called when the other end has shown that it hears us.
+// proved is called when the other end has proved that it receives.
 func (w *wire) proved(now time.Time) effects {
 	w.det.proved(now)
 	w.live.proven = true
 	return pathUp
 }
 
-// next returns what is to be sent on the live path now: words, and data behind
-// them, which lies in the slab from until release.
+// next returns what to send on the live path now: words, the control frames, and then data. data is
+// a part of the slab from, and is valid until release. words is appended to said.
 func (w *wire) next(said []byte, now time.Time) (words, data []byte, from *slab, do effects) {
 	if w.err == nil {
 		from, data = w.tx.take(maxBatch, w.live.limit)
@@ -106,10 +106,9 @@ func (w *wire) next(said []byte, now time.Time) (words, data []byte, from *slab,
 	return said, data, from, do
 }
 
-// words encodes what is to be said beside the data. A small
-// write takes an ACK along; beside much data an ACK would be a write of its own,
-// which every relay on the way passes on by itself, so that there it waits until
-// it is due.
+// words appends the control frames to b. more reports whether much data follows. A small write
+// takes an ACK along. Beside much data, an ACK would be a write of its own, which every relay on
+// the route forwards separately, so it waits until it is due.
 func (w *wire) words(b []byte, more bool, now time.Time) []byte {
 	s := &w.say
 	if s.confirm {
@@ -143,16 +142,15 @@ func (w *wire) words(b []byte, more bool, now time.Time) []byte {
 	return b
 }
 
-// measure asks for the round trip now and then while bytes come: it is what the
-// width of the window depends on.
+// measure has a PING sent now and then while bytes come. The size of the window depends on the
+// round trip that it measures.
 func (w *wire) measure(now time.Time) {
 	if w.rx.much() && now.Sub(w.live.pinged) >= time.Second && w.det.asked.IsZero() {
 		w.ping()
 	}
 }
 
-// attach begins a path: what was sent from offset next on is sent again, and up
-// to limit.
+// attach begins a path. It sends the bytes from the offset next on again, up to limit.
 func (w *wire) attach(next, limit uint64) effects {
 	w.tx.rewind(next)
 	w.live = pathState{limit: limit}
@@ -161,7 +159,7 @@ func (w *wire) attach(next, limit uint64) effects {
 	return canSend
 }
 
-// begin is called when the handshake of the live path is over.
+// begin is called when the handshake of the live path has ended.
 func (w *wire) begin(now time.Time) effects {
 	w.live.ready = true
 	w.det.begin(now)
@@ -170,5 +168,5 @@ func (w *wire) begin(now time.Time) effects {
 	return canSend | pathUp
 }
 
-// detach is called when there is no path any more.
+// detach is called when the stream has lost its path.
 func (w *wire) detach() { w.live.ready, w.live.proven = false, false }

@@ -13,8 +13,8 @@ func (w *wire) opened(keys *keys, now time.Time) effects {
 	return w.begin(now)
 }
 
-// hello begins to move the stream to a new path. Until the commit it stays where
-// it is.
+// hello returns the message that begins to move the stream to a new path. Until the commit, the
+// stream stays on its path.
 func (w *wire) hello(nonce [nonceLen]byte) *resumeHello {
 	w.epoch++
 	hello := &resumeHello{id: w.keys.id, epoch: w.epoch, nonce: nonce}
@@ -23,7 +23,8 @@ func (w *wire) hello(nonce [nonceLen]byte) *resumeHello {
 	return hello
 }
 
-// judge decides at a server about a hello; no code means that it may resume.
+// judge decides at a server whether hello may resume the stream. Code 0 means that it may;
+// otherwise the code and the text are the refusal.
 func (w *wire) judge(hello *resumeHello) (Code, string) {
 	switch {
 	case !sameMAC(hello.mac, w.keys.resumeMAC(hello)):
@@ -36,14 +37,13 @@ func (w *wire) judge(hello *resumeHello) (Code, string) {
 	return 0, ""
 }
 
-// early is the data that is sent after resumed, before the client has committed.
+// early is the data that a server sends after resumed, before the client has committed.
 type early struct {
 	frames []byte
-	next   uint64 // the offset behind it
+	next   uint64 // the offset after it
 }
 
-// answer makes the answer to a hello that may resume. The stream stays where it
-// is.
+// answer makes the answer to a hello that may resume. The stream stays on its path.
 func (w *wire) answer(hello *resumeHello, nonce [nonceLen]byte) (*resumed, early) {
 	answer := &resumed{nonce: nonce}
 	answer.received, answer.limit = w.rx.onNewPath()
@@ -72,8 +72,8 @@ func (w *wire) committed(answer *resumed, now time.Time) effects {
 	return w.attach(answer.received, answer.limit) | w.begin(now)
 }
 
-// move moves the server's end to a new path, if the commit is that of the hello
-// and its answer, and comes before any other of its epoch.
+// move moves the server's end to a new path. It refuses a commit that does not belong to the hello
+// and its answer, and one that is not the first of its epoch.
 func (w *wire) move(hello *resumeHello, answer *resumed, m *commit, sent early, now time.Time) (effects, error) {
 	switch {
 	case !sameMAC(m.mac, w.keys.commitMAC(hello, answer, m)):
@@ -89,8 +89,8 @@ func (w *wire) move(hello *resumeHello, answer *resumed, m *commit, sent early, 
 	return w.attach(max(m.received, sent.next), m.limit) | w.begin(now), nil
 }
 
-// refused ends a client's stream as the server has said, or Dial has. A server that
-// has finished has seen all that it wanted to see: only its last ACK was lost.
+// refused ends a client's stream for the reason that the server or Dial gave. CodeFinished is a
+// normal end: the server has received everything, and only its last ACK was lost.
 func (w *wire) refused(err error) effects {
 	if errors.Is(err, ErrFinished) && (w.rx.fin || w.closed) {
 		err = errFinished
@@ -98,7 +98,7 @@ func (w *wire) refused(err error) effects {
 	return w.end(err)
 }
 
-// save returns the state of a client's end for another process, and ends it here.
+// save returns the state of a client's end for another process, and ends the stream in this one.
 func (w *wire) save() (*saved, effects) {
 	s := &saved{keys: *w.keys, epoch: w.epoch, sent: w.tx.sent, consumed: w.rx.taken()}
 	s.base = min(w.tx.base, w.tx.written()) // a FIN is a flag, even if it is acknowledged
@@ -114,7 +114,7 @@ func (w *wire) save() (*saved, effects) {
 	return s, w.end(ErrMoved)
 }
 
-// restore fills the end of a new client.
+// restore sets the end of a new client to a saved state.
 func (w *wire) restore(s *saved, now time.Time) {
 	w.keys, w.epoch, w.confirmed = &s.keys, s.epoch, true
 	w.tx.restore(s)

@@ -86,8 +86,8 @@ func (p *permit) proof(forwarding bool) []byte {
 	}{p.hostKey.Marshal(), p.session, p.wire.signature(), forwarding})
 }
 
-// Messages of the agent's protocol that are written and read without a client: that of x/crypto
-// reads ahead in the background.
+// Messages of the agent's protocol that are written and read without a client: the client of
+// x/crypto reads ahead in the background.
 const (
 	msgSuccess   = 6
 	msgExtension = 27

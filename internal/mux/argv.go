@@ -20,7 +20,7 @@ const (
 )
 
 // sameOptions are the options of ssh_config(5) on the command line that mean the same with a mux,
-// with their required value; empty means any.
+// with their required value; an empty value means any.
 var sameOptions = map[string]string{
 	"batchmode":               "",
 	"clearallforwardings":     "yes",

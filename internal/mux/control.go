@@ -17,30 +17,31 @@ import (
 )
 
 const (
-	// greetTime bounds how long a client may take to greet and to say what it wants.
+	// greetTime bounds the time that a client may take to greet and to send its first request.
 	greetTime = 30 * time.Second
-	// allowedFor is how long after the agent has allowed a session it is begun without
-	// another question: the key may have been locked meanwhile.
+	// allowedFor is the time for which the agent's permission for a session holds. After that, the
+	// agent is asked again, because the key may have been locked meanwhile.
 	allowedFor = time.Second
-	// sessionNumber is that of the one session of a control connection.
+	// sessionNumber is the number of the only session of a control connection.
 	sessionNumber = 1
 )
 
-// control is a connection of one ssh.
+// control is the connection of one ssh to a control socket.
 type control struct {
 	conn  *net.UnixConn
 	pid   int
-	asked time.Time // when the agent has allowed it a session; zero: it has not
-	done  bool      // it has had its session, or wants to be forgotten
+	asked time.Time // when the agent allowed it a session; zero: it has not
+	done  bool      // it has had its session, or asked to end the connection
 	w     *workspace
 	in    invocation
 
-	forwards []*forward // that end with it
-	news     string     // what ssh would say itself of its forwards
+	forwards []*forward // that end with the client
+	news     string     // the messages that ssh itself would print about its forwards
 }
 
-// serve serves one client. A wish of the client's that would not have the same effect here
-// ends before the greeting: ssh says so in a line, and connects by itself.
+// serve serves one client. If the client's command line asks for something that would have another
+// effect here, serve returns before the greeting. The ssh then prints a line and connects by
+// itself.
 func (c *control) serve() error {
 	defer c.conn.Close()
 	cred, err := unixsock.Peer(c.conn)
@@ -76,7 +77,8 @@ func (c *control) serve() error {
 	return c.converse()
 }
 
-// allow asks the agent, unless it has allowed the client a session just now.
+// allow asks the agent whether the client may have a session. It does not ask again within
+// allowedFor.
 func (c *control) allow() error {
 	now := time.Now()
 	if passed(now.Sub(c.asked), now.Round(0).Sub(c.asked.Round(0))) < allowedFor {
@@ -89,11 +91,11 @@ func (c *control) allow() error {
 	return err
 }
 
-// passed is how much time has passed at least by one of two clocks: the monotonic one stands still
-// while the machine sleeps, and the one of the day may be set, in either direction.
+// passed returns the time that has passed by the clock that shows more. The monotonic clock stands
+// still while the machine sleeps, and the wall clock may be set in either direction.
 func passed(monotonic, wall time.Duration) time.Duration { return max(monotonic, wall.Abs()) }
 
-// converse answers what the client asks for.
+// converse answers the client's requests until the client closes the connection.
 func (c *control) converse() error {
 	for !c.done {
 		body, err := readMessage(c.conn)
@@ -111,7 +113,7 @@ func (c *control) converse() error {
 	return nil
 }
 
-// endForwards ends what ends with the client.
+// endForwards ends the forwards that end with the client, and their connections if cut is set.
 func (c *control) endForwards(cut bool) {
 	for _, f := range c.forwards {
 		f.close(cut)
@@ -130,8 +132,8 @@ func (c *control) greet() error {
 	return parseHello(body)
 }
 
-// answer does what a client asks for. One that came to control has not been allowed
-// anything by the agent: it gets no session, and asks for each forward.
+// answer carries out one request. The agent has allowed nothing to a client that came to control
+// (ssh -O). Such a client gets no session, and the agent decides about each of its forwards.
 func (c *control) answer(q request) error {
 	switch {
 	case q.kind == askAlive:
@@ -162,11 +164,11 @@ func (c *control) answer(q request) error {
 	return c.say(message("keyway's mux does not do that; ssh connects by itself", sayFailure, q.id))
 }
 
-// openForward opens a forward that ends with the client; one of ssh -O forward is
-// ended by ssh -O cancel alone.
+// openForward opens a forward that ends with the client. Only ssh -O cancel ends a forward of ssh
+// -O forward.
 func (c *control) openForward(q request) error {
 	if c.in.control {
-		c.asked = time.Time{} // each is decided
+		c.asked = time.Time{} // the agent decides about each
 	}
 	if err := c.allow(); err != nil {
 		return c.say(message(err.Error(), sayDenied, q.id))
@@ -191,8 +193,8 @@ func (c *control) say(b []byte) error {
 	return err
 }
 
-// descriptors takes n of the client's. A refusal comes after them: an ssh that cannot send
-// them ends with an error, and does not connect by itself.
+// descriptors receives n descriptors of the client. A refusal is sent only after that, because an
+// ssh that cannot send its descriptors ends with an error instead of connecting by itself.
 func (c *control) descriptors(n int) ([]int, error) {
 	fds := make([]int, n)
 	for i := range fds {
@@ -287,9 +289,9 @@ func closeAll(fds []int) {
 	}
 }
 
-// receiveDescriptor takes one descriptor, which comes with one byte.
+// receiveDescriptor receives one descriptor, which comes with one byte.
 func receiveDescriptor(conn *net.UnixConn) (int, error) {
-	// Room for several, so that none is lost unclosed.
+	// There is room for several, so that this process can close those that it does not expect.
 	oob := make([]byte, unix.CmsgSpace(8*4))
 	_, n, _, _, err := conn.ReadMsgUnix(make([]byte, 1), oob)
 	if err != nil {

@@ -22,8 +22,8 @@ import (
 )
 
 const (
-	// guardPause is the interval at which Guard checks the muxes, doorPause the one at which it
-	// queries the serving one.
+	// guardPause is the interval at which Guard checks the muxes. doorPause is the interval at
+	// which it queries the mux that serves.
 	guardPause = time.Second
 	doorPause  = 3 * time.Second
 	// maxSilent bounds the unanswered queries in a row.

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// prompt writes to a channel without waiting for other sessions.
+// prompt is a channel whose writes do not wait for those of other sessions.
 type prompt struct {
 	channel ssh.Channel
 	wire    *observed

@@ -26,49 +26,49 @@ const (
 	// doorName is the socket by which keyway asks the mux to hold a workspace ready. No
 	// workspace has such a name.
 	doorName = ".door"
-	// maxAsk bounds in bytes what is said there.
+	// maxAsk bounds the bytes of a question or an answer on the door.
 	maxAsk = 512
-	// maxWorkspaces bounds how many are held ready.
+	// maxWorkspaces bounds the workspaces that are held ready.
 	maxWorkspaces = 64
-	// holdOff is the time before a workspace that could not be entered is tried again.
+	// holdOff is the time after a failed login to a workspace in which the mux does not try again.
 	holdOff = time.Minute
-	// idleTime is how long a connection that nobody uses is kept, and a mux without any.
+	// idleTime is the time for which an unused connection is kept, and a mux without connections.
 	idleTime = 30 * time.Minute
 )
 
-// Config is what a Server works with.
+// Config configures a Server.
 type Config struct {
-	// Dir is a private directory, for the sockets: one for each workspace, by its name.
+	// Dir is a private directory for the sockets. Each workspace has one under its own name.
 	Dir string
-	// Identity names this build. A mux of another makes way.
+	// Identity names this build. A mux of another build ends when this one starts.
 	Identity string
-	// Dial reaches a workspace. It asks nobody.
+	// Dial connects to a workspace. It asks the user nothing.
 	Dial func(ctx context.Context, name keyway.Name) (Target, error)
-	// Suits tells before each session why ssh has to connect to a workspace by itself from
-	// now on: what its configuration says has changed. It may be nil.
+	// Suits is called before each session. An error is the reason for which ssh has to connect to
+	// the workspace by itself from now on: its configuration has changed. Suits may be nil.
 	Suits func(ctx context.Context, name keyway.Name) error
 	Log   *slog.Logger
-	Idle  time.Duration // idleTime; 0: that
+	Idle  time.Duration // 0 means idleTime
 }
 
 // Server holds workspaces ready.
 type Server struct {
 	cfg    Config
 	door   *net.UnixListener
-	open   context.Context // ends when no new session is begun any more
+	open   context.Context // ends when no new sessions are accepted any more
 	retire context.CancelFunc
-	stuck  chan struct{} // closed when a connection to a guest hangs for good
+	stuck  chan struct{} // closed when a connection to a guest is stuck
 
 	mu     sync.Mutex
 	ready  map[keyway.Name]*workspace
-	old    map[*workspace]struct{}   // replaced, with their last sessions
-	trying map[keyway.Name]time.Time // zero: now; else when it failed
-	failed map[keyway.Name]error     // why it did
+	old    map[*workspace]struct{}   // replaced workspaces that still have sessions
+	trying map[keyway.Name]time.Time // zero: a login is under way; otherwise the time when it failed
+	failed map[keyway.Name]error     // the reason
 	broke  sync.Once                 // closes stuck
 	work   sync.WaitGroup
 }
 
-// workspace is one that is held ready.
+// workspace is a workspace that is held ready.
 type workspace struct {
 	name     keyway.Name
 	server   *Server
@@ -78,7 +78,7 @@ type workspace struct {
 	clients  sync.WaitGroup
 }
 
-// NewServer makes a Server that can be asked. The caller calls Serve once.
+// NewServer makes a Server that listens on its door. The caller calls Serve once.
 func NewServer(cfg Config) (*Server, error) {
 	if cfg.Idle == 0 {
 		cfg.Idle = idleTime
@@ -92,9 +92,10 @@ func NewServer(cfg Config) (*Server, error) {
 	return s, nil
 }
 
-// Serve holds ready what it is asked to, first those names, until ctx ends. When
-// another build comes, or nobody has used it for long, it ends with its last session. If a
-// connection to a guest hangs, it returns while goroutines wait, and its process has to end.
+// Serve holds workspaces ready until ctx ends: first those of names, then those that commands ask
+// for. After another build has asked, or without use for idleTime, it ends with its last session.
+// If a connection to a guest is stuck, Serve returns while goroutines still wait, and the process
+// has to end.
 func (s *Server) Serve(ctx context.Context, names ...keyway.Name) {
 	defer s.retire()
 	stop := context.AfterFunc(ctx, func() {
@@ -123,7 +124,7 @@ func (s *Server) Serve(ctx context.Context, names ...keyway.Name) {
 	}
 }
 
-// breakOff ends Serve without its goroutines.
+// breakOff has Serve return without waiting for its goroutines.
 func (s *Server) breakOff(name keyway.Name) {
 	s.cfg.Log.Error("the connection to the guest hangs: the mux ends, and its sessions with it", "workspace", name)
 	s.retire()
@@ -136,8 +137,8 @@ func (s *Server) all() []*workspace {
 	return slices.AppendSeq(slices.Collect(maps.Values(s.ready)), maps.Keys(s.old))
 }
 
-// asked serves one connection at the door: a line with a name and the build that
-// asks.
+// asked serves one connection at the door. It brings a line with a workspace's name and the build
+// of the asking program.
 func (s *Server) asked(conn *net.UnixConn) {
 	defer conn.Close()
 	cred, err := unixsock.Peer(conn)
@@ -150,7 +151,7 @@ func (s *Server) asked(conn *net.UnixConn) {
 		return
 	}
 	word, identity, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
-	if word == whyMark { // a guard asks, of whatever build: it shows that nothing is locked
+	if word == whyMark { // a guard of any build asks; the answer shows that the server's lock is free
 		s.all()
 		if identity == holdMark {
 			held(conn, s.open)
@@ -177,7 +178,8 @@ func (s *Server) asked(conn *net.UnixConn) {
 	s.hold(name)
 }
 
-// why returns what kept the workspace from being held ready; empty: it is, or nobody has tried.
+// why returns the reason for which the workspace is not held ready. It is empty if the workspace
+// is, or if no login was tried.
 func (s *Server) why(name keyway.Name) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -187,7 +189,7 @@ func (s *Server) why(name keyway.Name) string {
 	return ""
 }
 
-// hold connects to a workspace, unless that is done or has failed just now.
+// hold connects to a workspace, unless there is a connection or the last try failed within holdOff.
 func (s *Server) hold(name keyway.Name) {
 	if !s.begin(name) {
 		return
@@ -207,7 +209,7 @@ func (s *Server) hold(name keyway.Name) {
 		return
 	}
 	s.cfg.Log.Info("held ready", "workspace", name)
-	memory.Release() // of the start and the login, which are over
+	memory.Release() // of the start and the login, which have ended
 	if s.open.Err() != nil {
 		w.retire()
 	}
@@ -221,7 +223,7 @@ func (s *Server) hold(name keyway.Name) {
 	s.cfg.Log.Info("no longer held ready", "workspace", name)
 }
 
-// replace has new sessions go over another connection, and leaves w to those that it has.
+// replace opens another connection for new sessions. w keeps the sessions that it has.
 func (s *Server) replace(w *workspace) {
 	s.mu.Lock()
 	current := s.ready[w.name] == w
@@ -269,8 +271,8 @@ func (s *Server) connect(name keyway.Name) (*workspace, error) {
 	return w, nil
 }
 
-// serve serves clients until the connection has ended, or it is retired and its last
-// client has gone.
+// serve serves clients until the connection has ended, or until it is retired and its last client
+// has gone.
 func (w *workspace) serve() {
 	stop := make(chan struct{})
 	var watch sync.WaitGroup
@@ -300,7 +302,8 @@ func (w *workspace) serve() {
 	w.guest.close()
 }
 
-// suits reports why ssh has to connect by itself; it does so from now on.
+// suits returns the reason for which ssh has to connect by itself, if there is one, and then
+// retires w.
 func (w *workspace) suits() error {
 	if w.server.cfg.Suits == nil {
 		return nil
@@ -312,8 +315,7 @@ func (w *workspace) suits() error {
 	return err
 }
 
-// retire takes the socket away: an ssh that comes now connects by itself, and what runs
-// goes on.
+// retire removes the socket. A later ssh connects by itself, and running sessions go on.
 func (w *workspace) retire() {
 	w.once.Do(func() {
 		os.Remove(filepath.Join(w.server.cfg.Dir, string(w.name)))
@@ -321,7 +323,7 @@ func (w *workspace) retire() {
 	})
 }
 
-// watchIdle ends connections that nobody uses, and then the server.
+// watchIdle ends unused connections, and then the server.
 func (s *Server) watchIdle() {
 	tick := time.NewTicker(max(s.cfg.Idle/10, time.Millisecond))
 	defer tick.Stop()
@@ -344,29 +346,31 @@ func (s *Server) watchIdle() {
 	}
 }
 
-// Resize looks for terminals whose size has changed. A client passes on SIGWINCH to
-// the process that it knows from the answer to its greeting.
+// Resize sends the sizes of terminals that have changed. It is called on SIGWINCH, which a client
+// passes on to the pid in the answer to its greeting.
 func (s *Server) Resize() {
 	for _, w := range s.all() {
 		w.guest.resize()
 	}
 }
 
-// Ask asks the mux behind dir to hold a workspace ready. It reports false if there is
-// none, or one of another build.
+// Ask asks the mux at dir to hold a workspace ready. It reports false if no mux of this build
+// answers.
 func Ask(dir, identity string, name keyway.Name) bool {
 	return ask(dir, string(name), identity) == "ok\n"
 }
 
 const (
-	// whyMark begins a question that changes nothing.
+	// whyMark begins a question that changes nothing: before a name, for the reason (Server.why);
+	// alone, whether the mux still answers.
 	whyMark = "?"
-	// holdMark after it asks to keep the connection (Guard). Muxes before it close it.
+	// holdMark after whyMark asks the mux to keep the connection open (Guard). Earlier muxes close
+	// it.
 	holdMark = "hold"
 )
 
-// Why returns what kept the mux behind dir from holding a workspace ready; empty: nothing
-// that it knows of.
+// Why returns the reason for which the mux at dir does not hold a workspace ready. It is empty if
+// the mux gives none.
 func Why(dir, identity string, name keyway.Name) string {
 	return ask(dir, whyMark+string(name), identity)
 }

@@ -5,7 +5,7 @@ package main
 var privileges = []mutant{
 	{
 		claim: "the mux forwards nothing that the agent has not allowed",
-		file:  "internal/mux/control.go", old: "// each is decided\n\t}\n\tif err := c.allow(); err != nil {", new: "\n\t}\n\tif err := c.allow(); err != nil && false {",
+		file:  "internal/mux/control.go", old: "// the agent decides about each\n\t}\n\tif err := c.allow(); err != nil {", new: "\n\t}\n\tif err := c.allow(); err != nil && false {",
 		pkg: "test/mux", run: "^TestMuxIsControlled$",
 	},
 	{

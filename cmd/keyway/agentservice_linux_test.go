@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// systemd itself validates its files.
+// TestServiceFiles has systemd itself validate the service's files.
 func TestServiceFiles(t *testing.T) {
 	home := newLaptop(t)
 	t.Setenv("XDG_CONFIG_HOME", "")
@@ -26,8 +26,8 @@ func TestServiceFiles(t *testing.T) {
 	}
 }
 
-// The first request starts the agent, with the sockets of systemd's program. The agent leaves
-// them where they are.
+// TestStartedBySystemd checks that the first request starts the agent with the sockets of systemd's
+// program, and that the agent leaves these where they are.
 func TestStartedBySystemd(t *testing.T) {
 	newLaptop(t)
 	dir := runtimeDir(t)

@@ -68,8 +68,8 @@ func TestErrorsNameTheSilentHost(t *testing.T) {
 	f.fails(11, "silent, on the route to behind, does not answer: ", "HostName and Port right: ssh -G silent", "adopt", "--on", "behind")
 }
 
-// A command about a job reports why the place of its workspace cannot be reached, once, and
-// ssh's own lines do not follow.
+// TestErrorsNameThePlaceOfAJob checks that a command about a job reports, once, why the place of
+// its workspace cannot be reached, and that ssh's own lines do not follow.
 func TestErrorsNameThePlaceOfAJob(t *testing.T) {
 	f := newFaulty(t)
 	f.config(map[string]string{"gpu1": "Port " + unusedPort(t)})

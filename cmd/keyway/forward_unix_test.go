@@ -95,7 +95,8 @@ func answerForward(t *testing.T, typed string) string {
 	return said.String()
 }
 
-// Without a terminal, up makes nothing of such a template, and the error names the option to type.
+// TestARepositoryAsksForTheAgentWithoutATerminal checks that up without a terminal makes nothing of
+// such a template, and that the error names the option to type.
 func TestARepositoryAsksForTheAgentWithoutATerminal(t *testing.T) {
 	home := lyingPlace(t)
 	dir := filepath.Join(home, "repo")

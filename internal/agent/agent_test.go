@@ -55,7 +55,8 @@ func TestSignaturesVerify(t *testing.T) {
 	}
 }
 
-// A client of the socket for forwarding is remote, with or without a bind.
+// TestForwardSocket checks that a client of the socket for forwarding is remote, with or without a
+// bind.
 func TestForwardSocket(t *testing.T) {
 	w := theWorld()
 	a := start(t, Config{})
@@ -537,8 +538,9 @@ func TestLogSaysWhy(t *testing.T) {
 	}
 }
 
-// A key that is restricted as with ssh-agent stops at a workspace beyond another host if the
-// server does not name the host in the login. The log says why.
+// TestLogSaysWhyARestrictedKeyStops checks that a key that is restricted as with ssh-agent stops at
+// a workspace beyond another host if the server does not name the host in the login, and that the
+// log says why.
 func TestLogSaysWhyARestrictedKeyStops(t *testing.T) {
 	w := theWorld()
 	a := start(t, Config{})
@@ -708,8 +710,8 @@ func TestUnlockDelayHindersNobody(t *testing.T) {
 	}
 }
 
-// The bind of a forwarding that is opened while the agent is locked counts once
-// it is unlocked.
+// TestBindWhileLocked checks that the bind of a forwarding that is opened while the agent is locked
+// counts once it is unlocked.
 func TestBindWhileLocked(t *testing.T) {
 	w := theWorld()
 	a := start(t, Config{})

@@ -263,7 +263,8 @@ func FuzzSignals(f *testing.F) {
 	})
 }
 
-// Every client that may do so can shorten a key's lifetime; none can extend it.
+// TestShorten checks that every client that may do so can shorten a key's lifetime; none can extend
+// it.
 func TestShorten(t *testing.T) {
 	w := theWorld()
 	a := start(t, Config{})

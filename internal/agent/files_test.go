@@ -119,8 +119,8 @@ func TestCertificatesAreRenewed(t *testing.T) {
 	}
 }
 
-// A renewed certificate signs, also when the key that it was renewed from has gone,
-// and after a handing over.
+// TestRenewedCertificateSigns checks that a renewed certificate signs, also when the key that it
+// was renewed from has gone, and after a handover.
 func TestRenewedCertificateSigns(t *testing.T) {
 	w := theWorld()
 	for name, p := range map[string]pair{"Ed25519": w.me, "RSA": w.rsa} {
@@ -153,7 +153,7 @@ func TestRenewedCertificateSigns(t *testing.T) {
 	}
 }
 
-// A key whose file goes, or becomes another key's, is forgotten.
+// TestKeyFilesAreWatched checks that a key whose file goes, or becomes another key's, is forgotten.
 func TestKeyFilesAreWatched(t *testing.T) {
 	w := theWorld()
 	dir := t.TempDir()

@@ -54,8 +54,8 @@ func TestEveryRefusalIsLogged(t *testing.T) {
 // foldedFrom is the number of refusals of different kinds that are lines of their own.
 const foldedFrom = 20
 
-// A flood of refusals is a few lines, and what is allowed comes after the count of
-// those before it.
+// TestFloodOfRefusals checks that a flood of refusals becomes a few lines of the log, and that the
+// next permission follows the count of the refusals before it.
 func TestFloodOfRefusals(t *testing.T) {
 	w := theWorld()
 	a := start(t, Config{})
@@ -231,7 +231,8 @@ func TestQuestionsAreLimitedOverall(t *testing.T) {
 	}
 }
 
-// Open questions of remote askers leave room, and a turn, for those of this machine.
+// TestRemoteQuestionsLeaveRoom checks that open questions of remote askers leave room, and a turn,
+// for those of this machine.
 func TestRemoteQuestionsLeaveRoom(t *testing.T) {
 	q := &questions{pending: map[policy.Scope]*pending{}}
 	open := func(f policy.Facts) bool {
@@ -281,7 +282,7 @@ func TestRemoteQuestionsLeaveRoom(t *testing.T) {
 
 const otherUser = 47001
 
-// Another user is refused, whatever the mode of the socket.
+// TestOtherUsersAreRefused checks that another user is refused, whatever the mode of the socket.
 func TestOtherUsersAreRefused(t *testing.T) {
 	for _, c := range []struct {
 		uid, me int

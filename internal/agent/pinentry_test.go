@@ -87,7 +87,7 @@ func TestPinentryAnswers(t *testing.T) {
 	}
 }
 
-// A question has to fit on a line, whatever an asker puts into it.
+// TestLongQuestionIsCut checks that a question fits on a line, whatever an asker puts into it.
 func TestLongQuestionIsCut(t *testing.T) {
 	q := toDB()
 	q.Facts.User = strings.Repeat("\n%é", 2000)

@@ -166,7 +166,7 @@ func TestUpstreamIsStartedAnew(t *testing.T) {
 	}
 }
 
-// killed is an upstream that ends under connections that are open.
+// TestUpstreamEndsMidway checks connections that are open while their upstream ends.
 func TestUpstreamEndsMidway(t *testing.T) {
 	w := theWorld()
 	dir := t.TempDir()

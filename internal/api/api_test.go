@@ -230,8 +230,8 @@ func TestWriterLearnsWhyItWasRefused(t *testing.T) {
 	}
 }
 
-// Streams whose reader is slow must stop neither the others nor the API, though
-// all of them share one connection.
+// TestStalledStreams checks that streams whose reader is slow stop neither the others nor the API,
+// though all of them share one connection.
 func TestStalledStreams(t *testing.T) {
 	zeros := func(ctx context.Context, name keyway.Name) (net.Conn, error) {
 		if name == "echo" {
@@ -310,9 +310,9 @@ func saysWhatCame(err error) bool {
 	return len(advice) == 1 && advice[0].Step == keyway.SeeWhatCame && slices.Equal(advice[0].About, []string{"x"})
 }
 
-// A node that is killed while it makes a workspace has said something before, or nothing: the
-// error has a next step, also when the link passes it on. An error that the node itself
-// reports has no such advice.
+// TestANodeIsLostWhileItMakesAWorkspace checks the error of a node that is killed while it makes a
+// workspace, after it has said something or before. The error has a next step, also when the link
+// passes it on. An error that the node itself reports has no such advice.
 func TestANodeIsLostWhileItMakesAWorkspace(t *testing.T) {
 	for what, c := range map[string]struct {
 		answer string

@@ -69,7 +69,8 @@ func TestUnknownArchitecture(t *testing.T) {
 	}
 }
 
-// The guest is found among all that a node carries, and only by its hash.
+// TestFind checks that the guest is found among all programs that a node carries, and only by its
+// hash.
 func TestFind(t *testing.T) {
 	packed := func(program string) []byte {
 		var b bytes.Buffer

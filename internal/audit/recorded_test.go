@@ -12,7 +12,7 @@ import (
 //go:embed testdata/recorded/audit.jsonl
 var recorded []byte
 
-// A log of an earlier version still verifies, and reads as it did.
+// TestRecordedLog checks that a log of an earlier version still verifies, and reads as it did.
 func TestRecordedLog(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.jsonl") // with room for a lock beside it
 	if err := os.WriteFile(path, recorded, 0o600); err != nil {

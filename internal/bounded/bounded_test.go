@@ -34,7 +34,8 @@ func TestBufferKeepsTheBeginning(t *testing.T) {
 	}
 }
 
-// io.Copy must write to the buffer, and not have it read.
+// TestBufferIsBoundedForCopies checks that io.Copy writes to the buffer, and does not have the
+// buffer read.
 func TestBufferIsBoundedForCopies(t *testing.T) {
 	b := Buffer{Max: 10}
 	n, err := io.Copy(&b, endless{io.LimitReader(strings.NewReader(strings.Repeat("x", 1<<20)), 1<<20)})

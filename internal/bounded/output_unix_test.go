@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// A command that prints without end is killed, and its output is cut.
+// TestEndlessOutputEnds checks that a command that prints without end is killed, and its output is
+// cut.
 func TestEndlessOutputEnds(t *testing.T) {
 	for line, most := range map[string]int{"yes": 1 << 20, "printf 123456": 5} {
 		cmd := exec.CommandContext(t.Context(), "sh", "-c", line)

@@ -194,7 +194,8 @@ func noSessions(n int) error {
 	return fmt.Errorf("%d sessions", n)
 }
 
-// A workspace whose data is elsewhere cannot have another directory looked into.
+// TestSessionsAreThoseOfTheData checks that a workspace whose data is elsewhere cannot have another
+// directory looked into.
 func TestSessionsAreThoseOfTheData(t *testing.T) {
 	other := t.TempDir()
 	if err := os.MkdirAll(filepath.Join(other, "living"), 0o700); err != nil {

@@ -75,7 +75,8 @@ func TestRepeated(t *testing.T) {
 	}
 }
 
-// Replacing the file of a lock does not create a second lock.
+// TestRepeatedLocksTheFileAtThePath checks that replacing the file of a lock does not create a
+// second lock.
 func TestRepeatedLocksTheFileAtThePath(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lock")
 	r := Repeated{Path: path}

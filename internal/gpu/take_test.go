@@ -20,8 +20,9 @@ func (l *lockNoting) lock(ctx context.Context) (func(), error) {
 	return func() { l.held = false; unlock() }, err
 }
 
-// A workspace whose processes this machine does not see is known by its engine alone. The
-// engine is asked once, while nobody else can get GPUs, whether they are granted or not.
+// TestToldByTheEngineAlone checks that a workspace whose processes this machine does not see is
+// known by its engine alone. The engine is asked once, while nobody else can get GPUs, whether they
+// are granted or not.
 func TestToldByTheEngineAlone(t *testing.T) {
 	for _, taken := range []bool{true, false} {
 		place := (&maker{world: newWorld(t, 1, 1)}).place()

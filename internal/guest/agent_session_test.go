@@ -13,9 +13,9 @@ import (
 	"keyway/test/await"
 )
 
-// A shell in a tmux in a session keeps the SSH_AUTH_SOCK that it began with: it fetches with
-// the agent of the attached user, fails at once when nobody is attached, and fetches again with
-// the agent of the next user.
+// TestAShellThatStaysFetchesWithTheAgentOfWhoIsAttached checks that a shell in tmux in a session
+// keeps the SSH_AUTH_SOCK that it began with. It fetches with the agent of the attached user, fails
+// at once when nobody is attached, and fetches again with the agent of the next user.
 func TestAShellThatStaysFetchesWithTheAgentOfWhoIsAttached(t *testing.T) {
 	w, server := startWorkspace(t), startWorkspace(t) // another workspace is the git server
 	agent := sshAgent(t, w, "git-key")

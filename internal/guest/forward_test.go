@@ -10,8 +10,9 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// A forwarding from the workspace is on its loopback alone, whatever address the
-// client names: the machine's network is not the client's to open.
+// TestRemoteForwardIsOnLoopback checks that a forwarding from the workspace listens only on the
+// workspace's loopback addresses, whatever address the client names. The machine's network is not
+// the client's to open.
 func TestRemoteForwardIsOnLoopback(t *testing.T) {
 	p := serveInProcess(t, here(t))
 	c := p.client(t)

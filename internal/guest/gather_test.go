@@ -299,8 +299,9 @@ func TestWhatIsHeldBackIsReleased(t *testing.T) {
 	}
 }
 
-// A mux keeps its connection, and channels that are open ahead: memory is given back all the
-// same when a session has ended.
+// TestMemoryIsGivenBackUnderAConnectionThatStays checks that the memory of an ended session is
+// given back although its connection stays open, as a mux's does, with channels that are opened
+// ahead.
 func TestMemoryIsGivenBackUnderAConnectionThatStays(t *testing.T) {
 	released := make(chan struct{}, 10)
 	_, client := serving(t, func(s *Server) {

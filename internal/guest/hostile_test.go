@@ -25,8 +25,8 @@ import (
 // strangerUID is a user whom no Home here belongs to.
 const strangerUID = 61237
 
-// The keys that may enter are in a file of the workspace's user, of the owner of the
-// Home or of root, which nobody else can write to.
+// TestFilesOfOthersAreRefused checks that the guest reads the keys that may enter only from a file
+// of the workspace's user, of the owner of the Home or of root, to which nobody else can write.
 func TestFilesOfOthersAreRefused(t *testing.T) {
 	for what, c := range map[string]struct {
 		spoil func(path string) error
@@ -106,7 +106,8 @@ func stat(t *testing.T, path string) fs.FileInfo {
 	return st
 }
 
-// The guest answers its own uid, the owner of the Home and root; nobody else.
+// TestStrangersAreNotAnswered checks that the guest answers its own uid, the owner of the Home and
+// root, and nobody else.
 func TestStrangersAreNotAnswered(t *testing.T) {
 	home, _ := newHome(t)
 	const owner = 61238
@@ -167,7 +168,8 @@ func TestGuestsPartOfItsHome(t *testing.T) {
 	}
 }
 
-// The command starts when the server serves, and reads nothing of the host key.
+// TestTheCommandComesLast checks that the command starts when the server serves, and reads nothing
+// of the host key.
 func TestTheCommandComesLast(t *testing.T) {
 	home, _ := newHome(t)
 	script := fmt.Sprintf("test -S %[1]s/guest.sock && test -f %[1]s/guest.json || exit 3; test -z \"$(cat)\" || exit 4; ls -l /proc/self/fd", home)
@@ -208,7 +210,8 @@ func TestNoGuestWithoutAHostKey(t *testing.T) {
 	}
 }
 
-// While a server is started anew callers wait, and the key stays the same.
+// TestCallersWaitForTheNextServer checks that callers wait while a server is started again, and
+// that the key stays the same.
 func TestCallersWaitForTheNextServer(t *testing.T) {
 	w := startWorkspace(t)
 	for range 3 {

@@ -173,7 +173,7 @@ func TestInitWithACommandThatIsNotThere(t *testing.T) {
 	}
 }
 
-// In a container init is process 1 and nobody else reaps.
+// TestInitAsProcess1 checks init as process 1 of a container, where no other process reaps.
 func TestInitAsProcess1(t *testing.T) {
 	home, _ := newHome(t)
 	cmd := exec.Command("unshare", "--pid", "--fork", "--mount-proc", home.Program(), "init", "--home", string(home), "--",
@@ -206,8 +206,8 @@ func residentKiB(pid int) int {
 	return 1 << 30
 }
 
-// When the workspace is stopped, a client that waits for a job learns how the job itself ended,
-// and the job has its grace, with its helpers.
+// TestInitLetsJobsEnd checks that a client that waits for a job learns how the job itself ended
+// when the workspace is stopped, and that the job has its grace, with its helpers.
 func TestInitLetsJobsEnd(t *testing.T) {
 	w := startWorkspace(t)
 	script := `trap 'sleep 1; echo saved >'"$HOME"'/saved; exit 9' TERM; echo begun; while :; do sleep 0.1; done`
@@ -249,8 +249,8 @@ func awaitWaiters(t *testing.T, w *workspace, n int) {
 	})
 }
 
-// A job that does not end has the grace of the stop command, no more, and its own end is
-// reported.
+// TestInitKillsJobsAfterTheirGrace checks that a job that does not end has the grace of the stop
+// command and no more, and that its own end is reported.
 func TestInitKillsJobsAfterTheirGrace(t *testing.T) {
 	w := startWorkspace(t)
 	w.output(w.ssh("ws", `keyway run -d -T --as deaf -- sh -c 'trap "" TERM; while :; do sleep 0.1; done'`))

@@ -110,8 +110,8 @@ func TestReaderThatLeavesEndsTheCommand(t *testing.T) {
 	}
 }
 
-// A background process keeps its pipes open; as with sshd the exit status is
-// known before they close.
+// TestBackgroundProcessDoesNotWithholdTheExitStatus checks that the exit status is known before a
+// background process closes its pipes, as with sshd.
 func TestBackgroundProcessDoesNotWithholdTheExitStatus(t *testing.T) {
 	w := startWorkspace(t)
 	fifo := filepath.Join(w.dir, "fifo")
@@ -263,7 +263,7 @@ func TestSFTP(t *testing.T) {
 	}
 }
 
-// Both protocols of scp, with whatever scp the image has.
+// TestSCP checks both protocols of scp, with the scp that the image has.
 func TestSCP(t *testing.T) {
 	w := startWorkspace(t)
 	tree := filepath.Join(w.dir, "tree")

@@ -162,8 +162,8 @@ func TestAnAgentWithManyKeys(t *testing.T) {
 	c.Close()
 }
 
-// A certificate grants nothing by itself, whichever authority has signed it: it counts as its
-// key.
+// TestACertificateEntersAsItsKey checks that a certificate grants nothing by itself, whichever
+// authority has signed it. It counts as its key.
 func TestACertificateEntersAsItsKey(t *testing.T) {
 	p := serveInProcess(t, here(t))
 	authority, err := ssh.NewSignerFromKey(newPrivateKey(t))
@@ -237,7 +237,8 @@ func TestStrangersAreBounded(t *testing.T) {
 	}
 }
 
-// A client that does not speak SSH is told so and disconnected at once.
+// TestNoIdentification checks that a client that does not speak SSH is told so and disconnected at
+// once.
 func TestNoIdentification(t *testing.T) {
 	p := serveInProcess(t, here(t))
 	for _, said := range []string{"\n", "GET / HTTP/1.1\r\n\r\n", "xyzzy\n", "SSX", "S\n", "\x00\x00\x00\x00", "\x16\x03\x01"} {
@@ -290,8 +291,8 @@ func TestChannelsAreBounded(t *testing.T) {
 	}
 }
 
-// A client that does not read makes the program wait; the guest holds no more
-// than its buffers.
+// TestSlowReaderCostsBoundedMemory checks that a client that does not read makes the program wait,
+// and that the guest holds no more than its buffers.
 func TestSlowReaderCostsBoundedMemory(t *testing.T) {
 	p := serveInProcess(t, here(t))
 	c := p.client(t)
@@ -446,7 +447,8 @@ func TestStopWithClients(t *testing.T) {
 	_ = s.Wait()
 }
 
-// A channel closed at once after its last data delivers that data.
+// TestForwardedDataBeforeTheClose checks that a channel that is closed right after its last data
+// delivers that data.
 func TestForwardedDataBeforeTheClose(t *testing.T) {
 	p := serveInProcess(t, here(t))
 	c := p.client(t)

@@ -108,7 +108,8 @@ func TestAppend(t *testing.T) {
 	}
 }
 
-// Two machines that mount a workspace and append to one log lose no line.
+// TestAppendByTwoMounts checks that two machines that mount a workspace and append to one log lose
+// no line.
 func TestAppendByTwoMounts(t *testing.T) {
 	const lines = 50
 	w := startWorkspace(t)

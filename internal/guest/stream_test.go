@@ -55,8 +55,8 @@ func (p *inProcess) overStream(t *testing.T, w *cutPath) (*ssh.Client, *stream.C
 	return ssh.NewClient(c, chans, reqs), s
 }
 
-// An SSH connection inside a stream goes on, whatever happens to what the
-// stream travels over.
+// TestSSHSurvivesCutConnections checks that an SSH connection inside a stream goes on, whatever
+// happens to what the stream travels over.
 func TestSSHSurvivesCutConnections(t *testing.T) {
 	p := serveInProcess(t, here(t))
 	w := &cutPath{socket: p.home.Socket()}
@@ -89,7 +89,8 @@ type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(b []byte) (int, error) { return f(b) }
 
-// A client that waits for the server's first word is an SSH client.
+// TestASilentClientIsSpokenToInSSH checks that a client that waits for the server's first bytes is
+// taken for an SSH client.
 func TestASilentClientIsSpokenToInSSH(t *testing.T) {
 	p := serveInProcess(t, here(t))
 	conn, err := unixsock.Dial(p.home.Socket())
@@ -136,8 +137,8 @@ func TestWhoOnlyLooksIsNotRefused(t *testing.T) {
 	}
 }
 
-// A spare stream, on which both have said their version and no ssh has come, holds little
-// at either end.
+// TestASpareHoldsLittle checks that a spare stream, on which both ends have sent their version and
+// which no ssh uses yet, holds little memory at either end.
 func TestASpareHoldsLittle(t *testing.T) {
 	p := serveInProcess(t, here(t))
 	const (
@@ -172,7 +173,7 @@ func TestASpareHoldsLittle(t *testing.T) {
 	}
 }
 
-// The end of the server ends its streams.
+// TestStreamsEndWithTheServer checks that the end of the server ends its streams.
 func TestStreamsEndWithTheServer(t *testing.T) {
 	p := serveInProcess(t, here(t))
 	client, s := p.overStream(t, &cutPath{socket: p.home.Socket()})

@@ -95,7 +95,8 @@ func TestExecAndInherit(t *testing.T) {
 	}
 }
 
-// A process that cannot be hardened, or that another one traces, takes nothing.
+// TestInheritRefuses checks that a process that cannot be hardened, or that another one traces,
+// takes nothing.
 func TestInheritRefuses(t *testing.T) {
 	if _, _, found, err := Inherit("KEYWAY_TEST_NONE", nil); found || err != nil {
 		t.Errorf("found: %v, %v", found, err)

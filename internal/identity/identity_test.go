@@ -147,8 +147,8 @@ func TestRSAFlags(t *testing.T) {
 	}
 }
 
-// A key whose halves do not fit would sign for nobody, or worse: leak itself
-// through wrong signatures.
+// TestHalvesThatDoNotFit checks that a key whose halves do not fit together is refused. Its
+// signatures would be wrong, and could reveal the key.
 func TestHalvesThatDoNotFit(t *testing.T) {
 	for _, s := range samples() {
 		good := message(t, agent.AddedKey{PrivateKey: s.key})
@@ -246,7 +246,8 @@ func TestSecretIsOverwritten(t *testing.T) {
 	}
 }
 
-// Signing and forgetting at once must not crash: the memory is unmapped.
+// TestForgetWhileSigning checks that forgetting a key while it signs does not crash: forgetting
+// unmaps its memory.
 func TestForgetWhileSigning(t *testing.T) {
 	k, err := ReadPrivate(sshwire.NewReader(message(t, agent.AddedKey{PrivateKey: samples()[0].key})))
 	if err != nil {

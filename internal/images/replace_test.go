@@ -94,8 +94,9 @@ func TestNoImageLosesItsNameUnasked(t *testing.T) {
 	}
 }
 
-// Engines that give one image IDs of different kinds have the same image: it is neither asked
-// about nor sent again, and what was sent is seen to have arrived. It stays itself in a file.
+// TestOneImageHasTwoIDs checks engines that give one image IDs of different kinds. The image counts
+// as the same: the user is not asked about it, it is not sent again, and its arrival is noticed. It
+// stays the same in a file, too.
 func TestOneImageHasTwoIDs(t *testing.T) {
 	image := aBase(t)
 	dir := t.TempDir()

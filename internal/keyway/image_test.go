@@ -8,8 +8,8 @@ import (
 const honestConfig = `{"created":"2026-11-30T01:02:03.5Z","os":"linux","architecture":"amd64","rootfs":{"diff_ids":["sha256:1"]},
 	"config":{"Env":["PATH=/bin"],"Cmd":["sh"],"Volumes":{"/data":{}},"Healthcheck":{"Test":["CMD","x"],"Interval":1000000000}}}`
 
-// Two engines write one image's configuration in different ways, and two images differ in
-// something that counts.
+// TestConfigHash checks that one image whose configuration two engines write in different ways has
+// one hash, and that two images that differ in something that counts have two.
 func TestConfigHash(t *testing.T) {
 	want := ConfigHash([]byte(honestConfig))
 	if golden := "sha256:e0c86e4f8868a4e0b5b80114114a2daffe65eafa3daa38c87e5cf7c4f3e09e93"; want != golden { // docs/PROTOCOL.api.md

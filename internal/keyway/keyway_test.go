@@ -220,7 +220,8 @@ func TestWriteFile(t *testing.T) {
 	}
 }
 
-// On a full file system the old content stays, and the error says what to do.
+// TestWriteFileWithoutSpace checks that the old content stays on a full file system, and that the
+// error says what to do.
 func TestWriteFileWithoutSpace(t *testing.T) {
 	path := "/dev/full"
 	f, err := os.OpenFile(path, os.O_WRONLY, 0)

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// After a new login SSH_AUTH_SOCK is another; the one path that ssh_config names
-// must lead to it.
+// TestFollowAgent checks that the one path that ssh_config names leads to the agent of a new login,
+// which has another SSH_AUTH_SOCK.
 func TestFollowAgent(t *testing.T) {
 	dir := t.TempDir()
 	path, old, theirs := filepath.Join(dir, "agent.sock"), filepath.Join(dir, "old"), filepath.Join(dir, "theirs")

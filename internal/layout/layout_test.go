@@ -320,7 +320,7 @@ func TestProgramsHaveTheirLimits(t *testing.T) {
 	}
 }
 
-// The programs hold nothing of the tests.
+// TestProgramsWithoutTests checks that the programs contain nothing of the tests.
 func TestProgramsWithoutTests(t *testing.T) {
 	for _, goos := range systems {
 		for _, p := range goList(t, goos, "-deps", "./cmd/keyway") {

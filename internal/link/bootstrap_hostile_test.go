@@ -139,7 +139,7 @@ func TestBootstrapWhileItsDirectoryIsExchanged(t *testing.T) {
 	}
 }
 
-// A directory's name is no shell text.
+// TestBootstrapInAnOddDirectory checks that the name of a directory is not taken for shell text.
 func TestBootstrapInAnOddDirectory(t *testing.T) {
 	base := filepath.Join(t.TempDir(), "two words; touch $HOME *")
 	check(t, os.Mkdir(base, 0o700))
@@ -229,7 +229,7 @@ func TestBootstrapWordsAreWords(t *testing.T) {
 	}
 }
 
-// A place is sent the program once, however often it asks.
+// TestBootstrapAsksOnce checks that a place is sent the program once, however often it asks.
 func TestBootstrapAsksOnce(t *testing.T) {
 	programs := programOf(greeter)
 	programs["amd64"] = programs[runtime.GOARCH]

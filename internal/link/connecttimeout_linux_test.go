@@ -58,8 +58,9 @@ func (i *inn) drip(name string, uses ...string) {
 	i.host(name, append(uses, "HostName 127.0.0.1", "Port "+port)...)
 }
 
-// Each host on the route has a time to answer in and to prove who it is, also as a jump host.
-// That of a host behind another does not count the login to the one before.
+// TestASilentFirstHostIsGivenUp checks that each host on the route has a time in which to answer
+// and to prove its identity, also as a jump host. The time of a host behind another does not count
+// the login to the one before.
 func TestASilentFirstHostIsGivenUp(t *testing.T) {
 	i := newInn(t)
 	i.behind = 5 * time.Second

@@ -51,7 +51,8 @@ func (w *world) clients() map[string]func(keyway.Name) net.Conn {
 	return map[string]func(keyway.Name) net.Conn{"a socket": w.ssh, "pipes": w.byPipes}
 }
 
-// An ssh that has pipes is told why there is no connection, too.
+// TestAnSSHWithPipesHearsWhy checks that an ssh with pipes, too, is told why there is no
+// connection.
 func TestAnSSHWithPipesHearsWhy(t *testing.T) {
 	w := startWorld(t)
 	conn := w.byPipes("other")
@@ -62,7 +63,8 @@ func TestAnSSHWithPipesHearsWhy(t *testing.T) {
 	}
 }
 
-// An ssh that ends is not proxied any more, whether it has a socket or pipes.
+// TestTheEndOfAnSSHIsNoticed checks that the link stops proxying an ssh that has ended, whether it
+// had a socket or pipes.
 func TestTheEndOfAnSSHIsNoticed(t *testing.T) {
 	w := startWorld(t)
 	for name, open := range w.clients() {
@@ -95,8 +97,8 @@ func TestOnlyPipesAreTakenOver(t *testing.T) {
 	w.noStream()
 }
 
-// A link of an earlier version does not know of pipes: the caller hears so, and asks
-// for a socket.
+// TestAnOlderLinkRefusesPipes checks that a caller learns that a link of an earlier version does
+// not know of pipes, and asks for a socket.
 func TestAnOlderLinkRefusesPipes(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), SocketName)
 	l, err := unixsock.Listen(socket, 0o600)

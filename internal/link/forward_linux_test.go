@@ -147,8 +147,8 @@ func TestForwardEndsWithItsLastUser(t *testing.T) {
 	_ = again.end()
 }
 
-// A port that another program has is not taken for ours, and the one in its place is
-// the same every time.
+// TestForwardBesideATakenPort checks that a port that another program has is not taken, and that
+// the one in its place is the same every time.
 func TestForwardBesideATakenPort(t *testing.T) {
 	w := startWorld(t)
 	other, err := net.Listen("tcp", "127.0.0.1:0")
@@ -172,7 +172,7 @@ func TestForwardBesideATakenPort(t *testing.T) {
 	}
 }
 
-// The ssh of a forward may die; the forward and its port stay.
+// TestForwardOutlivesItsSSH checks that a forward and its port stay when its ssh dies.
 func TestForwardOutlivesItsSSH(t *testing.T) {
 	w := startWorld(t)
 	u := w.forward("train", ForwardRequest{Port: anyPort(t)})

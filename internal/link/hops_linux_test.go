@@ -168,8 +168,9 @@ func (i *inn) fails(place keyway.Place) *keyway.Error {
 	return keyway.AsError(err)
 }
 
-// Each host on the route says OpenSSH's own sentences where it can. The reported error is the
-// real one, at the right host, and a host's words are shown with its name.
+// TestFaultsBehindLyingBanners checks what is reported when each host on the route says OpenSSH's
+// own sentences where it can. The reported error is the real one, at the right host, and a host's
+// words are shown with its name.
 func TestFaultsBehindLyingBanners(t *testing.T) {
 	i := newInn(t)
 	banner := "Banner " + i.file("banner", forged)

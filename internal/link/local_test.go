@@ -14,8 +14,8 @@ import (
 	"keyway/internal/keyway"
 )
 
-// The local place is bootstrapped as every other is, when no program that is
-// there can be its node.
+// TestLocalNodeIsUnpackedOnce checks that the local place is bootstrapped as every other is, if no
+// program that is there can be its node.
 func TestLocalNodeIsUnpackedOnce(t *testing.T) {
 	cache := t.TempDir()
 	t.Setenv("XDG_CACHE_HOME", cache)

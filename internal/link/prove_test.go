@@ -25,7 +25,7 @@ func hostKeyOf(t *testing.T, public any) string {
 	return string(ssh.MarshalAuthorizedKey(key))
 }
 
-// Only the guest's own key can be proved, and only in a stream.
+// TestProve checks that only the guest's own key can be proved, and only in a stream.
 func TestProve(t *testing.T) {
 	w := startWorld(t)
 	if err := w.client.Prove(t.Context(), "gpu1", "train", w.guest.hostKey()); err != nil {

@@ -49,7 +49,8 @@ func (w *world) spared() {
 	w.awaitSpare(before + 2)
 }
 
-// The next ssh of the same version finds a stream on which its guest has spoken already.
+// TestASpareIsThereForTheNext checks that the next ssh of the same version finds a stream on which
+// its guest has spoken already.
 func TestASpareIsThereForTheNext(t *testing.T) {
 	w := startWorld(t)
 	w.spared()
@@ -129,7 +130,8 @@ func TestOthersPassASpareBy(t *testing.T) {
 	}
 }
 
-// A spare whose uplink has died brings up no other; the next ssh does, and is served.
+// TestADeadSpareIsForgotten checks that a spare whose uplink has died brings up no other uplink,
+// and that the next ssh does, and is served.
 func TestADeadSpareIsForgotten(t *testing.T) {
 	w := startWorld(t)
 	w.spared()
@@ -145,7 +147,8 @@ func TestADeadSpareIsForgotten(t *testing.T) {
 	}
 }
 
-// An ssh that goes on with a spare is as safe from a dead uplink as any.
+// TestASpareInUseIsAStream checks that an ssh that goes on with a spare is as safe from a dead
+// uplink as any.
 func TestASpareInUseIsAStream(t *testing.T) {
 	w := startWorld(t)
 	w.spared()
@@ -164,7 +167,8 @@ func TestASpareInUseIsAStream(t *testing.T) {
 	}
 }
 
-// A link that is replaced takes the connection on a spare along, and leaves the spares.
+// TestASpareInUseMoves checks that a link that is replaced passes on the connection on a spare, and
+// leaves the spares behind.
 func TestASpareInUseMoves(t *testing.T) {
 	w := startWorld(t)
 	w.spared()
@@ -179,7 +183,8 @@ func TestASpareInUseMoves(t *testing.T) {
 	echo(t, conn, "and on")
 }
 
-// The end of a spare is reported only to the connection that uses it.
+// TestNobodyIsWarnedOfASparesEnd checks that the end of a spare is reported only to the connection
+// that uses it.
 func TestNobodyIsWarnedOfASparesEnd(t *testing.T) {
 	var said strings.Builder
 	s := &spare{}

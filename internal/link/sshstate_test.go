@@ -47,7 +47,7 @@ const (
 		"Host key verification failed.\nssh: Could not resolve hostname x: Name or service not known\n"
 )
 
-// The messages are from OpenSSH 9.2 and 9.9, with names replaced.
+// TestDiagnose checks the diagnosis of messages from OpenSSH 9.2 and 9.9, with names replaced.
 func TestDiagnose(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -87,8 +87,9 @@ func TestDiagnose(t *testing.T) {
 	}
 }
 
-// A host that closes the connection before it has identified itself may have had too many: it is
-// tried again, unless it was reached by a command of the user's that may have failed itself.
+// TestADropIsTriedAgain checks that a host that closes the connection before it has identified
+// itself is tried again, because it may have had too many connections. A host that was reached by a
+// command of the user's is not: that command may have failed itself.
 func TestADropIsTriedAgain(t *testing.T) {
 	for own, want := range map[string]bool{
 		behind: true,
@@ -181,8 +182,8 @@ func TestNoWordOfAHostDecides(t *testing.T) {
 	}
 }
 
-// The command that forgets a key is made of values: the file, if ssh -G names it, and
-// the name.
+// TestHostKeyChangedNamesBothKeys checks that the command that forgets a key is made of values: the
+// file, if ssh -G names it, and the name.
 func TestHostKeyChangedNamesBothKeys(t *testing.T) {
 	known := filepath.Join(t.TempDir(), "known hosts")
 	const key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ"

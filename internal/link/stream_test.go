@@ -115,7 +115,8 @@ func freeze(t *testing.T, pid int) {
 	t.Fatal("the process does not stop")
 }
 
-// A connection that answers late is in use again, and the attempt to replace it ends.
+// TestALateAnswerIsAnAnswer checks that a connection that answers late is in use again, and that
+// the attempt to replace it ends.
 func TestALateAnswerIsAnAnswer(t *testing.T) {
 	w := startWorld(t)
 	first := pid(t, w.node("counts"))
@@ -143,7 +144,8 @@ func (w *world) stream() StreamStatus {
 	return s.Places[0].Streams[0]
 }
 
-// A node that was killed a moment ago is not noticed by its next user.
+// TestTheFirstStreamAfterAKillWorks checks that the next user of a node that was killed a moment
+// ago does not notice that.
 func TestTheFirstStreamAfterAKillWorks(t *testing.T) {
 	w := startWorld(t)
 	for range 20 {
@@ -160,8 +162,8 @@ func TestTheFirstStreamAfterAKillWorks(t *testing.T) {
 	}
 }
 
-// A guest without streams gets what the ssh has said as it was, over a plain
-// pipe.
+// TestAnOldGuestGetsAPipe checks that a guest without streams gets what the ssh has said as it was,
+// over a plain pipe.
 func TestAnOldGuestGetsAPipe(t *testing.T) {
 	w := startWorld(t)
 	for _, hostKey := range []string{w.guest.hostKey(), ""} {
@@ -432,7 +434,8 @@ func TestRefusalsAreTriedAgainSoonAndThenSeldom(t *testing.T) {
 	}
 }
 
-// While a stream stalls, its user sees why, and afterwards sees nothing of it.
+// TestAStallIsShownOnTheTerminal checks that the user of a stalled stream sees why it stalls, and
+// afterwards sees nothing of that.
 func TestAStallIsShownOnTheTerminal(t *testing.T) {
 	w := startWorld(t)
 	master, tty, err := pty.Open()
@@ -488,8 +491,8 @@ func (w *world) hang(on bool) {
 	}
 }
 
-// A new build takes the connections over: their sshs notice nothing, whatever is
-// under way.
+// TestHandOver checks that a new build takes the connections over, and that their sshs notice
+// nothing, whatever is under way.
 func TestHandOver(t *testing.T) {
 	w := startWorld(t)
 	for client, open := range w.clients() {
@@ -577,8 +580,8 @@ func TestTheGuardSpeaksForAKilledLink(t *testing.T) {
 	}
 }
 
-// A node that ends as soon as it has greeted is started a few times for one question, not
-// for ever.
+// TestANodeThatEndsAtOnce checks that a node that ends as soon as it has greeted is started a few
+// times for one question, not for ever.
 func TestANodeThatEndsAtOnce(t *testing.T) {
 	w := startWorld(t)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

@@ -72,8 +72,8 @@ func killed(t *testing.T, link *exec.Cmd) {
 	}
 }
 
-// A link that is stopped accepts connections all the same. A command that needs it says which
-// process is stopped, and what to do.
+// TestAStoppedLinkIsNamed checks that a command that needs a stopped link says which process is
+// stopped, and what to do. A stopped link accepts connections all the same.
 func TestAStoppedLinkIsNamed(t *testing.T) {
 	dir, link := unanswered(t)
 	freeze(t, link.Process.Pid)
@@ -123,8 +123,8 @@ func playHalf(socket string) int {
 	return 0
 }
 
-// A link that is stopped in the middle of a command is named, too, whatever the command
-// waits for.
+// TestALinkThatIsStoppedMeanwhileIsNamed checks that a link that is stopped in the middle of a
+// command is named, too, whatever the command waits for.
 func TestALinkThatIsStoppedMeanwhileIsNamed(t *testing.T) {
 	dir, link := playLink(t, "half")
 	c, err := Running(context.Background(), dir, nil)
@@ -169,7 +169,7 @@ func TestALinkThatIsStoppedMeanwhileIsNamed(t *testing.T) {
 	}
 }
 
-// A link that never answers is reported, and given up.
+// TestALinkThatNeverAnswersIsEnded checks that a link that never answers is reported, and given up.
 func TestALinkThatNeverAnswersIsEnded(t *testing.T) {
 	dir, link := unanswered(t)
 	var news []string
@@ -193,7 +193,7 @@ func (l lateListener) Accept() (net.Conn, error) {
 	return l.Listener.Accept()
 }
 
-// A link that answers late is waited for.
+// TestASlowLinkIsWaitedFor checks that a link that answers late is waited for.
 func TestASlowLinkIsWaitedFor(t *testing.T) {
 	dir := t.TempDir()
 	socket := filepath.Join(dir, SocketName)

@@ -78,8 +78,8 @@ func (a afterHeaders) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// An answer whose uplink is suspected when its head has come and its body has not is
-// none: its body could not be read.
+// TestSuspectedAsTheAnswerBegins checks that an answer counts as none if its uplink is suspected
+// after the answer's head has come and before its body has: the body could not be read.
 func TestSuspectedAsTheAnswerBegins(t *testing.T) {
 	ours, theirs := net.Pipe()
 	served := make(chan error, 1)
@@ -149,8 +149,8 @@ func TestWaitingIsInTheHostsWords(t *testing.T) {
 	}
 }
 
-// A connection is pinged when it is used and nothing comes on it, but not while its answers
-// show that it works.
+// TestPingOnlyInSilence checks that a connection is pinged when it is used and nothing comes on it,
+// but not while its answers show that it works.
 func TestPingOnlyInSilence(t *testing.T) {
 	for name, answers := range map[string]bool{"answers": true, "silent": false} {
 		t.Run(name, func(t *testing.T) {
@@ -200,8 +200,8 @@ func TestPingOnlyInSilence(t *testing.T) {
 	}
 }
 
-// A question that the node breaks off is no reason to end a new connection, over which others
-// have theirs.
+// TestABrokenAnswerLeavesANewConnectionUp checks that a question that the node breaks off does not
+// end a new connection, over which others have theirs.
 func TestABrokenAnswerLeavesANewConnectionUp(t *testing.T) {
 	ours, theirs := net.Pipe()
 	served := make(chan error, 1)
@@ -244,8 +244,8 @@ func TestABrokenAnswerLeavesANewConnectionUp(t *testing.T) {
 	u.work.Wait()
 }
 
-// A node that lives for a while, but ends each time before it answers, is started a few times
-// for one question, not for ever.
+// TestANodeThatEndsUnderAQuestion checks that a node that lives for a while, but ends each time
+// before it answers, is started a few times for one question, not for ever.
 func TestANodeThatEndsUnderAQuestion(t *testing.T) {
 	for _, age := range []time.Duration{0, 2 * time.Second, time.Hour} {
 		synctest.Test(t, func(t *testing.T) {
@@ -376,8 +376,9 @@ func TestTheLastWordsAreNotAwaitedInVain(t *testing.T) {
 	})
 }
 
-// A connection to a guest waits for a silent place no longer than a command does, however
-// the time is divided among attempts, and the next command hears of it at once.
+// TestACallOfASilentPlaceIsBounded checks that a connection to a guest waits for a silent place no
+// longer than a command does, however the time is divided among attempts, and that the next command
+// hears of it at once.
 func TestACallOfASilentPlaceIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		u := &uplink{place: "gpu1", log: slog.New(slog.DiscardHandler), start: func(ctx context.Context, _ *attempt) (*nodeProcess, error) {

@@ -472,7 +472,8 @@ func TestSSHAsksThePersonAtTheCommand(t *testing.T) {
 	}
 }
 
-// Two commands wait for one ssh: both see the question, one answer is enough.
+// TestTheFirstAnswerCounts checks that two commands that wait for one ssh both see its question,
+// and that one answer is enough.
 func TestTheFirstAnswerCounts(t *testing.T) {
 	w := startWorld(t)
 	slow, quick := &person{answer: "wrong", wait: make(chan struct{})}, &person{answer: "123456"}
@@ -500,7 +501,8 @@ func TestTheFirstAnswerCounts(t *testing.T) {
 	both.Wait()
 }
 
-// Ctrl-C at the only command that waits for a place ends the ssh to it.
+// TestNobodyWaitsAnyMore checks that Ctrl-C at the only command that waits for a place ends the ssh
+// to it.
 func TestNobodyWaitsAnyMore(t *testing.T) {
 	w := startWorld(t)
 	ctx, cancel := context.WithCancel(context.Background())

@@ -31,7 +31,8 @@ func TestUnwritten(t *testing.T) {
 	}
 }
 
-// A process goes on after its program's pages were dropped, and holds less memory.
+// TestRelease checks that a process goes on after its program's pages were dropped, and holds less
+// memory.
 func TestRelease(t *testing.T) {
 	if len(fileRanges()) == 0 {
 		t.Fatal("this program's own file is not found in its map")

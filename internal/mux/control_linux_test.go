@@ -12,8 +12,9 @@ import (
 	"keyway/internal/unixsock"
 )
 
-// A session that the agent denies late is refused after its descriptors were taken: ssh ends
-// with an error if it cannot send them, and does not connect by itself.
+// TestALateRefusalTakesTheDescriptors checks that a session that the agent denies late is refused
+// after its descriptors were received. An ssh that cannot send them ends with an error, and does
+// not connect by itself.
 func TestALateRefusalTakesTheDescriptors(t *testing.T) {
 	for kind, descriptors := range map[uint32]int{askSession: 3, askStdio: 2} {
 		l, err := unixsock.Listen(filepath.Join(t.TempDir(), "s"), 0o600)
@@ -64,7 +65,8 @@ func TestTimeEndsWhatWasAllowed(t *testing.T) {
 	}
 }
 
-// The monotonic clock stands still while the machine sleeps.
+// TestASleepPasses checks that time in which the machine sleeps counts, although the monotonic
+// clock stands still.
 func TestASleepPasses(t *testing.T) {
 	for _, c := range []struct{ monotonic, wall, want time.Duration }{
 		{time.Second, time.Second, time.Second},

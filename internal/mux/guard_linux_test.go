@@ -98,8 +98,8 @@ func startMux(t *testing.T, runtime, link, kind string) (pid int, dead chan stru
 	return cmd.Process.Pid, dead
 }
 
-// A mux that is locked or deaf is killed, and so is each one that is stopped. One that
-// answers stays.
+// TestGuardEndsAMuxThatHangs checks that a mux that is locked or does not listen is killed, and so
+// is each one that is stopped. One that answers stays.
 func TestGuardEndsAMuxThatHangs(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var guards sync.WaitGroup
@@ -136,8 +136,8 @@ func TestGuardEndsAMuxThatHangs(t *testing.T) {
 	}
 }
 
-// A connection on which input waits that nobody reads hangs. One without input does not,
-// nor one that is read.
+// TestConnectionThatHangs checks that a connection hangs if input waits on it and nothing reads it.
+// A connection without input does not hang, nor does one that is read.
 func TestConnectionThatHangs(t *testing.T) {
 	var idle, read, late unread
 	for i := range int64(100) {
@@ -178,7 +178,8 @@ func TestConnectionThatHangs(t *testing.T) {
 	}
 }
 
-// A connection that hangs ends the mux, whatever waits for it.
+// TestAMuxEndsWithAConnectionThatHangs checks that a connection that hangs ends the mux, whatever
+// waits for it.
 func TestAMuxEndsWithAConnectionThatHangs(t *testing.T) {
 	s, err := NewServer(Config{Dir: t.TempDir(), Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
@@ -209,7 +210,8 @@ func isHeld(pid int) bool {
 	return false
 }
 
-// A mux that is stopped goes on when the process that guarded it has ended.
+// TestAMuxGoesOnWithoutItsGuard checks that a mux that is stopped goes on when the process that
+// guarded it has ended.
 func TestAMuxGoesOnWithoutItsGuard(t *testing.T) {
 	runtime := t.TempDir()
 	pid, _ := startMux(t, runtime, filepath.Join(runtime, "mux"), "well")

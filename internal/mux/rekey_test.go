@@ -41,8 +41,8 @@ func echoing(t *testing.T, conn net.Conn, key ssh.Signer) {
 	echoes.Wait()
 }
 
-// The keys of a connection change while sessions begin and bytes flow, which is when
-// writes are held.
+// TestKeysChangeUnderSessions checks that the keys of a connection can change while sessions begin
+// and bytes flow, which is when writes are held.
 func TestKeysChangeUnderSessions(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -94,8 +94,8 @@ func TestAnotherAgentIsNamed(t *testing.T) {
 	}
 }
 
-// A connection over which much has gone leaves its place to another, before its keys change,
-// and keeps its sessions.
+// TestAConnectionIsReplacedBeforeItsKeysChange checks that a connection that has carried much is
+// replaced by another one before its keys change, and keeps its sessions.
 func TestAConnectionIsReplacedBeforeItsKeysChange(t *testing.T) {
 	var asked atomic.Int32
 	s, err := NewServer(Config{

@@ -42,8 +42,8 @@ func dialAs(t *testing.T, uid uintptr, path string) *net.UnixConn {
 	return conn
 }
 
-// Another user who reaches the mux's sockets gets nothing: the sessions are those of
-// one user's agent.
+// TestOtherUsersAreNotServed checks that another user who reaches the mux's sockets gets nothing.
+// The sessions are for the user of the agent.
 func TestOtherUsersAreNotServed(t *testing.T) {
 	if os.Getuid() != 0 {
 		return // who is not root cannot be another user

@@ -155,7 +155,8 @@ func TestTheGuestIsTriedAgain(t *testing.T) {
 	}
 }
 
-// Workspaces of an engine that does not answer are not forgotten.
+// TestListTellsOfWhatCannotBeAsked checks that workspaces of an engine that does not answer are not
+// forgotten.
 func TestListTellsOfWhatCannotBeAsked(t *testing.T) {
 	root := t.TempDir()
 	homes := engine.HomesIn(root)

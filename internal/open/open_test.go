@@ -71,7 +71,8 @@ func TestReady(t *testing.T) {
 	}
 }
 
-// A server that ends at once, or whose port only others reach, is an error and no wait.
+// TestReadyTellsOfAnEnd checks that a server that ends at once, or whose port only others reach, is
+// reported as an error at once.
 func TestReadyTellsOfAnEnd(t *testing.T) {
 	w := &played{ports: []keyway.Port{{Port: 8888, Address: "10.0.0.5", PID: 11}}, files: fileOf8888}
 	_, err := jupyter.Ready(t.Context(), w, []string{"--port=8890"}, func() {})

@@ -88,7 +88,8 @@ func relaying(t *testing.T) (user, server *net.TCPConn, closed chan struct{}, en
 	return a.far, b.far, closed, ended
 }
 
-// Each direction ends alone, whichever is first, and takes nothing of the other with it.
+// TestRelayPassesOnEachEnd checks that each direction ends by itself, whichever is first, and that
+// the other one loses nothing.
 func TestRelayPassesOnEachEnd(t *testing.T) {
 	for name, order := range map[string]func(user, server *net.TCPConn) (first, second *net.TCPConn){
 		"the connection first": func(user, server *net.TCPConn) (_, _ *net.TCPConn) { return user, server },
@@ -109,7 +110,8 @@ func TestRelayPassesOnEachEnd(t *testing.T) {
 	}
 }
 
-// A side that breaks does not take along what is on its way to it or from it.
+// TestRelayWhoseSideTakesNoMore checks that the end of a side does not lose bytes that are under
+// way to the other one, or from it.
 func TestRelayWhoseSideTakesNoMore(t *testing.T) {
 	user, server, closed, ended := relaying(t)
 	if err := user.CloseRead(); err != nil {
@@ -125,8 +127,8 @@ func TestRelayWhoseSideTakesNoMore(t *testing.T) {
 	returns(t, ended)
 }
 
-// A channel that is closed as a whole has its last bytes written, and then ends a
-// connection that says nothing.
+// TestRelayEndsWithItsChannel checks that the last bytes of a channel that is closed as a whole are
+// written, and that a silent connection ends after that.
 func TestRelayEndsWithItsChannel(t *testing.T) {
 	user, server, closed, ended := relaying(t)
 	say(t, server, "the last words")
@@ -138,8 +140,8 @@ func TestRelayEndsWithItsChannel(t *testing.T) {
 	}
 }
 
-// A side that never reads holds up its own direction alone, and no longer than closed
-// allows.
+// TestRelayWithASideThatNeverReads checks that a side that never reads holds up its own direction
+// only, and no longer than closed allows.
 func TestRelayWithASideThatNeverReads(t *testing.T) {
 	a, b := newLink(t), newLink(t)
 	closed := make(chan struct{})
@@ -186,7 +188,8 @@ func (r *reader) Close() error {
 	return nil
 }
 
-// The end of a request is a half-close: the answer comes whole.
+// TestCarryPassesOnTheEndOfItsInput checks that the end of a request is a half-close, and that the
+// answer comes whole.
 func TestCarryPassesOnTheEndOfItsInput(t *testing.T) {
 	guest := newLink(t)
 	in, out := &reader{Reader: strings.NewReader(much), err: io.EOF}, new(bytes.Buffer)
@@ -199,7 +202,7 @@ func TestCarryPassesOnTheEndOfItsInput(t *testing.T) {
 	}
 }
 
-// A request that breaks ends the connection as a whole.
+// TestCarryWhoseInputBreaks checks that a request that breaks ends the connection as a whole.
 func TestCarryWhoseInputBreaks(t *testing.T) {
 	guest := newLink(t)
 	ended := inBackground(func() {
@@ -208,7 +211,8 @@ func TestCarryWhoseInputBreaks(t *testing.T) {
 	returns(t, ended) // although the guest has said nothing
 }
 
-// A guest that ends ends the stream, whatever the request still holds.
+// TestCarryEndsWithItsConnection checks that the end of a guest ends the stream, whatever the
+// request still holds.
 func TestCarryEndsWithItsConnection(t *testing.T) {
 	guest := newLink(t)
 	in, feed := io.Pipe()
@@ -222,7 +226,8 @@ func TestCarryEndsWithItsConnection(t *testing.T) {
 	}
 }
 
-// A guest that takes no more still has its reason heard.
+// TestCarryToAConnectionThatTakesNoMore checks that the reason of a guest that takes no more is
+// still passed on.
 func TestCarryToAConnectionThatTakesNoMore(t *testing.T) {
 	refusing := refusal{strings.NewReader("the reason")}
 	in, out := &reader{Reader: strings.NewReader(much), err: io.EOF}, new(bytes.Buffer)
@@ -238,7 +243,8 @@ type refusal struct{ io.Reader }
 func (refusal) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
 func (refusal) Close() error              { return nil }
 
-// Standard input may stay open for ever: the end is the other end's.
+// TestStdio checks that standard input may stay open for ever: the other end decides when the
+// connection ends.
 func TestStdio(t *testing.T) {
 	guest := newLink(t)
 	in, feed := io.Pipe()
@@ -259,7 +265,7 @@ func TestStdio(t *testing.T) {
 	hear(t, guest.far, "") // the end of the input still passes
 }
 
-// Copy tells an error of the reader's from one of the writer's.
+// TestCopyErrors checks that Copy distinguishes an error of the reader from one of the writer.
 func TestCopyErrors(t *testing.T) {
 	s, failure := new(Buffers), errors.New("failure")
 	var write *writeError
@@ -274,7 +280,7 @@ func TestCopyErrors(t *testing.T) {
 	}
 }
 
-// The zero value has buffers, and gives those of its size.
+// TestBuffers checks that the zero value has buffers, and that a value gives those of its size.
 func TestBuffers(t *testing.T) {
 	for _, size := range []int{0, 1, 32 << 10} {
 		s := Buffers{Size: size}
@@ -303,7 +309,8 @@ func (*taker) Write([]byte) (int, error) { return 0, errors.New("bytes pass thro
 func (*taker) Close() error              { return nil }
 func (*taker) CloseWrite() error         { return nil }
 
-// Both ends of Stdio see each other, so that the kernel can move the bytes by itself.
+// TestStdioLeavesTheCopyToTheKernel checks that both ends of Stdio see each other, so that the
+// kernel can move the bytes by itself.
 func TestStdioLeavesTheCopyToTheKernel(t *testing.T) {
 	in := &reader{Reader: strings.NewReader(""), err: io.EOF}
 	conn, out := &taker{took: make(chan struct{})}, &taker{took: make(chan struct{})}

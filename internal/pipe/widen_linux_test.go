@@ -9,7 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A process's standard input, as ssh leaves it: a blocking pipe.
+// TestPollablePipeEndsWhenClosed checks a process's standard input as ssh leaves it: a blocking
+// pipe.
 func TestPollablePipeEndsWhenClosed(t *testing.T) {
 	var fds [2]int
 	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {

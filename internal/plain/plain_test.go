@@ -37,8 +37,8 @@ func TestNothingIsObeyed(t *testing.T) {
 	}
 }
 
-// Everything of Unicode that is a control or a format character is hidden, and
-// no letter is.
+// TestHiddenIsWhatUnicodeSays checks that every control and format character of Unicode is hidden,
+// and no letter.
 func TestHiddenIsWhatUnicodeSays(t *testing.T) {
 	for r := rune(0); r <= unicode.MaxRune; r++ {
 		if unicode.In(r, unicode.Cc, unicode.Bidi_Control, unicode.Zl, unicode.Zp, unicode.Variation_Selector,

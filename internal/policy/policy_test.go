@@ -306,7 +306,8 @@ func TestWordsAreSafeForATerminal(t *testing.T) {
 	}
 }
 
-// A rule about askers elsewhere says nothing of programs here.
+// TestRulesAboutAskersElsewhere checks that a rule about askers elsewhere does not apply to
+// programs here.
 func TestRulesAboutAskersElsewhere(t *testing.T) {
 	p, err := Parse([]byte("rules:\n  - deny: any\n    from: [gpu1, \"*\"]\n"))
 	if err != nil {

@@ -190,8 +190,8 @@ func TestOpenFiles(t *testing.T) {
 	}
 }
 
-// A process whose input and output are one socket does not read what its children print, which share
-// the socket.
+// TestASharedSocketIsNoPipe checks that a process whose input and output are one socket does not
+// read what its children print, which share the socket.
 func TestASharedSocketIsNoPipe(t *testing.T) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {

@@ -298,8 +298,8 @@ func TestAShellThatIsKnownLate(t *testing.T) {
 	expect(t, "at all", w.step(e, start, 10))
 }
 
-// A program that has been told may do nothing about a second SIGTERM, as make does, while
-// it waits for its helpers.
+// TestAProgramThatWaits checks the end of a program that does nothing about a second SIGTERM while
+// it waits for its helpers, as make does.
 func TestAProgramThatWaits(t *testing.T) {
 	start := time.Unix(1000, 0)
 	w := &world{all: []Process{{PID: 10, Parent: 1}, {PID: 11, Parent: 10}}, kinds: map[int]kind{10: program}}
@@ -351,7 +351,8 @@ func TestAScriptIsHeldUntilItsProgramHasEnded(t *testing.T) {
 	expect(t, "the script goes on, to its end", w.step(e, start, 10), sent{10, term}, sent{10, cont})
 }
 
-// The leader of a terminal's session ends last: its end hangs up those in the foreground.
+// TestALeaderOutlivesOrphans checks that the leader of a terminal's session ends last, because its
+// end hangs up the processes in the foreground.
 func TestALeaderOutlivesOrphans(t *testing.T) {
 	start := time.Unix(1000, 0)
 	w := &world{

@@ -100,7 +100,7 @@ func TestBound(t *testing.T) {
 	}
 }
 
-// Widths agree with another source, with the listed exceptions.
+// TestWidths checks that widths agree with another source, with the listed exceptions.
 func TestWidths(t *testing.T) {
 	wrong := 0
 	for r := rune(0xa0); r <= 0x10ffff; r++ {

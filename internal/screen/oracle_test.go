@@ -200,8 +200,8 @@ func TestBehaviourOfTmux(t *testing.T) {
 	}
 }
 
-// A terminal that is attached gets the history into its own scrollback, below
-// what it showed before, and the screen, whatever its cursor's row.
+// TestAttachInTmux checks that a terminal that is attached gets the history into its own
+// scrollback, below what it showed before, and the screen, whatever its cursor's row.
 func TestAttachInTmux(t *testing.T) {
 	m := startTmux(t)
 	s := New(recordedCols, recordedRows, Options{})

@@ -55,7 +55,8 @@ func TestResize(t *testing.T) {
 	}
 }
 
-// However often the size changes, no character of a line is lost or doubled.
+// TestResizeKeepsText checks that no character of a line is lost or doubled, however often the size
+// changes.
 func TestResizeKeepsText(t *testing.T) {
 	random := rand.New(rand.NewPCG(5, 6))
 	for range 200 {

@@ -8,8 +8,9 @@ import (
 	"testing"
 )
 
-// TestADamagedRecordIsKept: a session whose record cannot be read has a log all the same, and
-// makes way as any other that has ended. Only what a start left behind that failed is removed.
+// TestADamagedRecordIsKept checks that a session whose record cannot be read keeps its log, and
+// makes room for a new session as any other that has ended. Only what a failed start has left
+// behind is removed.
 func TestADamagedRecordIsKept(t *testing.T) {
 	r := Registry{Dir: t.TempDir(), Workspace: "train"}
 	begin := func() (dir string) {

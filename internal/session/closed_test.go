@@ -11,8 +11,8 @@ import (
 	"keyway/internal/keyway"
 )
 
-// The output of sessions and their input belong to the workspace's user alone,
-// whatever the umask.
+// TestTheRegistryIsClosed checks that only the workspace's user can reach the output and the input
+// of sessions, whatever the umask.
 func TestTheRegistryIsClosed(t *testing.T) {
 	home := keyway.Home(filepath.Join(t.TempDir(), "home"))
 	old := syscall.Umask(0)

@@ -8,7 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A job that ends by any signal is recorded with a name that is read back.
+// TestEachSignalHasAName checks that a job that ends by any signal is recorded with a name that is
+// read back.
 func TestEachSignalHasAName(t *testing.T) {
 	for s := unix.Signal(1); s <= lastRealTime; s++ {
 		name := SignalName(s)

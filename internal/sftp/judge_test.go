@@ -416,7 +416,7 @@ func TestAttributes(t *testing.T) {
 	}
 }
 
-// TestDirectories lists them all, and the large one in several answers.
+// TestDirectories lists all directories, the large one in several answers.
 func TestDirectories(t *testing.T) {
 	t.Parallel()
 	server := program(t)
@@ -549,7 +549,7 @@ func TestCopyData(t *testing.T) {
 	p.done()
 }
 
-// TestHandles uses those that are closed, never were, and are none.
+// TestHandles uses handles that are closed, were never given out, or are malformed.
 func TestHandles(t *testing.T) {
 	t.Parallel()
 	p := begin(t, program(t), accounts()[0])

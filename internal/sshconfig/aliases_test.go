@@ -72,7 +72,7 @@ func TestReadNames(t *testing.T) {
 	}
 }
 
-// ssh -G agrees on every name that is sure.
+// TestReadNamesAsSSH checks that ssh -G agrees on every name that is sure.
 func TestReadNamesAsSSH(t *testing.T) {
 	home := configured(t, namesConfig, map[string]string{})
 	r := resolver{options: []string{"-F", filepath.Join(home, ".ssh", "config")}}

@@ -72,8 +72,8 @@ func countedSSH(t *testing.T) (program, calls string) {
 	return program, calls
 }
 
-// Each redial asks ssh for its configuration, which may have changed, and only
-// the first for what is built in, until there is another ssh.
+// TestBuiltInCiphersAreAskedOnce checks that each redial asks ssh for its configuration, which may
+// have changed, and that only the first asks for what is built in, until there is another ssh.
 func TestBuiltInCiphersAreAskedOnce(t *testing.T) {
 	program, calls := countedSSH(t)
 	config := filepath.Join(t.TempDir(), "config")

@@ -219,7 +219,8 @@ func TestApplyMakesFiles(t *testing.T) {
 	}
 }
 
-// Dotfile managers keep the file elsewhere and link to it.
+// TestApplyFollowsLink checks a configuration that is a link, because dotfile managers keep the
+// file elsewhere.
 func TestApplyFollowsLink(t *testing.T) {
 	home, include := homeWith(t, "")
 	dotfiles := t.TempDir()

@@ -41,8 +41,8 @@ func TestForeignFileIsRefused(t *testing.T) {
 	}
 }
 
-// asNobody runs test as a user without powers, in a child process: root may
-// read and write everything.
+// TestUnreadableAndReadOnly checks a configuration that the user cannot read or rewrite. It runs as a
+// user without powers, in a child process: root may read and write everything.
 func TestUnreadableAndReadOnly(t *testing.T) {
 	if os.Getuid() == 0 {
 		asNobody(t)

@@ -8,7 +8,8 @@ import (
 	"keyway/internal/keyway"
 )
 
-// A workspace of the same name that was made anew has another host key, and is refused.
+// TestSameWorkspace checks that a workspace that was made anew under the same name, and so has
+// another host key, is refused.
 func TestSameWorkspace(t *testing.T) {
 	var keys [2]string
 	for i := range keys {

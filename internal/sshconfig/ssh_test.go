@@ -152,8 +152,8 @@ func TestForwardAgentOnlyWhereAsked(t *testing.T) {
 	}
 }
 
-// ssh reads the line, then a shell does: the program must be found wherever it
-// lies.
+// TestProxyCommandReachesProgram checks that the program is found wherever it lies, after ssh and a
+// shell have read the line.
 func TestProxyCommandReachesProgram(t *testing.T) {
 	for _, shell := range []string{"/bin/sh", "/bin/bash"} {
 		for i, name := range []string{"plain", "key way", "100%h%%", "a'b", `a"b`, "$HOME `id`", `a\b\`, "a;b&c|d", "üñ", "#x", "(x) [y] {z}", "~x!y", "*?<>^="} {
@@ -268,7 +268,8 @@ func TestSSHFindsTheKeys(t *testing.T) {
 	}
 }
 
-// ssh reads each name that a login may have as that name, also with backslashes.
+// TestSSHReadsLoginNames checks that ssh reads each name that a login may have as that name, also
+// with backslashes.
 func TestSSHReadsLoginNames(t *testing.T) {
 	s := testStore(t)
 	names := []string{"ada@corp.example.com", `CORP\ada`, `corp.example.com\nina`, `CORP\"ada`, "jörg", strings.Repeat("x", 255), "a#b", `a\b\c`}

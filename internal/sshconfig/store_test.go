@@ -199,7 +199,7 @@ func TestHostKeyChanged(t *testing.T) {
 	add(t, s, changed)
 }
 
-// A place is known as long as a workspace there is.
+// TestPlaces checks that a place is known as long as a workspace there is.
 func TestPlaces(t *testing.T) {
 	s := testStore(t)
 	places := func() string {
@@ -277,8 +277,8 @@ func TestKeysTakenOnTrust(t *testing.T) {
 	}
 }
 
-// A workspace chooses its login name and host key; neither may bring a line of
-// its own into the files.
+// TestHostileEntries checks that neither the login name nor the host key, which a workspace
+// chooses, can bring a line of its own into the files.
 func TestHostileEntries(t *testing.T) {
 	s := testStore(t)
 	for _, user := range []string{"", "root\n  ProxyCommand evil", "root evil", "-oProxyCommand=x", "%h", "$HOME", "ro\"ot", "roo\\", "a:b", strings.Repeat("u", 256)} {

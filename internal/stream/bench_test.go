@@ -217,7 +217,7 @@ func BenchmarkIdle(b *testing.B) {
 
 const thousand = 1000
 
-// TestThousandIdle: each end of an idle stream holds at most 24 KiB (idleBound).
+// TestThousandIdle checks that each end of an idle stream holds at most 24 KiB (idleBound).
 func TestThousandIdle(t *testing.T) {
 	heap, stack := idleCost(t, thousand)
 	if heap+stack > idleBound {

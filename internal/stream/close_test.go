@@ -51,7 +51,7 @@ func TestHalfCloseBothWays(t *testing.T) {
 	}
 }
 
-// Data written before Close arrives, whichever end closes first.
+// TestCloseOrders checks that data written before Close arrives, whichever end closes first.
 func TestCloseOrders(t *testing.T) {
 	for name, closing := range map[string]func(client, server *Conn){
 		"client":        func(client, _ *Conn) { client.Close() },
@@ -94,7 +94,8 @@ func TestCloseOrders(t *testing.T) {
 	}
 }
 
-// A server's Close loses nothing, even while the client is away for hours.
+// TestServerClosesWhileTheClientIsAway checks that a server's Close loses nothing, even while the
+// client is away for hours.
 func TestServerClosesWhileTheClientIsAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t)
@@ -126,7 +127,8 @@ func TestServerClosesWhileTheClientIsAway(t *testing.T) {
 	})
 }
 
-// A client's Close waits for its bytes, but not for ever.
+// TestClientClosesWhileThereIsNoPath checks that a client's Close waits for its bytes, but not for
+// ever.
 func TestClientClosesWhileThereIsNoPath(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t)
@@ -173,7 +175,7 @@ func TestCloseWithErrorTellsTheOther(t *testing.T) {
 	}
 }
 
-// A reset while the client is away is what it is told when it comes back.
+// TestResetWhileAway checks that a client that comes back is told of a reset that it has missed.
 func TestResetWhileAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t)
@@ -195,7 +197,7 @@ func TestResetWhileAway(t *testing.T) {
 	})
 }
 
-// A server that is shut down says so.
+// TestServerClose checks that a server that is shut down says so to its clients.
 func TestServerClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t)
@@ -214,7 +216,7 @@ func TestServerClose(t *testing.T) {
 	})
 }
 
-// Only the last ACK is lost: both ends still end well.
+// TestLostLastAck checks that both ends end normally if only the last ACK is lost.
 func TestLostLastAck(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t)
@@ -237,7 +239,8 @@ func TestLostLastAck(t *testing.T) {
 	})
 }
 
-// A client that has closed has sent all, if the server says that it has finished.
+// TestLostAckOfAClosedClient checks that a client that has closed counts its bytes as delivered if
+// the server says that the stream has finished.
 func TestLostAckOfAClosedClient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t)

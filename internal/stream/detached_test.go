@@ -36,7 +36,8 @@ func (l *lab) leave(t *testing.T, afterwards func(server *Conn)) *Conn {
 	return server
 }
 
-// A server keeps 64 streams without a path; the one alone for longest goes first.
+// TestDetachedIsBounded checks that a server keeps at most 64 streams without a path, and ends the
+// one that has been without for longest.
 func TestDetachedIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t)
@@ -55,7 +56,7 @@ func TestDetachedIsBounded(t *testing.T) {
 	})
 }
 
-// Whenever a stream has lost its path, a server keeps 64 MiB of all that have.
+// TestDetachedHoldsLittle checks that a server keeps at most 64 MiB for all streams without a path.
 func TestDetachedHoldsLittle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t)

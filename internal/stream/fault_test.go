@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// TestFaults is the model: whatever the network does, what goes in comes out.
-// KEYWAY_SEED repeats a run.
+// TestFaults checks that what is written at one end is read at the other, whatever the network
+// does. KEYWAY_SEED repeats a run.
 func TestFaults(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	if s := os.Getenv("KEYWAY_SEED"); s != "" {
@@ -306,7 +306,8 @@ func talk(t *testing.T, all *sync.WaitGroup, from, to end, b []byte, pick func(i
 	})
 }
 
-// A reader that takes nothing holds its window and no more, and the path stays.
+// TestSlowReader checks that a reader that takes nothing holds its window and no more, and that the
+// path stays.
 func TestSlowReader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		budget := NewBudget(16 << 20)
@@ -342,7 +343,8 @@ func TestSlowReader(t *testing.T) {
 	})
 }
 
-// Without a path the ring takes 8 MiB, and no more than the budget has.
+// TestRingIsBounded checks that the ring takes 8 MiB without a path, and no more than the budget
+// has.
 func TestRingIsBounded(t *testing.T) {
 	for limit, size := range map[int]int{DefaultBudget: maxRing, 1 << 20: 1 << 20} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
@@ -378,7 +380,8 @@ func TestRingIsBounded(t *testing.T) {
 	}
 }
 
-// A long path gets a wide window, and gives it back when it is idle.
+// TestWindowOfALongPath checks that a long path gets a wide window, and gives it back when it is
+// idle.
 func TestWindowOfALongPath(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t)

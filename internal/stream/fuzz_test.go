@@ -36,7 +36,8 @@ func helloSeeds() [][]byte {
 	}
 }
 
-// A fuzz test whose corpus is empty passes on nothing.
+// TestSeedsCoverEverything checks the corpora of the fuzz tests, because one with an empty corpus
+// passes on nothing.
 func TestSeedsCoverEverything(t *testing.T) {
 	types := map[frameType]bool{}
 	for _, b := range frameSeeds() {

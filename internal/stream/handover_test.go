@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// A stream moves from process to process while bytes are under way in both
+// TestHandOver checks that a stream moves from process to process while bytes are under way in both
 // directions.
 func TestHandOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -71,8 +71,9 @@ func TestHandOver(t *testing.T) {
 	})
 }
 
-// The other end has received all that was sent, but its user has read nothing yet:
-// nothing is to be sent again, and what is written now comes behind it.
+// TestHandOverOfWhatIsReceivedButUnread checks the handover of a stream whose other end has
+// received everything and whose other user has read nothing. Nothing is sent again, and later bytes
+// follow.
 func TestHandOverOfWhatIsReceivedButUnread(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t)
@@ -102,7 +103,8 @@ func TestHandOverOfWhatIsReceivedButUnread(t *testing.T) {
 	})
 }
 
-// A stream that has seen both ends, or one, is restored as it was.
+// TestHandOverOfHalfClosed checks that a stream of which one direction has ended, or both, is
+// restored as it was.
 func TestHandOverOfHalfClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t)
@@ -137,8 +139,8 @@ func TestHandOverOfHalfClosed(t *testing.T) {
 	})
 }
 
-// A FIN that the other end has acknowledged is not said again in another process, at
-// another offset.
+// TestHandOverAfterTheFIN checks that a FIN that the other end has acknowledged is not sent again
+// by another process, at another offset.
 func TestHandOverAfterTheFIN(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t)

@@ -195,8 +195,8 @@ func meddled(t *testing.T, r *rand.Rand, did *[mischiefs]atomic.Int32) {
 	server.Close()
 }
 
-// A connection that was made first may arrive last: it is fenced then, and the
-// stream stays on the newer one.
+// TestOvertakenConnection checks that a connection that was made first and arrives last is fenced,
+// and that the stream stays on the newer one.
 func TestOvertakenConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t)
@@ -226,8 +226,8 @@ func TestOvertakenConnection(t *testing.T) {
 	})
 }
 
-// A path of 2 KB/s is slow, not dead: a frame takes 8 s, and what is in the
-// buffers before it longer than anybody waits for an answer at first.
+// TestSlowPath checks that a path of 2 KB/s counts as slow, not as dead. A frame takes 8 s, and the
+// bytes in the buffers before it take longer than the first wait for an answer.
 func TestSlowPath(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t)
@@ -255,8 +255,9 @@ func TestSlowPath(t *testing.T) {
 	})
 }
 
-// While the hello of a second path is on its way, the first may go on: what it
-// moves and acknowledges meanwhile makes the hello old, not wrong.
+// TestFirstPathMovesOnDuringAHello checks that the first path may go on while the hello of a second
+// one is under way. The bytes that it moves and acknowledges meanwhile make the hello old, not
+// wrong.
 func TestFirstPathMovesOnDuringAHello(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t)

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// The send queue against a model: a list of bytes.
+// TestSendQueue compares the send queue with a model, a list of bytes.
 func TestSendQueue(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
 	budget := NewBudget(2 << 20)
@@ -92,7 +92,7 @@ func receive(t *testing.T, got, b []byte) []byte {
 	return got
 }
 
-// Small writes that wait become one frame.
+// TestSmallWritesShareAFrame checks that small writes that wait become one frame.
 func TestSmallWritesShareAFrame(t *testing.T) {
 	q := newSendQueue(NewBudget(0))
 	for range 100 {
@@ -104,7 +104,7 @@ func TestSmallWritesShareAFrame(t *testing.T) {
 	}
 }
 
-// A slab that a stuck writer still holds is not used again.
+// TestPinnedSlabIsNotRecycled checks that a slab that a stuck writer still holds is not reused.
 func TestPinnedSlabIsNotRecycled(t *testing.T) {
 	q := newSendQueue(NewBudget(0))
 	q.append([]byte("held by a stuck writer"))
@@ -374,8 +374,8 @@ func TestMagic(t *testing.T) {
 	}
 }
 
-// An ACK that is not due goes with little data, and not with much: there it would
-// be a write of its own.
+// TestACKBesideData checks that an ACK that is not due goes with little data, and not with much,
+// where it would be a write of its own.
 func TestACKBesideData(t *testing.T) {
 	for _, test := range []struct{ data, words int }{
 		{1, headerLen + 16},
@@ -399,8 +399,8 @@ func TestACKBesideData(t *testing.T) {
 	}
 }
 
-// A client acknowledges an echo at once, but not each of many, and not much. A server
-// waits: its next echo would have to wait for the ACK otherwise.
+// TestSmallACK checks that a client acknowledges an echo at once, but neither each of many nor a
+// large one. A server waits, because its next echo would have to wait for the ACK.
 func TestSmallACK(t *testing.T) {
 	start := time.Unix(946684800, 0)
 	for _, test := range []struct {

@@ -115,10 +115,10 @@ func (r *recorder) Sign(rand io.Reader, message []byte, opts crypto.SignerOpts) 
 	return r.PrivateKey.Sign(rand, message, opts)
 }
 
-// The data that the host key signs for a stream differs from all that it signs for SSH: the
-// hash of a key exchange, which has the length of a hash (RFC 4253, section 8), and
-// hostkeys-prove-00@openssh.com, which begins with the length of that name. Otherwise an
-// attacker could relay one signature as the other.
+// TestSignaturesAreNotThoseOfSSH checks that the data that the host key signs for a stream differs
+// from all that it signs for SSH: the hash of a key exchange, which has the length of a hash (RFC
+// 4253, section 8), and hostkeys-prove-00@openssh.com, which begins with the length of that name.
+// Otherwise an attacker could relay one signature as the other.
 func TestSignaturesAreNotThoseOfSSH(t *testing.T) {
 	var key *recorder
 	l := newLab(t, func(c *ServerConfig) {

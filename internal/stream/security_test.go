@@ -98,8 +98,8 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// A hello may be older than what the path before it has moved since; a commit may
-// not.
+// TestCommitWithALowOffset checks that a hello may be older than what the previous path has moved
+// since, and that a commit may not.
 func TestCommitWithALowOffset(t *testing.T) {
 	l := newLab(t)
 	defer l.close()
@@ -129,8 +129,8 @@ func TestCommitWithALowOffset(t *testing.T) {
 	exchange(t, client, server, "untouched")
 }
 
-// Two paths may be begun with one epoch, both by hellos that were in time: the
-// first that commits is the stream's, and the other changes nothing any more.
+// TestOneCommitForAnEpoch checks two paths that begin with one epoch, by hellos that were both in
+// time. The first commit moves the stream, and the second changes nothing.
 func TestOneCommitForAnEpoch(t *testing.T) {
 	l := newLab(t)
 	defer l.close()
@@ -233,7 +233,8 @@ func replay(t *testing.T) {
 	exchange(t, client, server, "untouched")
 }
 
-// The user reads nothing of an attacker between client and server, whatever he sends.
+// TestManInTheMiddle checks that the user reads nothing of an attacker between client and server,
+// whatever the attacker sends.
 func TestManInTheMiddle(t *testing.T) {
 	for name, swap := range map[string]func(l *lab, near, far net.Conn){
 		"own server": func(l *lab, near, far net.Conn) {
@@ -297,7 +298,7 @@ func TestManInTheMiddle(t *testing.T) {
 	}
 }
 
-// An unsigned refusal on a resume is noise: the stream goes on.
+// TestInventedRefusalOfAResume checks that an unsigned refusal of a resume does not end the stream.
 func TestInventedRefusalOfAResume(t *testing.T) {
 	l := newLab(t)
 	defer l.close()
@@ -382,8 +383,8 @@ func TestBusy(t *testing.T) {
 	})
 }
 
-// The stream that is missed least gives way: first one that nobody confirmed,
-// then the one alone for longest.
+// TestEviction checks the order in which streams are evicted: first one that no client has
+// confirmed, then the one without a path for longest.
 func TestEviction(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t, func(c *ServerConfig) { c.MaxStreams = 3 })

@@ -62,7 +62,8 @@ func expect(t *testing.T, c *Conn, words string) {
 	}
 }
 
-// After 26 hours the server has given the stream up, and the client is told so.
+// TestFreezeBeyondGrace checks that a server gives a stream up after 26 hours, and that the client
+// is told.
 func TestFreezeBeyondGrace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t)
@@ -103,8 +104,8 @@ func TestClientGivesUp(t *testing.T) {
 	})
 }
 
-// The schedule of pings is what the protocol page says, and an idle stream
-// sends one packet each way per 15 s.
+// TestIdlePackets checks that the schedule of PINGs is that of the protocol's description, and that
+// an idle stream sends one packet each way in 15 s.
 func TestIdlePackets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t)
@@ -133,7 +134,7 @@ func (p *pipe) written() int {
 	return p.total
 }
 
-// A path that is silent in one direction only is as dead as any.
+// TestOneWayStall checks that a path that is silent in one direction counts as dead.
 func TestOneWayStall(t *testing.T) {
 	for _, pipeline := range []string{"up", "down"} {
 		t.Run(pipeline, func(t *testing.T) {
@@ -155,7 +156,7 @@ func TestOneWayStall(t *testing.T) {
 	}
 }
 
-// When the silent path speaks again before a second one is there, the first is
+// TestSecondPathGivenUp checks that a silent path that answers before there is a second one is
 // kept.
 func TestSecondPathGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -187,7 +188,8 @@ func TestSecondPathGivenUp(t *testing.T) {
 	})
 }
 
-// Since tells how long a user waits already, whatever is tried meanwhile.
+// TestStatusOfAStall checks that Since tells how long a user has waited, whatever is tried
+// meanwhile.
 func TestStatusOfAStall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t)
@@ -210,8 +212,7 @@ func TestStatusOfAStall(t *testing.T) {
 	})
 }
 
-// A nudge dials at once, and is worth nothing more than a PING when the path
-// works.
+// TestNudge checks that a nudge dials at once, and costs only a PING if the path works.
 func TestNudge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t)
@@ -236,7 +237,8 @@ func TestNudge(t *testing.T) {
 	})
 }
 
-// A nudge ends waiting for a dial that began before the network changed.
+// TestNudgeRestartsAStaleDial checks that a nudge ends the wait for a dial that began before the
+// network changed.
 func TestNudgeRestartsAStaleDial(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t)
@@ -256,7 +258,7 @@ func TestNudgeRestartsAStaleDial(t *testing.T) {
 	})
 }
 
-// An unconfirmed stream is not kept for long.
+// TestUnconfirmed checks that an unconfirmed stream is not kept for long.
 func TestUnconfirmed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t)
@@ -276,7 +278,7 @@ func TestUnconfirmed(t *testing.T) {
 	})
 }
 
-// A handshake that stops half-way is not waited for.
+// TestSilentStranger checks that the server does not wait for a handshake that stops half-way.
 func TestSilentStranger(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t)
@@ -290,8 +292,8 @@ func TestSilentStranger(t *testing.T) {
 	})
 }
 
-// Strangers who say nothing keep nobody out: neither one who opens a stream, nor
-// one who comes back to his.
+// TestTooManyStrangers checks that strangers that say nothing keep nobody out: neither a client
+// that opens a stream, nor one that resumes its own.
 func TestTooManyStrangers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t)
@@ -311,7 +313,8 @@ func TestTooManyStrangers(t *testing.T) {
 	})
 }
 
-// A client that has shown its keys keeps its place, however many come after it.
+// TestProvedHandshakeIsNotDrawn checks that a client that has proved its keys keeps its place,
+// however many come after it.
 func TestProvedHandshakeIsNotDrawn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t)
@@ -340,8 +343,8 @@ func TestProvedHandshakeIsNotDrawn(t *testing.T) {
 	})
 }
 
-// Streams that nobody has logged in over take no place of those that somebody has,
-// with a path or without, however many there are and whatever they do.
+// TestStrangersStreams checks that streams without an authenticated user take no place of those
+// with one, with a path or without, however many there are and whatever they do.
 func TestStrangersStreams(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t, func(c *ServerConfig) { c.MaxStreams, c.MaxDetached = 4, 2 })

@@ -615,7 +615,8 @@ func BenchmarkResolve(b *testing.B) {
 	}
 }
 
-// A repository may have a named pipe where a file is read: nobody waits for its writer.
+// TestNoNamedPipeIsWaitedFor checks that nothing waits for the writer of a named pipe that a
+// repository has where a file is read.
 func TestNoNamedPipeIsWaitedFor(t *testing.T) {
 	for path, text := range map[string]string{
 		"keyway.yaml":                     "",

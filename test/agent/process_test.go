@@ -112,8 +112,8 @@ func TestSSHAdd(t *testing.T) {
 	}
 }
 
-// OpenSSH's own test of this looks at a socket that only its owner can open
-// anyway, and at a program that is set-group-ID. Ours looks at the agent.
+// TestOtherProcesses checks the agent itself. OpenSSH's own test of this looks at a socket that
+// only its owner can open anyway, and at a program that is set-group-ID.
 func TestOtherProcesses(t *testing.T) {
 	as := func(uid string) []string {
 		return []string{"setpriv", "--reuid=" + uid, "--regid=" + uid, "--clear-groups", "--inh-caps=-all", "--ambient-caps=-all"}
@@ -171,7 +171,7 @@ func TestWrongPolicyDoesNotStart(t *testing.T) {
 	}
 }
 
-// The output is evaluated by shells; it has to be ssh-agent's.
+// TestOutputIsThatOfSSHAgent checks that the output is ssh-agent's, because shells evaluate it.
 func TestOutputIsThatOfSSHAgent(t *testing.T) {
 	stock, err := exec.LookPath("ssh-agent")
 	if err != nil {

@@ -158,7 +158,8 @@ func (w *world) awaitWaiters(t *testing.T, name string, n int) {
 	}
 }
 
-// A paused workspace answers nothing, and every command says so at once.
+// TestPausedWorkspacesAreToldAtOnce checks that every command says at once that a workspace is
+// paused, which answers nothing.
 func TestPausedWorkspacesAreToldAtOnce(t *testing.T) {
 	t.Parallel()
 	w := shared
@@ -183,7 +184,8 @@ func TestPausedWorkspacesAreToldAtOnce(t *testing.T) {
 	equal(t, "what the job saved when a paused workspace was stopped", w.must(t, "ssh", name, "cat /tmp/saved"), "saved")
 }
 
-// At a terminal, stop and rm name the jobs that run, and ask; elsewhere they do not.
+// TestStopAndRmAsk checks that stop and rm name the running jobs and ask at a terminal, and do not
+// ask elsewhere.
 func TestStopAndRmAsk(t *testing.T) {
 	t.Parallel()
 	w := shared

@@ -118,7 +118,8 @@ func mustOn(t *testing.T, h *lab.Host, name string, args ...string) {
 	}
 }
 
-// TestTwoUps makes one name twice at once: one is made, the other is told.
+// TestTwoUps makes two workspaces of one name at once, and checks that one is made and that the
+// other command reports it.
 func TestTwoUps(t *testing.T) {
 	t.Parallel()
 	w := shared

@@ -34,7 +34,8 @@ func TestRun(t *testing.T) {
 	equal(t, "arguments arrive as they are", w.must(t, "keyway", "run", train, "--", "printf", "%s|", "a b", "it's", "$HOME", "", "*"), "a b|it's|$HOME||*|")
 }
 
-// Without a terminal nobody can be asked what Ctrl-C means: the job goes on.
+// TestRunThatIsInterrupted checks that the job goes on after Ctrl-C without a terminal, where
+// nobody can be asked what that means.
 func TestRunThatIsInterrupted(t *testing.T) {
 	t.Parallel()
 	w := shared

@@ -180,8 +180,8 @@ func TestNoPasteLeavesTheLaptop(t *testing.T) {
 	w.must(t, "keyway", "kill", train+"/pasted")
 }
 
-// However a connection ends, the terminal is the user's again, and the session
-// goes on and is found as it was.
+// TestATerminalSurvivesWhatBreaks checks that the terminal is the user's again, however a
+// connection ends, and that the session goes on and is found as it was.
 func TestATerminalSurvivesWhatBreaks(t *testing.T) {
 	t.Parallel()
 	w := start(t, lab.Options{Docker: true, Images: []lab.Image{lab.Base}})
@@ -260,8 +260,8 @@ func withArgument(pids []int, word string) (found []int) {
 	return found
 }
 
-// Two people work in one terminal: it has the size of the one that typed last, and one that only
-// looks on changes nothing.
+// TestSeveralTerminalsShowOneSession checks two people in one terminal. It has the size of the
+// viewer that typed last, and a viewer that only looks on changes nothing.
 func TestSeveralTerminalsShowOneSession(t *testing.T) {
 	t.Parallel()
 	w := shared
@@ -305,7 +305,8 @@ func TestCtrlCAsksOnTheLaptop(t *testing.T) {
 	v.await("left with 130")
 }
 
-// A progress bar that goes on is shown as it is now, and Ctrl-C leaves the job alone.
+// TestLogsFollowABar checks that a running progress bar is shown in its present state, and that
+// Ctrl-C leaves the job alone.
 func TestLogsFollowABar(t *testing.T) {
 	t.Parallel()
 	w := shared

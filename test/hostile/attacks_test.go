@@ -62,9 +62,8 @@ func TestNamesOfHosts(t *testing.T) {
 	l.unchanged(before, l.keyway("ls", "-a"))
 }
 
-// A place gives the key of another host as a workspace's. Whether the laptop knows
-// that host or not, and whether the place leads to that host or not, the key is not
-// pinned.
+// TestAnotherHostsKey checks that the key of another host, which a place gives as a workspace's, is
+// not pinned, whether or not the laptop knows that host, and whether or not the place leads to it.
 func TestAnotherHostsKey(t *testing.T) {
 	t.Parallel()
 	l := newLaptop(t)

@@ -67,8 +67,8 @@ func TestKeysThatArePresented(t *testing.T) {
 	wants(t, l.keyway("up", "--on", gpu1, "--name", "train", "--key", "nothing"), keyway.ExitCode(keyway.Errorf(keyway.NoKey, "")), "nothing")
 }
 
-// Two names of one machine are asked once, and list each workspace once; a place
-// without a workspace is asked only with -a.
+// TestPlacesThatAreAsked checks that two names of one machine are asked once, and list each
+// workspace once, and that a place without a workspace is asked only with -a.
 func TestPlacesThatAreAsked(t *testing.T) {
 	t.Parallel()
 	l := newLaptop(t)
@@ -113,8 +113,8 @@ func TestUpWord(t *testing.T) {
 	}
 }
 
-// Pins of an earlier keyway are read, strict for ssh, and proved by the first
-// connection.
+// TestPinOfAnEarlierKeyway checks that pins of an earlier keyway are read, strict for ssh, and
+// proved by the first connection.
 func TestPinOfAnEarlierKeyway(t *testing.T) {
 	t.Parallel()
 	l := newLaptop(t)

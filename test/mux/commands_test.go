@@ -30,8 +30,8 @@ var ours = []struct{ name, command string }{
 	{"what is not there", "keyway logs train/nothing; echo $?; keyway wait train/nothing; echo $?; keyway attach train/nothing; echo $?"},
 }
 
-// keyway's own commands have their sessions on the mux's connection, too: they do what
-// they do without it, and nobody logs in.
+// TestMuxCarriesKeywaysCommands checks that keyway's own commands have their sessions on the mux's
+// connection, too. They do what they do without it, and nobody logs in.
 func TestMuxCarriesKeywaysCommands(t *testing.T) {
 	t.Parallel()
 	w := muxed(t)

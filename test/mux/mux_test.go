@@ -595,8 +595,8 @@ var withdrawn = []struct{ name, how string }{
 	{"the agent gone", "pkill -f 'keyway [a]gent'"},
 }
 
-// After the key is withdrawn, the mux gives no session, whatever its connection to the guest, and
-// an open one goes on.
+// TestMuxEndsWithItsKey checks that the mux gives no session after the key is withdrawn, whatever
+// its connection to the guest, and that an open session goes on.
 func TestMuxEndsWithItsKey(t *testing.T) {
 	t.Parallel()
 	w := muxed(t)
@@ -739,8 +739,8 @@ func TestMuxLosesNothing(t *testing.T) {
 	}
 }
 
-// A guest that starts anew ends its connections: a session ends with 255 at once, and
-// the next ssh works.
+// TestMuxOutlivesAGuest checks that a session ends with 255 at once when its guest starts anew, and
+// that the next ssh works.
 func TestMuxOutlivesAGuest(t *testing.T) {
 	t.Parallel()
 	w := muxed(t)

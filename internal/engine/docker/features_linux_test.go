@@ -273,7 +273,8 @@ func TestBroken(t *testing.T) {
 	})
 }
 
-// A container that was started by other means has no key, until keyway starts it.
+// TestStartedByOtherMeans checks that a container that was started by other means has no key, until
+// keyway starts it.
 func TestStartedByOtherMeans(t *testing.T) {
 	modes(t, func(t *testing.T, w world) {
 		made := w.Create(t, w.Spec(t, "by-hand"))

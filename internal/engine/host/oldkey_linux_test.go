@@ -32,7 +32,8 @@ func newKey(t testing.TB) ed25519.PrivateKey {
 	return key
 }
 
-// A workspace of an older keyway keeps the key that laptops have pinned.
+// TestOldKeyIsAdopted checks that a workspace of an older keyway keeps the key that laptops have
+// pinned.
 func TestOldKeyIsAdopted(t *testing.T) {
 	root := t.TempDir()
 	e := New(root, engine.Guest{Dir: "/guests/cafe"})

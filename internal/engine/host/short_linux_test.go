@@ -46,7 +46,8 @@ func TestShortName(t *testing.T) {
 	}
 }
 
-// A caller that uses a Home during its removal leaves no link to it.
+// TestNoShortNameIsLeft checks that a caller that uses a Home during its removal leaves no link to
+// it.
 func TestNoShortNameIsLeft(t *testing.T) {
 	dir := t.TempDir()
 	e := New(t.TempDir(), engine.Guest{}, ShortNamesIn(func() (string, error) { return dir, nil }))

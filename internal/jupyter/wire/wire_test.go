@@ -37,7 +37,8 @@ func same(a, b Message) bool {
 	return eq
 }
 
-// The example is written by hand after jupyter_server's documentation.
+// TestV1Layout checks the layout by an example that was written by hand after jupyter_server's
+// documentation.
 func TestV1Layout(t *testing.T) {
 	parts := []string{"iopub", `{"msg_id":"a","msg_type":"status"}`, `{}`, `{}`, `{"execution_state":"busy"}`, "buf"}
 	var head, body []byte

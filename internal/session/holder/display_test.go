@@ -101,8 +101,8 @@ func skipsTheSame(t *testing.T, seed uint64) (skipped uint64) {
 
 func tail(s string) string { return s[max(0, len(s)-1000):] }
 
-// A job waits for the display rather than that something is removed that it has not
-// read.
+// TestADisplayLosesNothing checks that a job waits for the display before output is removed that
+// the display has not read.
 func TestADisplayLosesNothing(t *testing.T) {
 	bounds := joblog.Bounds{Segment: 64 << 10, Records: 1000, Segments: 4}
 	log, err := joblog.Create(t.TempDir(), bounds)

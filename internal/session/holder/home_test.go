@@ -9,7 +9,8 @@ import (
 	"keyway/internal/keyway"
 )
 
-// How long a job has when the workspace is stopped stands in the workspace's home.
+// TestHomeOfASession checks that the workspace's Home says how long a job has when the workspace is
+// stopped.
 func TestHomeOfASession(t *testing.T) {
 	home := keyway.Home("/some/where/ws")
 	if got := homeOf(filepath.Join(home.Sessions(), "job")); got != home {

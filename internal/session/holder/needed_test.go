@@ -19,8 +19,8 @@ import (
 	"keyway/internal/session/wire"
 )
 
-// Nothing that is waited for is lost: not by full segments or indexes, nor where the
-// log cannot be written for a while.
+// TestAnOutputKeepsWhatIsNeeded checks that no output is lost that a reader needs: not by full
+// segments or indexes, nor while the log cannot be written.
 func TestAnOutputKeepsWhatIsNeeded(t *testing.T) {
 	for seed := range uint64(6) {
 		r := rand.New(rand.NewPCG(seed, 5))

@@ -102,7 +102,8 @@ func TestNews(t *testing.T) {
 	}
 }
 
-// Keys that begin as answers do reach the job at once, or when there is no answer.
+// TestNoKeyIsHeldBack checks that keys that begin as answers do reach the job at once, or when no
+// answer comes.
 func TestNoKeyIsHeldBack(t *testing.T) {
 	var all strings.Builder
 	for _, q := range questions {
@@ -132,7 +133,8 @@ func TestNoKeyIsHeldBack(t *testing.T) {
 	}
 }
 
-// Without a question nothing is an answer; with any, all that is not one is typed.
+// FuzzReplies checks that nothing is an answer without a question, and that with one everything
+// else is typed.
 func FuzzReplies(f *testing.F) {
 	f.Add([]byte("a\x1b[?62;22cb\x1b]11;rgb\x1b"), []byte("\\\x1b[1;2Rx"), []byte("\x1b[c\x1b]11;?\x07"))
 	f.Add([]byte("\x1b["), bytes.Repeat([]byte("1;"), 100), []byte("\x1b[6n"))

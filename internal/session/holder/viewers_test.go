@@ -18,8 +18,8 @@ import (
 	"keyway/internal/unixsock"
 )
 
-// Every goroutine that serves viewers ends when the job has, also those of
-// viewers that read nothing.
+// TestViewersAreJoined checks that every goroutine that serves viewers ends when the job has, also
+// those of viewers that read nothing.
 func TestViewersAreJoined(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	dir := t.TempDir()

@@ -81,7 +81,8 @@ func TestCollapse(t *testing.T) {
 	}
 }
 
-// Output that only prints comes as it is, and no output makes it grow much.
+// FuzzCollapse checks that output that only prints is unchanged, and that no output makes the
+// result grow much.
 func FuzzCollapse(f *testing.F) {
 	f.Add([]byte("a\r 10%\r 20%\nb\x1b[31mc\n"), 3)
 	f.Add([]byte("\x1b[?1049h\x1b[2J\x1b[10;10H\x1b[999b"), 1)
@@ -99,8 +100,9 @@ func FuzzCollapse(f *testing.F) {
 	})
 }
 
-// A window that gets smaller folds a bar's line. Text that a program then prints in place of
-// the bar is a separate line, however the program moves to the start of the row.
+// TestALineInPlaceOfAFoldedBar checks text that a program prints in place of a bar whose line a
+// smaller window has folded. It is a separate line, however the program moves to the start of the
+// row.
 func TestALineInPlaceOfAFoldedBar(t *testing.T) {
 	const bar, done, end = "|####################| 60%", "finished", "end"
 	for name, back := range map[string]string{

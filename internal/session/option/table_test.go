@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// Each option of a table is in its help, with its letter and what its value is called;
-// and the help has no others.
+// TestTablesAndTheirHelpAgree checks that the help of a table has each of its options, with its
+// letter and the name of its value, and no others.
 func TestTablesAndTheirHelpAgree(t *testing.T) {
 	for name, table := range map[string]Table{"run": Run(), "attach": Attach(), "logs": Logs(), "send": Send()} {
 		for _, o := range table.Options {

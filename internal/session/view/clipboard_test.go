@@ -65,8 +65,8 @@ var (
 	executedControls = regexp.MustCompile(`[\x00-\x06\x08-\x17\x19\x1c-\x1f\x7f]`)
 )
 
-// However its output is cut into pieces, no command for the clipboard comes
-// through, and nothing else is lost.
+// FuzzClipboardGuard checks that no command for the clipboard passes, however the output is cut
+// into pieces, and that nothing else is lost.
 func FuzzClipboardGuard(f *testing.F) {
 	f.Add([]byte("\x1b\x1b]52;c;x\x07]52;c;y\x07\x1b]0;t\x07"), 1)
 	f.Add([]byte("\xc2\x9d1337;Copy=:x\x9c\x1b]5522;\x1b\x1b\\"), 3)

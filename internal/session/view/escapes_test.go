@@ -86,8 +86,8 @@ func TestEscapes(t *testing.T) {
 	}
 }
 
-// A text that ends in what would leave does not when it is pasted, however it is cut
-// after the first keys, but does when it is typed.
+// TestAPasteThatEndsInLeaving checks that a text that ends in the keys that detach does not detach
+// when it is pasted, however it is cut after the first keys, and does when it is typed.
 func TestAPasteThatEndsInLeaving(t *testing.T) {
 	for seed := range uint64(300) {
 		random := rand.New(rand.NewPCG(seed, 9))
@@ -189,7 +189,8 @@ func same(sent, text []byte) bool {
 	return bytes.Equal(doubled.ReplaceAll(sent, []byte("$1~")), doubled.ReplaceAll(text, []byte("$1~")))
 }
 
-// No paste leaves, however it is cut, and all of it reaches the session.
+// TestNoPasteLeaves checks that no paste detaches, however it is cut, and that all of it reaches
+// the session.
 func TestNoPasteLeaves(t *testing.T) {
 	for seed := range uint64(300) {
 		random := rand.New(rand.NewPCG(seed, 7))
@@ -207,7 +208,8 @@ func TestNoPasteLeaves(t *testing.T) {
 	}
 }
 
-// A mark of a paste is known wherever the line stops in it, for as long as it likes.
+// TestAMarkThatComesSlowly checks that a mark of a paste is recognized wherever the line stops in
+// it, and for however long.
 func TestAMarkThatComesSlowly(t *testing.T) {
 	const begin, end = "\x1b[200~", "\x1b[201~"
 	for at := range len(begin) + 1 {
@@ -229,7 +231,7 @@ func TestAMarkThatComesSlowly(t *testing.T) {
 	}
 }
 
-// A slow paste makes leaving slower only for a moment.
+// TestLeavingLongAfterASlowPaste checks that a slow paste delays detaching only for a moment.
 func TestLeavingLongAfterASlowPaste(t *testing.T) {
 	e := &escapes{bulk: time.Now().Add(-2 * bulkEnds), pause: bulkEnds}
 	e.filter([]byte("~"))
@@ -239,7 +241,8 @@ func TestLeavingLongAfterASlowPaste(t *testing.T) {
 	}
 }
 
-// A question is answered by one key that a person has pressed, not by pasted text.
+// TestAPasteAnswersNoQuestion checks that one key that a person presses answers a question, and
+// that pasted text does not.
 func TestAPasteAnswersNoQuestion(t *testing.T) {
 	for _, c := range []struct {
 		pieces []string

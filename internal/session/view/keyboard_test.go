@@ -17,7 +17,8 @@ import (
 	"keyway/internal/session/wire"
 )
 
-// A window that is closed reads as ended; the job must not take that for Ctrl-D.
+// TestAClosedWindowIsNoEndOfInput checks that the job does not take the end of a closed window for
+// Ctrl-D.
 func TestAClosedWindowIsNoEndOfInput(t *testing.T) {
 	master, slave, err := pty.Open()
 	if err != nil {
@@ -41,7 +42,8 @@ func TestAClosedWindowIsNoEndOfInput(t *testing.T) {
 	}
 }
 
-// A job has had a part of its input only, also if its holder was renewed after that.
+// TestInputIsCutOverAllConnections checks that input that was cut off stays known as such, also if
+// the holder is renewed after that.
 func TestInputIsCutOverAllConnections(t *testing.T) {
 	page := int64(os.Getpagesize())
 	f, err := os.Create(filepath.Join(t.TempDir(), "f"))

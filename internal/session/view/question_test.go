@@ -15,8 +15,8 @@ import (
 	"keyway/internal/session/wire"
 )
 
-// A kill prints how long it takes, a second one kills at once, and a user that detaches in
-// between is not told that the job goes on.
+// TestAnswersToCtrlC checks that a kill prints how long it takes, that a second one kills at once,
+// and that a user that detaches in between is not told that the job goes on.
 func TestAnswersToCtrlC(t *testing.T) {
 	var sent bytes.Buffer
 	conn := &wire.Connection{Peer: wire.NewPeer(&sent)}

@@ -137,7 +137,7 @@ func FuzzFrames(f *testing.F) {
 	})
 }
 
-// The example in the protocol's description is what is really sent.
+// TestTheDocumentedExample checks that the example in the protocol's description is what is sent.
 func TestTheDocumentedExample(t *testing.T) {
 	doc, err := os.ReadFile("../../../docs/PROTOCOL.session.md")
 	if err != nil {

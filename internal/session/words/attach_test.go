@@ -231,8 +231,8 @@ func TestTheLatestTypistsSize(t *testing.T) {
 	}
 }
 
-// A viewer's terminal of another size shows what it has room for, and all of it as
-// soon as it has.
+// TestAViewerOfAnotherSize checks that a viewer's terminal of another size shows what it has room
+// for, and everything as soon as it has room for that.
 func TestAViewerOfAnotherSize(t *testing.T) {
 	l := newLab(t)
 	const wide = "0123456789abcdefghijKLMNOPQRST"
@@ -431,8 +431,8 @@ func TestNothingOfAJobStaysOn(t *testing.T) {
 	}
 }
 
-// A viewer that reads nothing must not slow the job: its output is far more than
-// any buffer between them holds.
+// TestASlowViewerDoesNotSlowTheJob checks that a viewer that reads nothing does not slow the job,
+// whose output is far more than the buffers between them hold.
 func TestASlowViewerDoesNotSlowTheJob(t *testing.T) {
 	l := newLab(t)
 	const size = 50_000_000
@@ -553,8 +553,8 @@ func TestHostileViewers(t *testing.T) {
 	}
 }
 
-// A holder of an ended session waits for a viewer that still reads, not for one
-// that has stopped; that one finds the rest on disk.
+// TestAViewerGoesOnFromTheLogOnDisk checks that a holder of an ended session waits for a viewer
+// that still reads, and not for one that has stopped, which finds the rest on disk.
 func TestAViewerGoesOnFromTheLogOnDisk(t *testing.T) {
 	l := newLab(t)
 	fifo := l.fifo()

@@ -19,8 +19,8 @@ const (
 	printing = "yes 'epoch 3 step 1200 loss 0.1234 lr 3e-4 123 samples/s' | head -c 200000000"
 )
 
-// How long a job takes whose output nobody but the holder reads, against the
-// same job with its output read and thrown away.
+// BenchmarkPrinting measures the time of a job whose output only the holder reads, against the same
+// job with its output read and discarded.
 func BenchmarkPrinting(b *testing.B) {
 	for name, flag := range map[string]string{"terminal": "-t", "pipes": "-T"} {
 		b.Run(name+"/session", func(b *testing.B) {
@@ -80,7 +80,7 @@ func drainRaw(b *testing.B, cmd *exec.Cmd, r, w *os.File) {
 	r.Close()
 }
 
-// From typing keyway run to its end, for a job that does nothing.
+// BenchmarkRun measures the time from typing keyway run to its end, for a job that does nothing.
 func BenchmarkRun(b *testing.B) {
 	l := newLab(b)
 	for b.Loop() {

@@ -110,7 +110,8 @@ func TestDetachedPython(t *testing.T) {
 	}
 }
 
-// Input that cannot be read is none, and is told of: the job does not wait for it.
+// TestInputThatCannotBeRead checks that input that cannot be read counts as none and is reported,
+// and that the job does not wait for it.
 func TestInputThatCannotBeRead(t *testing.T) {
 	l := newLab(t)
 	for name, flags := range map[string]int{t.TempDir(): os.O_RDONLY, filepath.Join(t.TempDir(), "new"): os.O_WRONLY | os.O_CREATE} {
@@ -128,7 +129,8 @@ func TestInputThatCannotBeRead(t *testing.T) {
 	}
 }
 
-// A job that succeeds on a part of its input has not succeeded.
+// TestInputThatBreaksOff checks that a job that succeeds on a part of its input is not reported as
+// a success.
 func TestInputThatBreaksOff(t *testing.T) {
 	l := newLab(t)
 	page := int64(os.Getpagesize())

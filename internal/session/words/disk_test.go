@@ -87,7 +87,8 @@ func TestTheLogGoesOnWhenThereIsSpaceAgain(t *testing.T) {
 	}
 }
 
-// No answer that could not be written ends with 0.
+// TestAnswersThatCannotBeWritten checks that a command whose answer could not be written does not
+// exit with 0.
 func TestAnswersThatCannotBeWritten(t *testing.T) {
 	l := newLab(t)
 	for _, args := range [][]string{

@@ -100,8 +100,8 @@ func TestATrainingRunSavesWhenItIsTold(t *testing.T) {
 	}
 }
 
-// In an interactive shell, in the foreground, in the background and stopped, with each
-// shell there is.
+// TestAShellsJobsSaveWhenItIsTold checks the jobs of an interactive shell in the foreground, in the
+// background and stopped, with each shell that there is.
 func TestAShellsJobsSaveWhenItIsTold(t *testing.T) {
 	for _, shell := range []string{"bash", "dash", "zsh", "tcsh", "fish"} {
 		for where, typed := range map[string]string{"foreground": "", "background": " &"} {
@@ -126,7 +126,7 @@ func TestAShellsJobsSaveWhenItIsTold(t *testing.T) {
 	}
 }
 
-// An idle shell ends at once, although it ignores SIGTERM.
+// TestAnIdleShellEndsAtOnce checks that an idle shell ends at once, although it ignores SIGTERM.
 func TestAnIdleShellEndsAtOnce(t *testing.T) {
 	for _, shell := range []string{"bash", "dash", "zsh", "tcsh", "fish"} {
 		t.Run(shell, func(t *testing.T) {
@@ -182,7 +182,8 @@ func TestWhatIsLeftBehindGoesOn(t *testing.T) {
 	}
 }
 
-// A viewer is told of the end although what is left behind prints without pause.
+// TestTheEndIsToldInAFlood checks that a viewer is told of the end although a process that was left
+// behind prints without pause.
 func TestTheEndIsToldInAFlood(t *testing.T) {
 	l := newLab(t)
 	cmd := l.cmd("run", "-T", "--as", "x", "--", "sh", "-c", "yes & exit 4") // to /dev/null
@@ -193,7 +194,7 @@ func TestTheEndIsToldInAFlood(t *testing.T) {
 	l.ok("kill", "--grace", "0", "x")
 }
 
-// A job may close its terminal for a moment.
+// TestATerminalThatNobodyHasOpen checks that a job may close its terminal for a moment.
 func TestATerminalThatNobodyHasOpen(t *testing.T) {
 	l := newLab(t)
 	script := `echo one; exec </dev/null >/dev/null 2>&1; sleep 1; exec >/dev/tty; seq 20000; echo last; exit 6`
@@ -255,7 +256,7 @@ func TestOnExitWhereTheDirectoryIsGone(t *testing.T) {
 	}
 }
 
-// A second word shortens the time of the first.
+// TestASecondWordHurries checks that a second request to end shortens the time of the first.
 func TestASecondWordHurries(t *testing.T) {
 	l := newLab(t)
 	l.ok("run", "-d", "--as", "x", "--", "sh", "-c", `trap "" TERM; echo ready; while :; do sleep 1000; done`)

@@ -61,7 +61,8 @@ func TestAJobKnowsNothingOfItsFirstTerminal(t *testing.T) {
 	}
 }
 
-// The job's terminal erases with the key that the user's does, and whole characters.
+// TestTheEraseKeyIsTheUsers checks that the job's terminal erases with the key of the user's
+// terminal, and erases whole characters.
 func TestTheEraseKeyIsTheUsers(t *testing.T) {
 	l := newLab(t)
 	// The terminal on which it is attached gets its erase key first.
@@ -81,8 +82,8 @@ func TestTheEraseKeyIsTheUsers(t *testing.T) {
 	}
 }
 
-// A session is not shown within itself, however one gets there; and is elsewhere,
-// whatever the variables say.
+// TestASessionIsNotShownInItself checks that a session is not shown within itself, however it is
+// reached, and that it is shown elsewhere, whatever the variables say.
 func TestASessionIsNotShownInItself(t *testing.T) {
 	l := newLab(t)
 	program, err := os.Executable()

@@ -44,8 +44,8 @@ func (c *checked) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// A job in a pipe loses no output, however slow the reader is and however much it prints: more
-// than the log keeps.
+// TestRunInAPipeGetsAll checks that a job in a pipe loses no output, however slow the reader is and
+// however much the job prints: more than the log keeps.
 func TestRunInAPipeGetsAll(t *testing.T) {
 	const lines = 4_000_000 // 400 MB
 	l := newLab(t)
@@ -73,8 +73,8 @@ func TestRunInAPipeGetsAll(t *testing.T) {
 	}
 }
 
-// A job with pipes on both sides goes on when its reader comes late: what is told of its
-// output does not wait behind its input.
+// TestPipesBothWaysWithALateReader checks that a job with pipes on both sides goes on when its
+// reader comes late. Reports about its output do not wait behind its input.
 func TestPipesBothWaysWithALateReader(t *testing.T) {
 	const lines = 3_000_000 // 300 MB
 	l := newLab(t)
@@ -97,8 +97,9 @@ func TestPipesBothWaysWithALateReader(t *testing.T) {
 	}
 }
 
-// A viewer is told of the log until it sends input, and when that has ended: in between,
-// what it says of the log may be behind input that the job does not take.
+// TestTheLogBesideInput checks that a viewer may read output from the log until it sends input, and
+// again when its input has ended. In between, its reports may wait behind input that the job does
+// not take.
 func TestTheLogBesideInput(t *testing.T) {
 	const first, second, third = 200_000, 300_000, 8_000_000
 	l := newLab(t)
@@ -215,7 +216,7 @@ func (l *lab) logSize(name string) (n uint64) {
 	return n
 }
 
-// When they go the job goes on.
+// TestAJobWhoseReaderGoesGoesOn checks that a job goes on when its reader is gone.
 func TestAJobWhoseReaderGoesGoesOn(t *testing.T) {
 	l := newLab(t)
 	cmd := l.cmd("run", "-T", "--as", "x", "--", "sh", "-c", numbers(4_000_000)+"; exit 3")

@@ -148,8 +148,8 @@ func TestWhoFollowsGetsEveryLineOnce(t *testing.T) {
 	}
 }
 
-// Through pipes each stream is drawn by itself, and lines of both come in the order in
-// which they were printed.
+// TestLogsOfPipes checks that each stream of a job with pipes is drawn separately, and that lines
+// of both come in the order in which they were printed.
 func TestLogsOfPipes(t *testing.T) {
 	for _, name := range drawers {
 		t.Run(name, func(t *testing.T) {
@@ -186,7 +186,8 @@ func TestLogsOfPipes(t *testing.T) {
 	}
 }
 
-// A line that is printed beside a bar is there at once, in a pipe and on a terminal.
+// TestLinesBesideABarComeAtOnce checks that a line that is printed beside a bar is there at once,
+// in a pipe and on a terminal.
 func TestLinesBesideABarComeAtOnce(t *testing.T) {
 	for _, flag := range []string{"-t", "-T"} {
 		l := newLab(t)

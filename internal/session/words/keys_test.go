@@ -42,7 +42,8 @@ var likeXterm = map[string]map[string]string{
 	"C-7": {"usual": "\x1f", "application": "\x1f"}, "C-8": {"usual": "\x7f", "application": "\x7f"},
 }
 
-// Keys are what tmux sends for their names, in each mode of the terminal.
+// TestKeysAreTmuxs checks that the names of keys mean what they mean to tmux, in each mode of the
+// terminal.
 func TestKeysAreTmuxs(t *testing.T) {
 	for name, mode := range map[string]string{"usual": `\033[?1l`, "application": `\033[?1h\033=`} {
 		t.Run(name, func(t *testing.T) {
@@ -103,7 +104,8 @@ func awaitFile(t *testing.T, path, end string) (data []byte) {
 	return data
 }
 
-// Without a terminal keys are the text that they make, and those for signals are these.
+// TestKeysWithoutATerminal checks that keys are the text that they make if the job has no terminal,
+// and that those for signals are signals.
 func TestKeysWithoutATerminal(t *testing.T) {
 	for word, want := range map[string]wire.Message{
 		"Enter": wire.Input{Data: []byte("\n")}, "Up": wire.Input{Data: []byte("\x1b[A")}, "C-c": wire.Signal{Number: 2}, "C-d": wire.EOF{}, "text": wire.Input{Data: []byte("text")}, "KP5": wire.Input{Data: []byte("5")},

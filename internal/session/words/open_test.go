@@ -54,7 +54,8 @@ func TestFilesThatAreNone(t *testing.T) {
 	}
 }
 
-// A directory among the sessions in which no job has ever printed is no log of nothing.
+// TestLogsOfWhatNeverStarted checks that a directory among the sessions in which no job has ever
+// printed is not shown as an empty log.
 func TestLogsOfWhatNeverStarted(t *testing.T) {
 	l := newLab(t)
 	l.ok("run", "-T", "--as", "good", "--", "echo", "fine")

@@ -52,8 +52,8 @@ func TestThePasteNeverRunsHere(t *testing.T) {
 	}
 }
 
-// The rest of a marked paste does not run here, however slowly it comes. If its end never comes,
-// Ctrl-C ends the waiting.
+// TestAMarkedPasteThatComesSlowly checks that the rest of a marked paste does not run in the user's
+// shell, however slowly it comes. If its end never comes, Ctrl-C ends the wait.
 func TestAMarkedPasteThatComesSlowly(t *testing.T) {
 	const line = "~d\n~dave/run.sh\n~.\n"
 	for name, pieces := range map[string][]string{

@@ -69,8 +69,8 @@ func TestKeysOfOthersStandInNoPaste(t *testing.T) {
 	}
 }
 
-// A paste that does not go on keeps nobody from typing: neither one whose end never comes,
-// nor one of somebody who has left.
+// TestAPasteThatStops checks that a paste that stops keeps nobody from typing: neither one whose
+// end never comes, nor one of a viewer that has left.
 func TestAPasteThatStops(t *testing.T) {
 	for name, left := range map[string]bool{"silent": false, "left": true} {
 		t.Run(name, func(t *testing.T) {
@@ -94,7 +94,8 @@ func TestAPasteThatStops(t *testing.T) {
 	}
 }
 
-// Nor do they get into a paste while the holder becomes another program.
+// TestARenewedHolderKnowsOfAPaste checks that the keys of another viewer do not get into a paste
+// while the holder is renewed.
 func TestARenewedHolderKnowsOfAPaste(t *testing.T) {
 	next := []string{nextVersion(t), nextVersion(t)}
 	for name, pieces := range map[string][]string{

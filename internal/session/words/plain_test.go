@@ -44,8 +44,8 @@ func fill(v reflect.Value) {
 	}
 }
 
-// Every program in a workspace can write the records of its sessions: a terminal on which they
-// are listed must execute nothing in them.
+// TestRecordsAreShownPlain checks that a terminal on which sessions are listed executes nothing of
+// their records, which every program in a workspace can write.
 func TestRecordsAreShownPlain(t *testing.T) {
 	var i session.Info
 	fill(reflect.ValueOf(&i).Elem())
@@ -84,7 +84,8 @@ func TestRecordsAreShownPlain(t *testing.T) {
 	}
 }
 
-// In a narrow window the state stays whole: it has the exit code and the signal.
+// TestTheStateStaysInANarrowWindow checks that the state stays whole in a narrow window: it has the
+// exit code and the signal.
 func TestTheStateStaysInANarrowWindow(t *testing.T) {
 	now := time.Date(2026, 1, 31, 14, 30, 0, 0, time.UTC)
 	var list []session.Info

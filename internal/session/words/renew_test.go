@@ -177,7 +177,8 @@ func TestARenewedHolderLosesNoInput(t *testing.T) {
 	})
 }
 
-// So does what is stuck on its way to a job that reads nothing for now.
+// TestARenewedHolderKeepsInputThatWaits checks that a renewal of the holder keeps the input that
+// waits for a job that reads nothing for now.
 func TestARenewedHolderKeepsInputThatWaits(t *testing.T) {
 	next := []string{nextVersion(t), nextVersion(t)}
 	var sent strings.Builder
@@ -205,7 +206,8 @@ func TestARenewedHolderKeepsInputThatWaits(t *testing.T) {
 	})
 }
 
-// And so does the end of it, behind what waits.
+// TestARenewedHolderKeepsTheEndOfInput checks that a renewal of the holder keeps the end of the
+// input, after the input that waits.
 func TestARenewedHolderKeepsTheEndOfInput(t *testing.T) {
 	l := newLab(t)
 	fifo, next := l.fifo(), []string{nextVersion(t), nextVersion(t)}

@@ -638,8 +638,8 @@ func TestHelpAndMisuse(t *testing.T) {
 	}
 }
 
-// A list fits the window, for which the command and the last line give way; in a pipe
-// it is whole.
+// TestTheListFitsTheWindow checks that a list fits the window, for which the command and the last
+// line are cut, and that it is whole in a pipe.
 func TestTheListFitsTheWindow(t *testing.T) {
 	l := newLab(t)
 	long := strings.Repeat("世界 and more ", 30)

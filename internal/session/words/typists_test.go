@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// Two who type at once: what each has typed arrives whole and in order.
+// TestTwoTypists checks that the input of two viewers that type at once arrives whole and in order.
 func TestTwoTypists(t *testing.T) {
 	l := newLab(t)
 	fifo := l.fifo()
@@ -63,8 +63,9 @@ func interleaved(p []byte, a, b string) (n int) {
 	return n
 }
 
-// With two attached, Alt-_ and other keys in one packet reach the job, and the answer
-// of the one that was not typed on last does not.
+// TestKeysThatLookLikeAnswers checks that Alt-_ and other keys in one packet reach the job while
+// two viewers are attached, and that the answer of the terminal that was not typed on last does
+// not.
 func TestKeysThatLookLikeAnswers(t *testing.T) {
 	l := newLab(t)
 	a := l.startTTY(24, 80, "run", "--as", "x", "--", "sh", "-c", `stty raw -echo; echo ready; printf '\033_Gi=1,a=q;AAAA\033\\\033[c'; while :; do dd bs=1 count=1 2>/dev/null | od -An -c | tr -d ' \n'; done`)

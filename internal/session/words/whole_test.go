@@ -146,8 +146,8 @@ func socketEnd() (*os.File, func() []byte) {
 	return os.NewFile(uintptr(fds[1]), "writer"), all(conn)
 }
 
-// The session's name is somebody else's while a slow reader still reads: what they get
-// is of their session.
+// TestASlowReaderKeepsItsSession checks that a slow reader gets the output of its own session,
+// although another session has its name by then.
 func TestASlowReaderKeepsItsSession(t *testing.T) {
 	l := newLab(t)
 	cmd := l.cmd("run", "-T", "--as", "x", "--", "sh", "-c", numbers(200_000))
@@ -168,7 +168,8 @@ func TestASlowReaderKeepsItsSession(t *testing.T) {
 	}
 }
 
-// A job that truncates its own log loses bytes, and a viewer that wants all of them is told.
+// TestALogThatIsCutOffIsTold checks that a viewer that wants all output is told of the bytes that a
+// job loses by truncating its own log.
 func TestALogThatIsCutOffIsTold(t *testing.T) {
 	l := newLab(t)
 	printed, cut := l.fifo(), l.fifo()

@@ -9,7 +9,8 @@ import (
 	"keyway/internal/pipe"
 )
 
-// A job that prints much fills pipes that are wider than usual, stderr's too.
+// TestPipesAreWide checks that a job that prints much fills pipes that are wider than usual, that
+// of stderr, too.
 func TestPipesAreWide(t *testing.T) {
 	l := newLab(t)
 	const sizes = `import fcntl; print(fcntl.fcntl(1, fcntl.F_GETPIPE_SZ), fcntl.fcntl(2, fcntl.F_GETPIPE_SZ))`

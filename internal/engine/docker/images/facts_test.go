@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// Each digest is told once, that of the repository that was named first, and those that only
-// this machine gives are none of a registry's.
+// TestDigests checks that each digest is listed once, with the repository that was named first, and
+// that digests that only this machine gives do not count as a registry's.
 func TestDigests(t *testing.T) {
 	one, two := "sha256:"+strings.Repeat("1", 64), "sha256:"+strings.Repeat("2", 64)
 	for what, c := range map[string]struct{ image, named, want string }{

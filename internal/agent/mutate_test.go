@@ -28,9 +28,16 @@ func suffix(i int) string { return fmt.Sprintf("_mutant%d", i) }
 // chooser is a source file that is added to each package.
 const chooser = "package %s\n\nimport \"os\"\n\nvar activeMutant_ = os.Getenv(%q)\n"
 
+// suite is the tests of a package with the mutants in them.
+type suite struct{ pkg, program string }
+
+// has reports whether a mutant of a file below internal/ is in the suite's program: this
+// package's has those of all.
+func (s suite) has(file string) bool { return s.pkg == "agent" || s.pkg == filepath.Dir(file) }
+
 // buildMutants gives the tests of each package that has mutants, this one last:
 // the others' are faster.
-func buildMutants(t *testing.T) (suites []string) {
+func buildMutants(t *testing.T) (suites []suite) {
 	t.Helper()
 	byFile := map[string][]int{}
 	for i, m := range mutants {
@@ -75,12 +82,12 @@ func buildMutants(t *testing.T) (suites []string) {
 		t.Fatal(err)
 	}
 	for _, pkg := range packages {
-		suite := filepath.Join(dir, pkg+".test")
-		build := exec.Command("go", "test", "-c", "-vet=off", "-overlay", filepath.Join(dir, "overlay.json"), "-o", suite, "keyway/internal/"+pkg)
+		s := suite{pkg, filepath.Join(dir, pkg+".test")}
+		build := exec.Command("go", "test", "-c", "-vet=off", "-overlay", filepath.Join(dir, "overlay.json"), "-o", s.program, "keyway/internal/"+pkg)
 		if out, err := build.CombinedOutput(); err != nil {
 			t.Fatalf("the mutants do not build: %s", out)
 		}
-		suites = append(suites, suite)
+		suites = append(suites, s)
 	}
 	return suites
 }

@@ -170,16 +170,16 @@ func TestMutantsFollowTheCode(t *testing.T) {
 func TestMutants(t *testing.T) {
 	suites := buildMutants(t)
 	// The suite must fail because of the mutant.
-	for _, suite := range suites {
-		if runMutant(t, suite, none) {
-			t.Fatalf("%s fails without a mutant", suite)
+	for _, s := range suites {
+		if runMutant(t, s.program, none) {
+			t.Fatalf("the tests of %s fail without a mutant", s.pkg)
 		}
 	}
 	for i, m := range mutants {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
-			for _, suite := range suites {
-				if runMutant(t, suite, i) {
+			for _, s := range suites {
+				if s.has(m.file) && runMutant(t, s.program, i) {
 					return
 				}
 			}
@@ -188,8 +188,8 @@ func TestMutants(t *testing.T) {
 	}
 }
 
-// runMutant reports whether the tests of a package noticed that mutant.
-func runMutant(t *testing.T, suite string, i int) (caught bool) {
+// runMutant reports whether a program with the tests of a package noticed that mutant.
+func runMutant(t *testing.T, program string, i int) (caught bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
@@ -199,7 +199,7 @@ func runMutant(t *testing.T, suite string, i int) (caught bool) {
 		t.Fatal(err)
 	}
 	defer os.RemoveAll(dir)
-	run := exec.CommandContext(ctx, suite, "-test.failfast", "-test.timeout=60s", "-test.skip="+notForMutants)
+	run := exec.CommandContext(ctx, program, "-test.failfast", "-test.timeout=60s", "-test.skip="+notForMutants)
 	run.Env = append(os.Environ(), activeMutant+"="+suffix(i), "TMPDIR="+dir)
 	out, err := run.CombinedOutput()
 	var exit *exec.ExitError

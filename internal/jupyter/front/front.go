@@ -67,7 +67,37 @@ type oneByOne struct {
 	writing    sync.Mutex // held while a file is written
 	writeTime  time.Duration
 	ending     sync.Mutex // held while a kernel's journal is ended
-	connecting sync.Mutex // held while a kernel's journal is read, which may have 256 MB
+	connecting locks      // by kernel: held while its journal is read, which may have 256 MB
+	sweeping   sync.Once
+}
+
+// locks are locks by name. The zero value has none.
+type locks struct {
+	mu   sync.Mutex
+	held map[string]chan struct{} // closed when the lock is free
+}
+
+// lock waits for a lock. The caller calls unlock.
+func (l *locks) lock(name string) (unlock func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for l.held[name] != nil {
+		held := l.held[name]
+		l.mu.Unlock()
+		<-held
+		l.mu.Lock()
+	}
+	if l.held == nil {
+		l.held = map[string]chan struct{}{}
+	}
+	free := make(chan struct{})
+	l.held[name] = free
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		delete(l.held, name)
+		close(free)
+	}
 }
 
 // New returns a front without connections.
@@ -91,21 +121,31 @@ func New(o Options) (*Front, error) {
 func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) { f.handler.ServeHTTP(w, r) }
 
 // Resume connects to all kernels of the Jupyter server, so that their output is recorded, and ends
-// the journals of other kernels. If the server does not answer, Resume returns an error, and
-// further attempts follow in the background until Close. Resume returns after resumeTime, or when
-// ctx ends; journals whose files take longer to be written are then ended in the background.
+// the journals of other kernels. If the server does not answer, or a journal cannot be read, Resume
+// returns an error, and further attempts follow in the background until Close. Resume returns after
+// resumeTime, or when ctx ends; journals that take longer are then read and ended in the background.
 func (f *Front) Resume(ctx context.Context) error {
 	first, cancel := context.WithTimeout(ctx, resumeTime)
 	defer cancel()
 	err := f.resume(first)
 	if err != nil {
-		f.work.Go(func() {
-			for pause := resumePause; sleep.For(f.ctx, pause) == nil && f.resume(f.ctx) != nil; {
-				pause = min(2*pause, resumeTime)
-			}
-		})
+		f.work.Go(func() { f.resumeAgain(err) })
 	}
 	return err
+}
+
+// resumeAgain tries until it succeeds. It logs errors that differ from the one before.
+func (f *Front) resumeAgain(last error) {
+	for pause := resumePause; sleep.For(f.ctx, pause) == nil; pause = min(2*pause, resumeTime) {
+		err := f.resume(f.ctx)
+		if err == nil {
+			return
+		}
+		if err.Error() != last.Error() && f.ctx.Err() == nil {
+			f.Logf("%v", err)
+		}
+		last = err
+	}
 }
 
 const (
@@ -116,6 +156,8 @@ const (
 	resumePause = time.Second
 )
 
+// resume connects to the kernels, and ends the journals of others once. Its error is that of the
+// list, or those of journals that cannot be read.
 func (f *Front) resume(ctx context.Context) error {
 	all, err := f.theirKernels(ctx)
 	if err != nil {
@@ -124,21 +166,47 @@ func (f *Front) resume(ctx context.Context) error {
 	var theirs []string
 	for _, k := range all {
 		theirs = append(theirs, k.ID)
-		if !kernelID.MatchString(k.ID) {
-			continue
-		}
-		if _, err := f.kernel(k.ID); err != nil { // the error of one kernel does not stop the others
-			f.Logf("kernel %s: %v", k.ID, err)
-		}
+	}
+	connected := make(chan error, 1)
+	f.work.Go(func() { connected <- f.connectAll(theirs) })
+	select {
+	case err = <-connected:
+	case <-ctx.Done(): // it goes on, and the next attempt waits for it
+		err = ctx.Err()
 	}
 	_, _ = f.sessions(ctx) // stores the paths; a later request asks again
 	swept := make(chan struct{})
-	f.work.Go(func() { f.sweep(theirs); close(swept) })
+	f.work.Go(func() { f.sweeping.Do(func() { f.sweep(theirs) }); close(swept) })
 	select {
 	case <-swept: // clients read the files after they are written,
 	case <-ctx.Done(): // unless that takes too long
 	}
-	return nil
+	return err
+}
+
+// maxOpening bounds the journals that are read at once.
+const maxOpening = 4
+
+// connectAll connects to kernels. A journal that cannot be read, or takes long, does not keep the
+// others back.
+func (f *Front) connectAll(ids []string) error {
+	var work sync.WaitGroup
+	errs := make([]error, len(ids))
+	room := make(chan struct{}, maxOpening)
+	for i, id := range ids {
+		if !kernelID.MatchString(id) {
+			continue
+		}
+		room <- struct{}{}
+		work.Go(func() {
+			defer func() { <-room }()
+			if _, err := f.kernel(id); err != nil {
+				errs[i] = fmt.Errorf("kernel %s: %w", id, err)
+			}
+		})
+	}
+	work.Wait()
+	return errors.Join(errs...)
 }
 
 // Close ends all connections. The journals stay.
@@ -225,8 +293,7 @@ func (f *Front) kernel(id string) (*kernel.Kernel, error) {
 	if k := f.find(id); k != nil {
 		return k, nil
 	}
-	f.connecting.Lock()
-	defer f.connecting.Unlock()
+	defer f.connecting.lock(id)()
 	if k := f.find(id); k != nil {
 		return k, nil
 	}
@@ -252,8 +319,7 @@ var errEnding = errors.New("the program is ending")
 
 // isOver reports whether nothing uses the journal of a kernel that the Jupyter server does not have.
 func (f *Front) isOver(id string) bool {
-	f.connecting.Lock() // not in the middle of it
-	defer f.connecting.Unlock()
+	defer f.connecting.lock(id)()                  // not in the middle of it
 	return f.find(id) == nil && f.ctx.Err() == nil // Close has forgotten which kernels are connected
 }
 

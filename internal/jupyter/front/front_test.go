@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -530,7 +531,8 @@ func TestSweep(t *testing.T) {
 }
 
 // TestResumeGoesOn checks that the front connects to kernels without a client as soon as the server
-// lists them. A kernel whose journal cannot be read does not stop the others.
+// lists them. A kernel whose journal cannot be read, or takes long, does not stop the others, and is
+// tried again.
 func TestResumeGoesOn(t *testing.T) {
 	f := newFake(t)
 	dir := t.TempDir()
@@ -550,14 +552,44 @@ func TestResumeGoesOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	front, _ = f.before(dir)
-	if err := front.Resume(t.Context()); err != nil {
-		t.Error(err)
+	if err := front.Resume(t.Context()); err == nil {
+		t.Error("no error from a journal that cannot be read")
 	}
 	if _, err := os.Stat(old); !os.IsNotExist(err) {
 		t.Error("an old journal is left")
 	}
-	if _, err := os.Stat(filepath.Join(dir, theKernel)); err != nil {
+	if err := os.Remove(filepath.Join(dir, theKernel)); err != nil {
 		t.Error(err)
+	}
+	await.That(t, "a connection to the kernel whose journal can be read now", func() bool { return front.find(theKernel) != nil })
+}
+
+// TestOneSlowJournal checks that a journal whose disk does not answer keeps no other back.
+func TestOneSlowJournal(t *testing.T) {
+	f := newFake(t)
+	dir := t.TempDir()
+	const slow = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+	if err := os.Mkdir(filepath.Join(dir, slow), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	pipe := filepath.Join(dir, slow, "00000000.000000") // open waits until something writes
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	front, _ := f.before(dir)
+	connected := make(chan error, 1)
+	go func() { connected <- front.connectAll([]string{slow, theKernel}) }()
+	await.That(t, "a connection to the other kernel", func() bool { return front.find(theKernel) != nil })
+	if front.find(slow) != nil {
+		t.Error("a journal that cannot be read is read")
+	}
+	writer, err := os.OpenFile(pipe, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = writer.Close()
+	if err := <-connected; err != nil {
+		t.Logf("a pipe is no journal: %v", err)
 	}
 }
 

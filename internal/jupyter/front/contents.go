@@ -195,8 +195,8 @@ const writeTime = 5 * time.Minute
 
 // write writes the outputs of a kernel into its notebooks. An execution that may belong to cells of
 // several notebooks is not written: a client that reads one of them sees it. Only the last write of
-// a kernel puts it into the first of these notebooks. write reports whether another attempt is
-// unnecessary.
+// a kernel puts it into the first of these notebooks. If no notebook has the cells, writeLost
+// follows. write reports whether another attempt is unnecessary.
 func (f *Front) write(ctx context.Context, k *kernel.Kernel, last bool) (done bool) {
 	f.writing.Lock()
 	defer f.writing.Unlock()
@@ -216,6 +216,9 @@ func (f *Front) write(ctx context.Context, k *kernel.Kernel, last bool) (done bo
 	}
 	for _, path := range paths {
 		done = f.writeTo(ctx, path, k, unclear) && done
+	}
+	if done && len(paths) > 0 {
+		done = f.writeLost(ctx, paths, k, unclear, last)
 	}
 	return done
 }
@@ -345,16 +348,7 @@ func (f *Front) writeFile(ctx context.Context, path string, k *kernel.Kernel, un
 	if len(ids) == 0 {
 		return w, nil
 	}
-	body, err := f.spoolOf(func(w io.Writer) error {
-		_, err := io.WriteString(w, `{"type":"notebook","format":"json","content":`)
-		if err == nil {
-			err = notebook.Apply(w, file, doc.Content, edits)
-		}
-		if err == nil {
-			_, err = io.WriteString(w, "}")
-		}
-		return err
-	})
+	body, err := f.model(file, doc, edits)
 	if err != nil {
 		return w, err
 	}
@@ -379,6 +373,20 @@ func (f *Front) writeFile(ctx context.Context, path string, k *kernel.Kernel, un
 		return w, err
 	}
 	return w, saved.Body.Close()
+}
+
+// model returns a notebook with edits, as the contents API receives it. The caller closes it.
+func (f *Front) model(file *spool, doc *notebook.Document, edits []notebook.Edit) (*spool, error) {
+	return f.spoolOf(func(w io.Writer) error {
+		_, err := io.WriteString(w, `{"type":"notebook","format":"json","content":`)
+		if err == nil {
+			err = notebook.Apply(w, file, doc.Content, edits)
+		}
+		if err == nil {
+			_, err = io.WriteString(w, "}")
+		}
+		return err
+	})
 }
 
 // maxBeside bounds the copies of a notebook.

@@ -5,9 +5,11 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -54,6 +56,7 @@ type fake struct {
 	seen     []*http.Request
 	doc      document
 	copies   map[string]document // by name: other notebooks beside it
+	tree     map[string]document // by path: all notebooks, if it is not nil
 	modified string
 	refuse   bool        // PUT of the notebook fails
 	onRead   func(n int) // called with the number of the read of the notebook
@@ -93,13 +96,15 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if deaf {
 		f.deaf--
 	}
-	none, gone, mute, twin, shut := f.none, f.gone || f.none, f.mute, f.twin, f.shut
+	none, gone, mute, twin, shut, tree := f.none, f.gone || f.none, f.mute, f.twin, f.shut, f.tree != nil
 	f.mu.Unlock()
 	if r.Header.Get("Authorization") != "token "+theirs {
 		http.Error(w, "who are you?", http.StatusForbidden)
 		return
 	}
 	switch path := strings.TrimPrefix(r.URL.Path, "/base/"); {
+	case tree && strings.HasPrefix(path, "api/contents/"):
+		f.inTree(w, r, strings.TrimPrefix(path, "api/contents/"))
 	case deaf:
 		http.Error(w, "not now", http.StatusServiceUnavailable)
 	case none && (path == "api/sessions" || path == "api/kernels"):
@@ -135,6 +140,41 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.SetCookie(w, &http.Cookie{Name: "username-localhost", Value: "login"})
 		http.SetCookie(w, &http.Cookie{Name: "_xsrf", Value: "x"})
 		_, _ = io.WriteString(w, "page")
+	default:
+		http.NotFound(w, r)
+	}
+}
+
+// inTree serves the notebooks of the tree, and the directories that they are in.
+func (f *fake) inTree(w http.ResponseWriter, r *http.Request, path string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	entries, isDir := map[string]any{}, path == ""
+	for name := range f.tree {
+		if rest, ok := strings.CutPrefix(name, path+"/"); ok || path == "" {
+			isDir = true
+			if !ok {
+				rest = name
+			}
+			kind, child := "notebook", name
+			if first, _, deeper := strings.Cut(rest, "/"); deeper {
+				kind, child = "directory", strings.TrimPrefix(path+"/"+first, "/")
+			}
+			entries[child] = map[string]string{"path": child, "type": kind}
+		}
+	}
+	dir, _, _ := strings.Cut(path, "/x")
+	switch doc := f.tree[path]; {
+	case r.Method == http.MethodPut && dir != path && !slices.ContainsFunc(slices.Collect(maps.Keys(f.tree)), func(name string) bool { return strings.HasPrefix(name, dir+"/") }):
+		http.Error(w, "no such directory", http.StatusInternalServerError)
+	case r.Method == http.MethodPut:
+		data, _ := io.ReadAll(r.Body)
+		f.tree[path], _ = parseModel(f.t, data)["content"].(document)
+		writeJSON(w, map[string]any{"type": "notebook", "last_modified": "1"})
+	case doc != nil:
+		writeJSON(w, map[string]any{"type": "notebook", "last_modified": "1", "content": doc})
+	case isDir:
+		writeJSON(w, map[string]any{"type": "directory", "content": slices.Collect(maps.Values(entries))})
 	default:
 		http.NotFound(w, r)
 	}

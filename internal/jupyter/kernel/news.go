@@ -37,6 +37,13 @@ func (k *Kernel) Untold(least time.Duration) (all []News) {
 	return all
 }
 
+// Arrived reports whether a client has confirmed all messages of an execution.
+func (k *Kernel) Arrived(id string) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.arrived(id)
+}
+
 // arrived reports whether a client has confirmed all messages of an execution. The caller holds
 // mu.
 func (k *Kernel) arrived(id string) bool {

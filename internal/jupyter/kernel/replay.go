@@ -110,6 +110,17 @@ func (k *Kernel) runs(said map[string]int) (runs []notebook.Run) {
 	return runs
 }
 
+// Source returns the source that an execution has run.
+func (k *Kernel) Source(id string) (string, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	e := k.journal.Find(id)
+	if e == nil {
+		return "", errForgotten
+	}
+	return e.Source()
+}
+
 // errForgotten means that an execution was removed before its outputs were read.
 var errForgotten = errors.New("the outputs were saved meanwhile")
 

@@ -1,0 +1,97 @@
+package front
+
+import (
+	"encoding/json"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"keyway/test/await"
+)
+
+// otherDocument returns a notebook without the cell of newDocument.
+func otherDocument() document {
+	doc := newDocument()
+	doc["cells"].([]any)[0].(map[string]any)["source"] = "another"
+	doc["cells"].([]any)[0].(map[string]any)["id"] = "b"
+	return doc
+}
+
+// withoutIDs returns newDocument as nbformat before 4.5 has it.
+func withoutIDs() document {
+	doc := newDocument()
+	delete(doc["cells"].([]any)[0].(map[string]any), "id")
+	return doc
+}
+
+// TestNotebookElsewhere moves, removes and replaces a notebook while a cell runs and no page is
+// open. It checks that the output is written to the notebook that has the cell, and that the end of
+// the kernel otherwise puts it into a notebook of its own.
+func TestNotebookElsewhere(t *testing.T) {
+	for name, c := range map[string]struct {
+		tree map[string]document
+		in   string // the notebook that gets the output
+		kept bool   // only at the end of the kernel
+	}{
+		"where it was":           {map[string]document{"dir/x.ipynb": newDocument(), "copy.ipynb": newDocument()}, "dir/x.ipynb", false},
+		"renamed":                {map[string]document{"dir/z.ipynb": newDocument(), "dir/a.ipynb": otherDocument()}, "dir/z.ipynb", false},
+		"renamed, without ids":   {map[string]document{"dir/z.ipynb": withoutIDs(), "dir/a.ipynb": otherDocument()}, "dir/z.ipynb", false},
+		"moved down":             {map[string]document{"dir/deep/er/x.ipynb": newDocument()}, "dir/deep/er/x.ipynb", false},
+		"moved up":               {map[string]document{"x.ipynb": newDocument(), "dir/a.ipynb": otherDocument()}, "x.ipynb", false},
+		"its directory renamed":  {map[string]document{"done/x.ipynb": newDocument()}, "done/x.ipynb", false},
+		"swapped":                {map[string]document{"dir/x.ipynb": otherDocument(), "dir/y.ipynb": newDocument()}, "dir/y.ipynb", false},
+		"removed":                {map[string]document{"dir/a.ipynb": otherDocument()}, "dir/x (outputs kept).ipynb", true},
+		"removed with directory": {map[string]document{}, "x (outputs kept).ipynb", true},
+		"made anew":              {map[string]document{"dir/x.ipynb": otherDocument()}, "dir/x (outputs kept).ipynb", true},
+		"moved and copied":       {map[string]document{"y.ipynb": newDocument(), "z.ipynb": newDocument()}, "x (outputs kept).ipynb", true},
+		"removed twice":          {map[string]document{"dir/x (outputs kept).ipynb": otherDocument()}, "dir/x (outputs kept 2).ipynb", true},
+	} {
+		for _, last := range []bool{false, true} {
+			f := newFake(t)
+			front, dir, m := inMidCell(t, f)
+			if _, err := front.sessions(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			f.mu.Lock()
+			f.tree = map[string]document{}
+			for path, doc := range c.tree {
+				data, _ := json.Marshal(doc)
+				f.tree[path] = parseModel(t, data)
+			}
+			f.mu.Unlock()
+			k, want := front.find(theKernel), "so far\n"
+			if last {
+				f.mu.Lock()
+				f.gone = true
+				f.mu.Unlock()
+				front.endRecords(t.Context())
+				want = stopped
+				if _, err := os.Stat(filepath.Join(dir, theKernel)); !os.IsNotExist(err) {
+					t.Errorf("%s: its journal: %v", name, err)
+				}
+			} else {
+				f.run(m, "")
+				await.That(t, "the cell's end", func() bool { return k.Status().Running == 0 })
+				if !front.write(t.Context(), k, false) || k.Unwritten() != c.kept {
+					t.Errorf("%s: to be tried again, or the outputs count as written: %v", name, !k.Unwritten())
+				}
+			}
+			if c.kept && !last {
+				want = ""
+			}
+			f.mu.Lock()
+			for path, doc := range f.tree {
+				if got := outputs(doc); path == c.in && got != want || path != c.in && got != "" {
+					t.Errorf("%s, last %v: %s has %q", name, last, path, got)
+				}
+			}
+			if f.tree[c.in] == nil && want != "" {
+				t.Errorf("%s, last %v: no %s, but %q", name, last, c.in, slices.Collect(maps.Keys(f.tree)))
+			}
+			f.mu.Unlock()
+			front.Close()
+		}
+	}
+}

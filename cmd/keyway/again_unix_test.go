@@ -3,6 +3,7 @@
 package main
 
 import (
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,27 +15,28 @@ import (
 	"keyway/internal/sshconfig"
 )
 
-// A log that was followed for long goes on from before the break, however long it takes to reach the
-// workspace again. One that was followed for a moment begins again.
+// A log of a guest that sends no marks goes on from before the break, if it was followed for long,
+// however long it takes to reach the workspace again. One that was followed for a moment begins again.
 func TestWhereALogGoesOn(t *testing.T) {
-	begun := time.Now()
-	since := func(ago time.Duration) []string {
-		return []string{"logs", "--follow", "--since", (ago + logsOverlap + time.Second).String()}
+	first := []string{"logs", "--follow", "--tail", "5", "job"}
+	is := func(got []string, ago time.Duration) {
+		t.Helper()
+		if len(got) != 5 || !slices.Equal(got[:3], []string{"logs", "--follow", "--since"}) || got[4] != "job" {
+			t.Fatalf("the words are %q", got)
+		}
+		since, err := time.ParseDuration(got[3])
+		if more := since - ago - logsOverlap; err != nil || more < time.Second || more > time.Minute {
+			t.Errorf("since %s, want %v and %v more", got[3], ago, logsOverlap)
+		}
 	}
-	var r resumption
-	at := begun.Add(time.Second)
-	if got := r.words(begun, at, at.Add(time.Hour)); got != nil {
+	var s since
+	begun := time.Now().Add(-time.Hour)
+	if got := s.words(first, begun, begun.Add(time.Second), io.Discard); !slices.Equal(got, first) {
 		t.Errorf("after a moment: %q", got)
 	}
-	begun = at.Add(time.Hour)
-	broke := begun.Add(time.Minute)
-	if got, want := r.words(begun, broke, broke.Add(5*time.Minute)), since(5*time.Minute); !slices.Equal(got, want) {
-		t.Errorf("after a minute: %q, want %q", got, want)
-	}
-	begun = broke.Add(5 * time.Minute)
-	if got, want := r.words(begun, begun.Add(time.Second), begun.Add(2*time.Second)), since(5*time.Minute+2*time.Second); !slices.Equal(got, want) {
-		t.Errorf("after a moment then: %q, want %q", got, want)
-	}
+	is(s.words(first, begun, begun.Add(time.Minute), io.Discard), 59*time.Minute)
+	now := time.Now()
+	is(s.words([]string{"logs", "--follow", "--since", "1h", "job"}, now.Add(-time.Second), now, io.Discard), 59*time.Minute)
 }
 
 // A command that only looks goes on once ssh reaches the workspace again.
@@ -61,7 +63,7 @@ esac
 exit 99
 `, 0o755)
 	t.Setenv("PATH", filepath.Join(home, "bin")+":"+os.Getenv("PATH"))
-	err = inJob(t.Context(), inside{again: func(_, _ time.Time) []string { return []string{"wait", "again"} }}, "train/x", "wait")
+	err = inJob(t.Context(), inside{again: &resumption{unmarked: func([]string, time.Time, time.Time, io.Writer) []string { return []string{"wait", "again", "x"} }}}, "train/x", "wait")
 	if err != exitStatus(7) {
 		t.Errorf("it ends with %v", err)
 	}

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,10 +25,9 @@ type inside struct {
 	terminal bool
 	// out receives the command's standard output; nil means this process's own.
 	out io.Writer
-	// again returns the words with which a command that only reads continues when its connection
-	// has broken: begun and broke say how long it was shown. No words means the same ones as
-	// before; a nil function means that it does not continue.
-	again func(begun, broke time.Time) []string
+	// again says how a command that only reads continues when its connection has broken; nil: it
+	// does not.
+	again *resumption
 }
 
 // run runs the command. The error is the command's exit status, or ssh's. If the workspace does
@@ -98,20 +99,22 @@ func (i inside) show(ctx context.Context, a *app, name keyway.Name, own sshWords
 		// the user's shell.
 		options = append(options, "-t", "-o", "EscapeChar=none")
 	}
+	out, shownErrs := i.again.outputs(i.out, errs, i.terminal)
 	for tries := 0; ; tries++ {
 		begun := time.Now()
-		ssh, err := a.InsideCommand(context.WithoutCancel(ctx), name, options, args...) // ssh itself gets the signals
+		ssh, err := a.InsideCommand(context.WithoutCancel(ctx), name, slices.Concat(options, i.again.options()), args...) // ssh itself gets the signals
 		if err != nil {
 			return 0, err
 		}
-		code, err := runChild(ssh, i.terminal, i.out, errs)
+		ssh.Env = append(ssh.Env, i.again.environ()...)
+		code, err := runChild(ssh, i.terminal, out, shownErrs)
 		broke := time.Now()
 		if broke.Sub(begun) > shownWhile {
 			tries = 0
 		}
 		for reached := false; !reached; {
-			if i.again == nil || err != nil || code != sshFailed || !own.mayGoOn(tries) || os.Truncate(own.path, 0) != nil {
-				return code, err
+			if !i.again.possible() || err != nil || code != sshFailed || !own.mayGoOn(tries) || os.Truncate(own.path, 0) != nil {
+				return code, cmp.Or(err, i.again.flush())
 			}
 			select {
 			case <-ctx.Done():
@@ -123,9 +126,7 @@ func (i inside) show(ctx context.Context, a *app, name keyway.Name, own sshWords
 				tries++
 			}
 		}
-		if words := i.again(begun, broke); len(words) > 0 {
-			args = words
-		}
+		args = i.again.words(args, begun, broke)
 	}
 }
 

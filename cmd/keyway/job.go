@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -186,43 +185,12 @@ func inJob(ctx context.Context, i inside, arg string, words ...string) error {
 	if err != nil {
 		return err
 	}
-	again := i.again
-	if i.again = nil; session != "" { // else it may be another one that is the newest by then
+	if session != "" {
 		words = append(words, session)
-		if again != nil {
-			i.again = func(begun, broke time.Time) []string {
-				words := again(begun, broke)
-				if len(words) > 0 {
-					words = append(words, session)
-				}
-				return words
-			}
-		}
+	} else if i.again != nil { // a guest that sends no marks may find another one the newest by then
+		i.again.unmarked = nil
 	}
 	return i.run(ctx, name, words...)
-}
-
-// logsOverlap is the time by which a log that continues after a broken connection begins earlier
-// than the break. So no output is lost, and some lines may be repeated.
-const logsOverlap = 10 * time.Second
-
-// resumption is the state of a log that goes on after its connection broke.
-type resumption struct {
-	from time.Time // what was printed before has been shown; zero: that is not known
-}
-
-// words returns the words with which the log goes on now. There are none if it has to begin again: a
-// log that was followed for a moment may not have shown what was there already.
-func (r *resumption) words(begun, broke, now time.Time) []string {
-	if broke.Sub(begun) > shownWhile {
-		r.from = broke.Add(-logsOverlap)
-	}
-	if r.from.IsZero() {
-		return nil
-	}
-	// The monotonic clock may stand still while the laptop sleeps, and the other one may be set.
-	ago := max(now.Sub(r.from), now.Round(0).Sub(r.from.Round(0)))
-	return []string{"logs", "--follow", "--since", (ago + time.Second).String()}
 }
 
 func newLogsCommand() *cobra.Command {
@@ -246,16 +214,10 @@ is no such job, 31 if the workspace does not run, 255 if the connection failed.`
 			words := append([]string{"logs"}, givenOptions(f, option.Logs())...)
 			// On a terminal, a progress bar that is being redrawn is shown in its latest state.
 			here := inside{terminal: isOn(f, "follow") && !isOn(f, "raw") && interactive() && term.IsTerminal(int(os.Stderr.Fd()))}
-			if isOn(f, "follow") && !isOn(f, "raw") {
-				var r resumption
-				here.again = func(begun, broke time.Time) []string {
-					words := r.words(begun, broke, time.Now())
-					from := "begins again"
-					if len(words) > 0 {
-						from = fmt.Sprintf("goes on %v before that", logsOverlap)
-					}
-					fmt.Fprintf(cmd.ErrOrStderr(), "[the connection broke; the log %s]\n", from)
-					return words
+			if isOn(f, "follow") {
+				here.again = &resumption{told: cmd.ErrOrStderr()}
+				if !isOn(f, "raw") {
+					here.again.unmarked = new(since).words
 				}
 			}
 			return inJob(cmd.Context(), here, args[0], words...)
@@ -278,7 +240,7 @@ the connection failed.`,
 		Args:              takes(1, 1, "one workspace or job"),
 		ValidArgsFunction: completeJobs,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return inJob(cmd.Context(), inside{again: func(_, _ time.Time) []string { return nil }}, args[0], "wait")
+			return inJob(cmd.Context(), inside{again: &resumption{unmarked: sameWords}}, args[0], "wait")
 		},
 	}
 }

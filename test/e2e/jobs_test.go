@@ -5,9 +5,7 @@ package e2e
 import (
 	"bytes"
 	"encoding/json"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -121,20 +119,21 @@ func TestJobSurvives(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.must(t, "keyway", "run", train, "-d", "--as", "job", "--", "sh", "-c", "i=0; until [ -e /tmp/enough ]; do i=$((i+1)); echo $i; sleep 0.05; done; exit 5")
-	followed, err := os.Create(filepath.Join(t.TempDir(), "log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer followed.Close()
-	follow, wait := w.command("keyway", "logs", "-f", train+"/job"), w.command("keyway", "wait", train+"/job")
-	follow.Stdout = followed
-	var errs [2]bytes.Buffer
-	follow.Stderr, wait.Stderr = &errs[0], &errs[1]
-	for _, cmd := range []*exec.Cmd{follow, wait} {
-		if err := cmd.Start(); err != nil {
+	// Commands that look on all the time, and the exit code of each.
+	watching := map[string]int{"logs -f " + train + "/job": 0, "logs -f": 0, "logs -f --raw " + train + "/job": 0, "wait " + train + "/job": 5, "wait": 5}
+	looks := map[string]*looking{}
+	for words := range watching {
+		args := append([]string{"keyway"}, strings.Fields(words)...)
+		if !strings.Contains(words, "/") {
+			args = append(args, train)
+		}
+		l := &looking{Cmd: w.command(args...)}
+		l.Stdout, l.Stderr = &l.out, &l.errs
+		if err := l.Start(); err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { _ = cmd.Process.Kill() })
+		t.Cleanup(func() { _ = l.Process.Kill() })
+		looks[words] = l
 	}
 	for _, c := range []struct {
 		what string
@@ -158,32 +157,28 @@ func TestJobSurvives(t *testing.T) {
 	if r := w.do("keyway", "wait", train+"/job"); r.Code != 5 {
 		t.Errorf("the job's exit code, want 5: %s", r)
 	}
-	lines := strings.Fields(w.must(t, "keyway", "logs", train+"/job"))
-	for i, line := range lines {
+	log := w.must(t, "keyway", "logs", train+"/job")
+	for i, line := range strings.Fields(log) {
 		if line != strconv.Itoa(i+1) {
 			t.Fatalf("line %d of the log is %q", i+1, line)
 		}
 	}
-	// The commands that followed all the time have continued, too.
-	_, _ = follow.Wait(), wait.Wait()
-	if follow, wait := follow.ProcessState.ExitCode(), wait.ProcessState.ExitCode(); follow != 0 || wait != 5 {
-		t.Errorf("logs -f exits with %d, want 0: %s; wait with %d, want 5: %s", follow, &errs[0], wait, &errs[1])
-	}
-	text, err := os.ReadFile(followed.Name())
-	if err != nil {
-		t.Fatal(err)
-	}
-	seen, last := strings.Fields(string(text)), 0
-	for _, line := range seen {
-		n, _ := strconv.Atoi(line)
-		if n > last+1 {
-			t.Errorf("logs -f lacks the lines between %d and %d", last, n)
+	for words, code := range watching {
+		l := looks[words]
+		_ = l.Wait()
+		if got := l.ProcessState.ExitCode(); got != code {
+			t.Errorf("%s exits with %d, want %d: %s", words, got, code, &l.errs)
 		}
-		last = max(last, n)
+		if code == 0 && l.out.String() != log {
+			t.Errorf("%s has printed %q, want %q; %s", words, &l.out, log, &l.errs)
+		}
 	}
-	if last != len(lines) {
-		t.Errorf("logs -f ends with line %d of %d", last, len(lines))
-	}
+}
+
+// looking is a command that looks at a job.
+type looking struct {
+	*exec.Cmd
+	out, errs bytes.Buffer
 }
 
 // programs returns the nodes that run on a host, by the name of their file: keyway and a hash.

@@ -149,6 +149,13 @@ func (c *Collapser) Write(p []byte) error {
 // Final returns the first row that may still change.
 func (c *Collapser) Final() uint64 { return c.low - min(c.low, c.Depth) }
 
+// Behind returns the number of rows down to the lowest one that the cursor has been in that have
+// not been emitted.
+func (c *Collapser) Behind() uint64 { return c.low - min(c.low, c.next) }
+
+// SkipTo emits all rows but that number, counted as by Behind.
+func (c *Collapser) SkipTo(behind uint64) { c.Release(c.low - min(c.low, behind)) }
+
 // Pending reports whether final lines have not been emitted.
 func (c *Collapser) Pending() bool { return c.next < c.Final() }
 

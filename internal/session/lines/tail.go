@@ -54,3 +54,15 @@ func (c rawCount) Put(s wire.Stream, p []byte) error { return c(s, p) }
 func (c rawCount) Picture([]byte) error { return nil }
 
 func (c rawCount) Gap(uint64) error { return nil }
+
+// Before returns an offset of the log in dir from which on to draw for what a terminal shows at a
+// later one.
+func Before(dir string, at uint64) (uint64, error) {
+	const enough = 1 << 20 // more than any screen, and than a line that is drawn
+	r, closeLog, err := joblog.Open(dir)
+	if err != nil {
+		return 0, err
+	}
+	defer closeLog()
+	return r.UpTo(at).LineStart(enough), nil
+}

@@ -50,17 +50,18 @@ func logsCommand() command {
 }
 
 func (c *cli) logs(g option.Given) (int, error) {
-	name, err := c.oneName("logs", g.Words)
+	follow, raw := g.Has("follow"), g.Has("raw")
+	to := c.logSink(raw, follow)
+	to.resume = asksToResume()
+	i, err := c.chosen("logs", g.Words, &to.resume)
 	if err != nil {
 		return 0, err
 	}
-	i, err := c.Settled(name)
-	if err != nil {
-		return 0, err
-	}
-	follow := g.Has("follow")
-	raw := g.Has("raw")
 	at, err := c.begins(i)
+	if err == nil && to.again() {
+		at, err = to.goesOn(i.Path)
+		g.Values = nil
+	}
 	if err != nil {
 		return 0, err
 	}
@@ -68,17 +69,21 @@ func (c *cli) logs(g option.Given) (int, error) {
 		if at, err = printedSince(i.Path, when, time.Now()); err != nil {
 			return 0, err
 		}
-	} else if at > 0 && !g.Has("tail") {
+	} else if at > 0 && !g.Has("tail") && !to.again() {
 		fmt.Fprintf(c.Err, "[the log has the last of it; the first %d bytes are gone]\n", at)
 	}
-	drop := 0
 	if n, ok := g.Values["tail"]; ok {
-		if at, drop, err = lastLines(i.Path, n, at, raw); err != nil {
+		if at, to.drop, err = lastLines(i.Path, n, at, raw); err != nil {
 			return 0, err
 		}
 	}
-	to := c.logSink(raw, follow)
-	to.drop = drop
+	if to.at = at; !to.again() {
+		to.from[0][ofSession] = uint64(i.Started.UnixNano())
+		to.wrote = true
+		if err := to.mark(); err != nil {
+			return c.piped(wire.SinkError{Err: err})
+		}
+	}
 	if !raw {
 		if to.Depths, err = measureNow(i.Path, at); err != nil {
 			return 0, err
@@ -100,7 +105,7 @@ func (c *cli) logs(g option.Given) (int, error) {
 	select {
 	case err := <-printed:
 		if skipped := to.tty.Skipped; err == nil && skipped > 0 && !to.tty.Display {
-			err = c.Incomplete(name, skipped)
+			err = c.Incomplete(i.Name, skipped)
 		}
 		return c.piped(err)
 	case <-interrupted:

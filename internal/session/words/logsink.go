@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -33,6 +34,7 @@ type logSink struct {
 	follow bool
 
 	mu sync.Mutex // guards all below
+	progress
 	lines.Collapsers
 	drop    int // lines to drop
 	out     bytes.Buffer
@@ -77,6 +79,7 @@ func (s *settling) rows(c *lines.Collapser, now time.Time) (row uint64) {
 
 func (c *cli) logSink(raw, follow bool) *logSink {
 	l := &logSink{tty: c.Terminal(raw), raw: raw, follow: follow}
+	l.files = []*os.File{c.Out, c.Err}
 	l.Collapsers = lines.Collapsers{Window: lines.UnknownWindow, Emit: l.print, Exact: true}
 	return l
 }
@@ -92,8 +95,20 @@ func (l *logSink) Put(s wire.Stream, p []byte) error {
 	if l.err != nil {
 		return l.err
 	}
+	n := l.earlier(s, len(p))
+	if n > 0 && !l.raw {
+		_ = l.Of(s).Write(p[:n])
+	}
+	l.at += uint64(n)
+	l.reach()
+	if p = p[n:]; len(p) == 0 {
+		return nil
+	}
+	l.at += uint64(len(p))
+	l.reach() // the other streams
 	if l.raw {
-		return l.tty.Put(s, l.dropped(p))
+		l.wrote = true
+		return errors.Join(l.tty.Put(s, l.dropped(p)), l.mark())
 	}
 	c := l.Of(s)
 	err := c.Write(p)
@@ -102,7 +117,7 @@ func (l *logSink) Put(s wire.Stream, p []byte) error {
 	} else {
 		c.Release(c.Final())
 	}
-	return errors.Join(err, c.Err, l.flush())
+	return errors.Join(err, c.Err, l.flush(), l.mark())
 }
 
 // shows reports whether pending lines are shown as well.
@@ -118,6 +133,7 @@ func (l *logSink) Resized(w wire.Window) {
 func (l *logSink) goesLive() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.reach()
 	l.live, l.Exact = true, false
 	for _, c := range l.All {
 		if c != nil {
@@ -161,10 +177,14 @@ func (l *logSink) tick() {
 	if l.shows() && l.err == nil {
 		l.err = l.show()
 	}
+	l.err = errors.Join(l.err, l.mark())
 }
 
 // print takes lines for flush to print.
 func (l *logSink) print(s wire.Stream, p []byte) error {
+	if !l.reached[s] {
+		return nil
+	}
 	var err error
 	if l.to != s || l.out.Len() > wire.MaxData {
 		err = l.flush()
@@ -192,6 +212,7 @@ func (l *logSink) flush() error {
 		return nil
 	}
 	l.erase()
+	l.wrote = true
 	err := l.tty.Write(l.to, l.out.Bytes())
 	l.out.Reset()
 	return err
@@ -212,6 +233,7 @@ func (l *logSink) show() error {
 		rows[i] = string(line[:min(len(line), max(1, int(w.Cols)-1))])
 	}
 	l.erase()
+	l.wrote = true
 	l.shown = len(rows)
 	_, err := l.tty.Out.WriteString(strings.Join(rows, "\r\n"))
 	return err
@@ -227,11 +249,14 @@ func (l *logSink) erase() {
 func (l *logSink) Gap(n uint64) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err := errors.Join(l.Collapsers.Gap(n), l.flush()); err != nil {
+	err := errors.Join(l.Collapsers.Gap(n), l.flush())
+	n = l.skipAgain(n)
+	if l.reach(); n == 0 || err != nil {
 		return err
 	}
 	l.erase()
-	return l.tty.Gap(n)
+	l.wrote = true
+	return errors.Join(l.tty.Gap(n), l.mark())
 }
 
 func (l *logSink) close() error {
@@ -240,6 +265,7 @@ func (l *logSink) close() error {
 	l.closed = true
 	err := errors.Join(l.err, l.Collapsers.Gap(0), l.flush())
 	l.erase()
+	err = errors.Join(err, l.mark())
 	l.tty.Restore()
 	if err != nil {
 		err = wire.SinkError{Err: err}

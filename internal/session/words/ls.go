@@ -40,11 +40,13 @@ func waitCommand() command {
 }
 
 func (c *cli) wait(g option.Given) (int, error) {
-	name, err := c.oneName("wait", g.Words)
+	r := asksToResume()
+	i, err := c.chosen("wait", g.Words, &r)
 	if err != nil {
 		return 0, err
 	}
-	i, err := c.awaitEnd(name)
+	_ = r.mark(c.Out, position{1, uint64(i.Started.UnixNano())})
+	i, err = c.awaitEnd(i.Name)
 	if err == nil && g.Has("json") {
 		err = plain.JSON(c.Out, i)
 	}

@@ -1,0 +1,136 @@
+package main
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"slices"
+	"time"
+
+	"keyway/internal/keyway"
+)
+
+// resumption says how a command inside a workspace continues when its connection has broken: at the
+// last mark in its output, or as unmarked says if the guest sends none. A nil one continues nothing.
+type resumption struct {
+	// unmarked returns the words with which the command continues without a mark. begun and broke
+	// say how long it was shown. nil: it does not continue.
+	unmarked func(args []string, begun, broke time.Time, told io.Writer) []string
+	told     io.Writer // where the user is told of it; nil: nowhere
+
+	word      string // of the marks
+	out, errs *keyway.Unmarker
+}
+
+// outputs returns the writers for the command's output, which take the marks out of it.
+func (r *resumption) outputs(out, errs io.Writer, terminal bool) (io.Writer, io.Writer) {
+	if r == nil || terminal && runtime.GOOS == "windows" { // ssh needs the console itself
+		return out, errs
+	}
+	r.word = "keyway-" + rand.Text()
+	r.out = &keyway.Unmarker{To: out, Word: r.word}
+	r.errs = r.out
+	if out != errs && !sameFile(out, errs) { // else one writer keeps their order
+		r.errs = &keyway.Unmarker{To: errs, Word: r.word}
+	}
+	return r.out, r.errs
+}
+
+// sameFile reports whether two writers are the same file, pipe or terminal.
+func sameFile(a, b io.Writer) bool {
+	var infos [2]os.FileInfo
+	for n, w := range []io.Writer{a, b} {
+		f, ok := w.(*os.File)
+		if !ok {
+			return false
+		}
+		info, err := f.Stat()
+		if err != nil {
+			return false
+		}
+		infos[n] = info
+	}
+	return os.SameFile(infos[0], infos[1])
+}
+
+// options returns the options of ssh with which the request for marks reaches the guest.
+func (r *resumption) options() []string {
+	if r == nil || r.word == "" {
+		return nil
+	}
+	return []string{"-o", "SendEnv=" + keyway.EnvMarks}
+}
+
+// environ returns the request for marks, with the positions at which the output continues.
+func (r *resumption) environ() []string {
+	if r == nil || r.word == "" {
+		return nil
+	}
+	return []string{keyway.RequestMarks(r.out, r.errs)}
+}
+
+// marked reports whether the output can continue at a mark.
+func (r *resumption) marked() bool { return r.word != "" && keyway.Marked(r.out, r.errs) }
+
+// possible reports whether the command can continue.
+func (r *resumption) possible() bool { return r != nil && (r.marked() || r.unmarked != nil) }
+
+// words returns the words with which the command continues.
+func (r *resumption) words(args []string, begun, broke time.Time) []string {
+	if r.word != "" {
+		r.out.Drop()
+		r.errs.Drop()
+	}
+	if !r.marked() {
+		return r.unmarked(args, begun, broke, r.told)
+	}
+	if r.told != nil {
+		fmt.Fprintln(r.told, "[the connection broke; the log goes on from there]")
+	}
+	return args
+}
+
+// flush passes on what came after the last mark.
+func (r *resumption) flush() error {
+	if r == nil || r.word == "" {
+		return nil
+	}
+	return errors.Join(r.out.Flush(), r.errs.Flush())
+}
+
+// sameWords continues a command by the same words.
+func sameWords(args []string, _, _ time.Time, _ io.Writer) []string { return args }
+
+// logsOverlap is the time by which a log that continues by time begins earlier than the break. So
+// no output is lost that was under way for less, and some lines may be repeated.
+const logsOverlap = 10 * time.Second
+
+// since continues a log by time.
+type since struct {
+	begins []string  // the words with which it began; nil: it has not been continued
+	from   time.Time // what was printed before has been shown; zero: that is not known
+}
+
+// words implements resumption.unmarked. A log that was followed for a moment begins again, because
+// it may not have shown what was there already.
+func (s *since) words(args []string, begun, broke time.Time, told io.Writer) []string {
+	if s.begins == nil {
+		s.begins = args
+	}
+	if broke.Sub(begun) > shownWhile {
+		s.from = broke.Add(-logsOverlap)
+	}
+	if s.from.IsZero() {
+		fmt.Fprintln(told, "[the connection broke; the log begins again]")
+		return s.begins
+	}
+	fmt.Fprintf(told, "[the connection broke; the log goes on %v before that]\n", logsOverlap)
+	now := time.Now()
+	// The monotonic clock may stand still while the laptop sleeps, and the other one may be set.
+	ago := max(now.Sub(s.from), now.Round(0).Sub(s.from.Round(0)))
+	words := []string{"logs", "--follow", "--since", (ago + time.Second).String()}
+	return slices.Concat(words, s.begins[len(s.begins)-1:]) // the job, which is named
+}

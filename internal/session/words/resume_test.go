@@ -1,0 +1,205 @@
+//go:build linux
+
+package words
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"keyway/internal/keyway"
+)
+
+// follower is a laptop that follows a log through connections that break.
+type follower struct {
+	l         *lab
+	got       [2]bytes.Buffer
+	unmarkers [2]*keyway.Unmarker
+	between   func() // while no connection is there
+	breaks    int
+}
+
+func (l *lab) follower() *follower {
+	f := &follower{l: l, between: func() {}}
+	for n := range f.unmarkers {
+		f.unmarkers[n] = &keyway.Unmarker{To: &f.got[n], Word: "word"}
+	}
+	return f
+}
+
+// connect runs the command until it has printed that many bytes on one of its streams, and reports
+// whether it ended by itself.
+func (f *follower) connect(most [2]int64, args ...string) (code int, ended bool) {
+	f.l.t.Helper()
+	cmd := f.l.cmd(args...)
+	cmd.Env = append(cmd.Env, keyway.RequestMarks(f.unmarkers[0], f.unmarkers[1]))
+	out, err1 := cmd.StdoutPipe()
+	errs, err2 := cmd.StderrPipe()
+	if err := errors.Join(err1, err2, cmd.Start()); err != nil {
+		f.l.t.Fatal(err)
+	}
+	broke := [2]bool{}
+	var read sync.WaitGroup
+	for n, r := range []io.Reader{out, errs} {
+		read.Go(func() {
+			if _, err := io.CopyN(f.unmarkers[n], r, most[n]); err == nil {
+				broke[n] = true
+				_ = cmd.Process.Kill()
+			}
+		})
+	}
+	within(f.l.t, "the command", func() { read.Wait(); _ = cmd.Wait() })
+	if broke[0] || broke[1] {
+		f.breaks++
+		for _, u := range f.unmarkers {
+			u.Drop()
+		}
+		f.between()
+		return 0, false
+	}
+	for _, u := range f.unmarkers {
+		if err := u.Flush(); err != nil {
+			f.l.t.Fatal(err)
+		}
+	}
+	return cmd.ProcessState.ExitCode(), true
+}
+
+// until runs the command until it has printed a text or, if that is empty, a mark.
+func (f *follower) until(text string, args ...string) {
+	f.l.t.Helper()
+	for most := int64(1); !keyway.Marked(f.unmarkers[0], f.unmarkers[1]) || !strings.Contains(f.got[0].String(), text); most++ {
+		if _, ended := f.connect([2]int64{most, 1 << 20}, args...); ended {
+			f.l.t.Fatalf("%q ended", args)
+		}
+	}
+}
+
+// all runs the command until it ends by itself. Connections break after random numbers of bytes.
+func (f *follower) all(r *rand.Rand, args ...string) (out, errs string, code int) {
+	f.l.t.Helper()
+	for most := int64(100); ; most += most/4 + 1 {
+		if code, ended := f.connect([2]int64{1 + r.Int64N(most), 1 + r.Int64N(most)}, args...); ended {
+			return f.got[0].String(), f.got[1].String(), code
+		}
+	}
+}
+
+// Programs whose output is followed through breaks. Each waits for a file before its last line.
+var resumed = map[string]string{
+	"lines":   `for i in range(1000): print("line", i); time.sleep(.0002)`,
+	"streams": "for i in range(700):\n print('out', i)\n if i % 3 == 0: print('err', i, file=sys.stderr)\n time.sleep(.0002)",
+	"long":    `print("x" * 300000 + "end"); print("y" * 70000)`,
+	"bar":     "for e in range(20):\n print('epoch', e)\n for i in range(50): sys.stdout.write('\\r%d%%' % (2 * i)); time.sleep(.0002)\n sys.stdout.write('\\r100%\\n')",
+	"rows":    "print('\\x1b[J\\n\\n\\n', end='')\nfor i in range(200): sys.stdout.write('\\x1b[3A\\x1b[Jline %d\\n one %d\\n two %d\\n three\\n' % (i, i, i)); time.sleep(.001)",
+	"colours": "for i in range(500): print('\\x1b[3%dmline\\x1b[0m %d' % (i % 8, i)); time.sleep(.0002)",
+}
+
+// A log that is followed through breaks has everything once, wherever the connection breaks.
+func TestALogGoesOnWhereItBroke(t *testing.T) {
+	for name, program := range resumed {
+		for _, with := range []string{"-t", "-T"} {
+			for _, raw := range []bool{false, true} {
+				t.Run(fmt.Sprint(name, with, raw), func(t *testing.T) {
+					t.Parallel()
+					l, r := newLab(t), rand.New(rand.NewPCG(1, uint64(len(name))))
+					args := []string{"logs", "-f", "x"}
+					if raw {
+						args = append(args, "--raw")
+					}
+					l.ok("run", "-d", with, "--as", "x", "--", "python3", "-uc", "import sys, time\n"+program)
+					f := l.follower()
+					out, errs, code := f.all(r, args...)
+					want := l.keyway(append(args[:1:1], args[2:]...)...)
+					if code != 0 || out != want.out || errs != want.err {
+						t.Errorf("exit code %d, %d breaks; %s; %s", code, f.breaks, differs(out, want.out), differs(errs, want.err))
+					}
+					if f.breaks < 3 {
+						t.Errorf("only %d breaks", f.breaks)
+					}
+				})
+			}
+		}
+	}
+}
+
+// differs says where two texts differ.
+func differs(got, want string) string {
+	for n, line := range strings.SplitAfter(want, "\n") {
+		if !strings.HasPrefix(got, line) {
+			return fmt.Sprintf("line %d of %d is %.60q, want %.60q", n, strings.Count(want, "\n"), got, line)
+		}
+		got = got[len(line):]
+	}
+	if got != "" {
+		return fmt.Sprintf("after the end comes %.60q", got)
+	}
+	return "equal"
+}
+
+// A log that goes on is the same session's, whatever its name is then; and the last lines are those
+// of the beginning.
+func TestALogGoesOnInTheSameSession(t *testing.T) {
+	l := newLab(t)
+	for _, args := range [][]string{{"logs", "-f", "x"}, {"logs", "-f"}, {"logs", "-f", "--tail", "2", "x"}} {
+		goOn := l.fifo()
+		l.ok("run", "-d", "--as", "x", "--", "sh", "-c", "echo one; echo two; echo three; cat "+goOn+"; echo four")
+		want := "one\ntwo\nthree\nfour\n"
+		if len(args) > 3 {
+			want = want[4:]
+		}
+		waitFor(t, "the lines", func() bool { return strings.Contains(l.ok("logs", "x"), "three\n") })
+		f := l.follower()
+		f.until("", args...)
+		l.writeFifo(goOn, "")
+		l.ok("wait", "x")
+		l.ok("run", "-d", "--as", "x", "--", "echo", "another")
+		l.ok("wait", "x")
+		if code, ended := f.connect([2]int64{1 << 20, 1 << 20}, args...); !ended || code != 0 || f.got[0].String() != want {
+			t.Errorf("%q: exit code %d, %q, want %q; %s", args, code, &f.got[0], want, &f.got[1])
+		}
+		l.ok("rm", "--ended")
+	}
+}
+
+// wait goes on waiting for the same session.
+func TestWaitGoesOn(t *testing.T) {
+	l := newLab(t)
+	fifo := l.fifo()
+	l.ok("run", "-d", "--as", "x", "--", "sh", "-c", "cat "+fifo+"; exit 7")
+	f := l.follower()
+	f.until("", "wait")
+	l.writeFifo(fifo, "")
+	l.ok("run", "-d", "--as", "y", "--", "sleep", "1000")
+	if code, ended := f.connect([2]int64{1 << 20, 1 << 20}, "wait"); !ended || code != 7 || f.got[0].Len() > 0 {
+		t.Errorf("exit code %d, %q %q", code, &f.got[0], &f.got[1])
+	}
+}
+
+// What the log has dropped while the connection was broken is said, and counted.
+func TestALogThatDroppedOutputMeanwhile(t *testing.T) {
+	const lines = 4_000_000 // 400 MB
+	l := newLab(t)
+	fifo := l.fifo()
+	l.ok("run", "-d", "-T", "--as", "x", "--", "sh", "-c", "echo begin; cat "+fifo+"; "+numbers(lines))
+	f := l.follower()
+	waitFor(t, "the beginning", func() bool { return l.logSize("x") == 6 })
+	f.until("begin\n", "logs", "-f", "--raw", "x")
+	l.writeFifo(fifo, "")
+	within(t, "the end", func() { l.ok("wait", "x") })
+	code, ended := f.connect([2]int64{1 << 40, 1 << 40}, "logs", "-f", "--raw", "x")
+	said := f.got[1].String()
+	n, err := strconv.Atoi(strings.TrimPrefix(strings.Split(said, " ")[0], "["))
+	if whole := f.got[0].Len() + n; !ended || code != 1 || err != nil || whole != 6+100*(lines-1) && whole != 6+100*lines {
+		t.Errorf("exit code %d, %d bytes and %d skipped; %s", code, f.got[0].Len(), n, said)
+	}
+	if !strings.HasPrefix(f.got[0].String(), "begin\n") {
+		t.Errorf("it begins with %q", f.got[0].Bytes()[:20])
+	}
+}

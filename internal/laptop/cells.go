@@ -20,7 +20,7 @@ func (here *Laptop) TellOfCells(workspace, session keyway.Name) error {
 
 // awaitNews has whichever keyway-jupyter runs wait for cells to end after the Nth, where
 // N is the argument, or says which was the last. It prints "gone" where none runs.
-const awaitNews = keeperRuns + `for f in "$d"/keyway/keyway-jupyter-*; do [ -O "$f" ] && [ -x "$f" ] && "$f" news $1 2> /dev/null && exit 0; done; echo gone`
+const awaitNews = keeperRuns + keepers + ` [ -O "$f" ] && [ -x "$f" ] && "$f" news $1 2> /dev/null && exit 0; done; echo gone`
 
 func (here *Laptop) awaitCells(ctx context.Context, j watch.Job) (watch.Report, error) {
 	command := "sh -c " + shellQuote(awaitNews) + " sh"

@@ -54,9 +54,10 @@ const takeProgram = toDirectory +
 	`chmod 700 "$t" && "./$t" version > /dev/null || { echo noexec; exit 0; }; ` +
 	`mv "$t" "$f" && echo "have $PWD/$f"`
 
-// toDirectory enters the user's own cache directory, which nobody else can write.
+// toDirectory enters the user's own directory for the program, which nobody else can write. It is in the
+// workspace's Home, which keyway rm removes, or else in the user's cache.
 const toDirectory = `umask 077; unset CDPATH; ` +
-	`case ${XDG_CACHE_HOME:-} in /*) d=$XDG_CACHE_HOME/keyway;; *) d=${HOME:-/nonexistent}/.cache/keyway;; esac; ` +
+	`if [ -w "${KEYWAY_HOME:-/nonexistent}/data" ]; then d=$KEYWAY_HOME/data/programs; else case ${XDG_CACHE_HOME:-} in /*) d=$XDG_CACHE_HOME/keyway;; *) d=${HOME:-/nonexistent}/.cache/keyway;; esac; fi; ` +
 	`has() { case $(sha256sum "$1" 2> /dev/null || python3 -c "import hashlib,sys; print(hashlib.sha256(sys.stdin.buffer.read()).hexdigest())" < "$1") in "$2"*) ;; *) return 1;; esac; }; ` +
 	`if [ -h "$d" ]; then echo "nowhere $d"; exit 0; fi; ` +
 	`mkdir -p "$d" 2> /dev/null && cd "$d" && [ -O . ] && chmod 700 . || { echo "nowhere $d"; exit 0; }; `

@@ -2,6 +2,7 @@ package laptop
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,12 +13,21 @@ import (
 // TestJupyterProgram runs the scripts on each shell: a program arrives once, counts only
 // with its hash, and goes nowhere but into the user's own directory.
 func TestJupyterProgram(t *testing.T) {
-	for _, shell := range [][]string{{"dash"}, {"bash"}, {"busybox", "sh"}} {
-		t.Run(shell[0], func(t *testing.T) {
-			home := t.TempDir()
+	for _, c := range []struct {
+		shell  []string
+		inHome bool // a workspace's Home is there
+	}{{[]string{"dash"}, false}, {[]string{"bash"}, false}, {[]string{"busybox", "sh"}, false}, {[]string{"dash"}, true}, {[]string{"bash"}, true}, {[]string{"busybox", "sh"}, true}} {
+		shell := c.shell
+		t.Run(fmt.Sprint(shell[0], c.inHome), func(t *testing.T) {
+			home, dir := t.TempDir(), ".cache/keyway"
+			if c.inHome {
+				if dir = "workspace/data/programs"; os.MkdirAll(filepath.Join(home, "workspace/data"), 0o700) != nil {
+					t.Fatal("no Home")
+				}
+			}
 			run := func(script string, stdin []byte, args ...string) string {
 				cmd := exec.Command(shell[0], append(append(shell[1:], "-c", script, "sh"), args...)...)
-				cmd.Env = []string{"HOME=" + home, "PATH=/usr/bin:/bin"}
+				cmd.Env = []string{"HOME=" + home, "PATH=/usr/bin:/bin", "KEYWAY_HOME=" + filepath.Join(home, "workspace")}
 				cmd.Stdin = bytes.NewReader(stdin)
 				out, err := cmd.CombinedOutput()
 				if err != nil {
@@ -27,7 +37,7 @@ func TestJupyterProgram(t *testing.T) {
 			}
 			p := Pack([]byte("#!/bin/sh\nexit 0\n"))
 			find := func() string { return run(findProgram, nil, p.Hash, p.Hash) }
-			want := "have " + filepath.Join(home, ".cache/keyway/keyway-jupyter-"+p.Hash)
+			want := "have " + filepath.Join(home, dir, "keyway-jupyter-"+p.Hash)
 			if got := find(); !strings.HasPrefix(got, "need ") {
 				t.Fatalf("nothing is there: %q", got)
 			}
@@ -56,10 +66,10 @@ func TestJupyterProgram(t *testing.T) {
 				t.Errorf("no program for it: %q", got)
 			}
 			// a directory that leads elsewhere
-			if err := os.Rename(filepath.Join(home, ".cache/keyway"), filepath.Join(home, "elsewhere")); err != nil {
+			if err := os.Rename(filepath.Join(home, dir), filepath.Join(home, "elsewhere")); err != nil {
 				t.Fatal(err)
 			}
-			if err := os.Symlink(filepath.Join(home, "elsewhere"), filepath.Join(home, ".cache/keyway")); err != nil {
+			if err := os.Symlink(filepath.Join(home, "elsewhere"), filepath.Join(home, dir)); err != nil {
 				t.Fatal(err)
 			}
 			if got := find(); !strings.HasPrefix(got, "nowhere") {
@@ -118,6 +128,12 @@ func TestAwaitNews(t *testing.T) {
 		}
 		if got := run(); got != "news 7" {
 			t.Errorf("%s: with the record in the workspace: %q", shell, got)
+		}
+		if err := os.Rename(filepath.Join(home, ".cache/keyway"), filepath.Join(workspace, "data/programs")); err != nil {
+			t.Fatal(err)
+		}
+		if got := run(); got != "news 7" {
+			t.Errorf("%s: with the programs in the workspace: %q", shell, got)
 		}
 	}
 }

@@ -47,7 +47,7 @@ const (
 	maxKernels = 200
 	// listKernels asks whichever keyway-jupyter is there, and prints nothing where none
 	// runs.
-	listKernels = keeperRuns + `for f in "$d"/keyway/keyway-jupyter-*; do [ -O "$f" ] && [ -x "$f" ] && "$f" kernels 2> /dev/null && exit 0; done; exit 0`
+	listKernels = keeperRuns + keepers + ` [ -O "$f" ] && [ -x "$f" ] && "$f" kernels 2> /dev/null && exit 0; done; exit 0`
 )
 
 // keeperRuns prints "gone" and ends where no keyway-jupyter runs; else, $d is where it may
@@ -56,6 +56,10 @@ const (
 const keeperRuns = `case ${XDG_STATE_HOME:-} in /*) s=$XDG_STATE_HOME;; *) s=${HOME:-/nonexistent}/.local/state;; esac; ` +
 	`[ -f "${KEYWAY_HOME:-/nonexistent}/data/jupyter/where.json" ] || [ -f "$s/keyway/jupyter/where.json" ] || { echo gone; exit 0; }; ` +
 	`case ${XDG_CACHE_HOME:-} in /*) d=$XDG_CACHE_HOME;; *) d=$HOME/.cache;; esac; `
+
+// keepers begins a loop over the keyway-jupyter programs as f. They are where toDirectory leads, or have been put
+// into the user's cache by an earlier version.
+const keepers = `for f in "${KEYWAY_HOME:-/nonexistent}"/data/programs/keyway-jupyter-* "$d"/keyway/keyway-jupyter-*; do`
 
 // Kernels lists the Jupyter kernels of a workspace, the busy ones first. There are none
 // where keyway-jupyter does not run.

@@ -13,6 +13,7 @@ import (
 
 	"keyway/internal/engine"
 	"keyway/internal/engine/docker"
+	says "keyway/internal/engine/docker/daemon"
 	"keyway/internal/engine/enginetest"
 	"keyway/internal/keyway"
 )
@@ -30,7 +31,7 @@ func TestAdoptOfPodman(t *testing.T) {
 // adopts runs the contract of an engine that adopts, or parts of it, on a daemon.
 func adopts(t *testing.T, d daemon, parts []string, opts ...docker.Option) {
 	w, other := d.world(t, opts...), d.world(t, opts...)
-	enginetest.Adopt(t, w.Subject, enginetest.AdoptLab{Other: other.Subject, Make: d.makeForeign, Do: d.do, First: d.first}, parts...)
+	enginetest.Adopt(t, w.Subject, enginetest.AdoptLab{Other: other.Subject, Make: d.makeForeign, Do: d.do, First: d.first, Has: d.has}, parts...)
 	if left := append(w.Left(t), other.Left(t)...); len(left) > 0 {
 		t.Errorf("after all tests there are left: %q", left)
 	}
@@ -89,6 +90,15 @@ func (d daemon) first(t testing.TB, name string) string {
 		return ""
 	}
 	return found.Container.State.StartedAt
+}
+
+func (d daemon) has(t testing.TB, name, path string) bool {
+	t.Helper()
+	_, err := d.client.ContainerStatPath(enginetest.Context(t), name, client.ContainerStatPathOptions{Path: path})
+	if err != nil && !says.IsNotFound(err) {
+		t.Fatal(err)
+	}
+	return err == nil
 }
 
 // TestAdoptForAnotherProcessor checks the error for a guest program that the machine cannot run.

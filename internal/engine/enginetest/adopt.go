@@ -40,6 +40,8 @@ type AdoptLab struct {
 	Do func(t testing.TB, verb, container string)
 	// First tells one life of the container's first process from all others; empty: none.
 	First func(t testing.TB, container string) string
+	// Has reports whether the container has a file, also if it does not run.
+	Has func(t testing.TB, container, path string) bool
 }
 
 // Adopt tests the contract of an engine that adopts, or the named parts of it.
@@ -188,6 +190,9 @@ func adoptRemoved(t *testing.T, s Subject, lab AdoptLab) {
 	first := s.adopt(t, "removed", "web")
 	do(t, "Remove", s.Engine.Remove(Context(t), "removed"))
 	s.WantNothingOf(t, "removed")
+	if lab.Has(t, "web", string(keyway.GuestHome)) {
+		t.Error("the container has files of the guest still")
+	}
 	lab.wantUntouched(t, "web", before)
 	WantKind(t, s.Engine.Remove(Context(t), "removed"), keyway.NotFound)
 	if got := s.foreign(t, "web"); got.Name == "" || got.Workspace != "" {
@@ -233,6 +238,9 @@ func adoptRestarted(t *testing.T, s Subject, lab AdoptLab) {
 	s.WantNothingOf(t, w.Name)
 	if lab.First(t, "web") != "" {
 		t.Error("the container was started")
+	}
+	if lab.Has(t, "web", keyway.GuestHome.Bin()) {
+		t.Error("the stopped container has the guest program still")
 	}
 	lab.Do(t, "start", "web")
 	s.adopt(t, "again", "web") // what the first one has left in the container is no hindrance

@@ -71,7 +71,7 @@ func (g *Guests) Stop(ctx context.Context, rec engine.Record, name string, st *c
 }
 
 // Remove removes the guest, and everything about the workspace at the place. The container stays. A
-// stopped container keeps the guest's files, which nothing starts.
+// stopped container keeps the file by which its owner knows the remains of a guest.
 func (g *Guests) Remove(ctx context.Context, rec engine.Record, name string, st *container.State) error {
 	switch {
 	case st.Paused:
@@ -80,6 +80,8 @@ func (g *Guests) Remove(ctx context.Context, rec engine.Record, name string, st 
 		if err := g.Leave(ctx, rec); err != nil {
 			return err
 		}
+	case !st.Dead: // a dead one has only the daemon's word left
+		_ = g.leaveClaim(ctx, rec, inside.LeftArchive) // no program of it will run
 	}
 	return g.Homes.Remove(rec.Spec.Name)
 }

@@ -118,11 +118,20 @@ func (g *Guests) Leave(ctx context.Context, rec engine.Record) error {
 		_ = g.sweep(ctx, c)
 	}
 	if !g.isFree(ctx, rec.Container) { // the owner knows that the remains are useless
-		if archive, err := inside.Archive(inside.File{Path: claimPath, Data: []byte(g.claim())}); err == nil {
-			_ = c.Extract(ctx, archive)
-		}
+		_ = g.leaveClaim(ctx, rec, inside.Archive)
 	}
 	return ctx.Err()
+}
+
+// leaveClaim puts the claim into the container, in an archive that the function makes.
+func (g *Guests) leaveClaim(ctx context.Context, rec engine.Record, in func(...inside.File) ([]byte, error)) error {
+	archive, err := in(inside.File{Path: claimPath, Data: []byte(g.claim())})
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, sweeping)
+	defer cancel()
+	return g.in(rec).Extract(ctx, archive)
 }
 
 func (g *Guests) sweep(ctx context.Context, c inside.Container) error {

@@ -54,6 +54,14 @@ func HomeArchive(guest engine.Guest, keys []byte, more ...File) ([]byte, error) 
 	})
 }
 
+// LeftArchive returns an archive that replaces everything at the container's Home by the files: a file in place of
+// the directory makes a daemon remove that, also in a container that does not run.
+func LeftArchive(files ...File) ([]byte, error) {
+	return archive(func(w *tar.Writer) error {
+		return errors.Join(writeFile(w, string(keyway.GuestHome), 0o644, nil), writeDir(w, string(keyway.GuestHome), OpenMode), writeFiles(w, files))
+	})
+}
+
 func archive(fill func(*tar.Writer) error) ([]byte, error) {
 	var out bytes.Buffer
 	w := tar.NewWriter(&out)

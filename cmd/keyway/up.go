@@ -291,6 +291,7 @@ func (o upOptions) addEnv(s *keyway.Spec) error {
 	}
 	maps.Copy(all, env)
 	s.Env = all
+	s.Unset = slices.DeleteFunc(slices.Clone(s.Unset), func(name string) bool { _, set := env[name]; return set })
 	return nil
 }
 

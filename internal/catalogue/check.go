@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strconv"
@@ -73,7 +74,13 @@ var rules = map[string]rule{
 	"shmSize":   bytesOf("shm-size", func(o Override) int64 { return o.ShmSize }, func(s keyway.Spec) int64 { return s.ShmSize }),
 	"pidsLimit": bytesOf("pids-limit", func(o Override) int64 { return o.PidsLimit }, func(s keyway.Spec) int64 { return s.PidsLimit }),
 	"env":       otherVariables,
-	"mounts":    otherMounts,
+	"unset": func(o Override, want, got keyway.Spec) *keyway.Error {
+		if !maps.Equal(want.Env, got.Env) { // which is judged by its own rule, together with these
+			return nil
+		}
+		return otherVariables(o, want, got)
+	},
+	"mounts": otherMounts,
 	"homeVolume": func(o Override, want, got keyway.Spec) *keyway.Error {
 		if o.takesVolume(got.HomeVolume) {
 			return nil
@@ -105,7 +112,7 @@ func refuse(format string, args ...any) *keyway.Error {
 
 // fixed refuses a field that is the template's alone.
 func fixed(name, want string) *keyway.Error {
-	if name == "env" || name == "secrets" || want == "" {
+	if name == "env" || name == "unset" || name == "secrets" || want == "" {
 		want = "nothing"
 	}
 	const format = "users may not change %s: the template says %.200s"
@@ -192,12 +199,22 @@ func otherEngine(_ Override, want, got keyway.Spec) *keyway.Error {
 
 // otherVariables reports only names: values may be secrets.
 func otherVariables(o Override, want, got keyway.Spec) *keyway.Error {
-	for _, name := range keyway.Differing(want.Env, got.Env) {
+	for _, name := range keyway.Differing(variables(want), variables(got)) {
 		if !matches(o.Env, name) {
 			return refuse("the variable %.80q is not for users to set; possible are %s", name, listed(o.Env)).Advise(keyway.AsTemplate, "env")
 		}
 	}
 	return nil
+}
+
+// variables returns the variables that s names, and for one that is taken away a value that none has.
+func variables(s keyway.Spec) map[string]string {
+	all := map[string]string{}
+	for _, name := range s.Unset {
+		all[name] = "\x00"
+	}
+	maps.Copy(all, s.Env)
+	return all
 }
 
 // matches reports whether a name is one of the list, or begins as an item of it does

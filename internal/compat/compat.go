@@ -5,6 +5,7 @@ package compat
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -48,17 +49,23 @@ func (a Asked) image() keyway.ImageFacts {
 	return a.Image
 }
 
-// env returns the value of a variable in the workspace: the Spec's, or else the image's.
+// env returns the value of a variable in the workspace.
 func (a Asked) env(name string) string {
-	if v, ok := a.Spec.Env[name]; ok {
-		return v
-	}
+	return a.variables()[name]
+}
+
+// variables returns the variables in the workspace, by name.
+func (a Asked) variables() map[string]string {
+	env := map[string]string{}
 	for _, kv := range a.image().Env {
-		if n, v, _ := strings.Cut(kv, "="); n == name {
-			return v
-		}
+		name, value, _ := strings.Cut(kv, "=")
+		env[name] = value
 	}
-	return ""
+	for _, name := range a.Spec.Unset {
+		delete(env, name)
+	}
+	maps.Copy(env, a.Spec.Env)
+	return env
 }
 
 // Check returns everything that keeps the workspace from running, fatal findings first.

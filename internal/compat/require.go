@@ -42,12 +42,7 @@ func requirements(a Asked) []Finding {
 	if a.Spec.GPUs.None() || !a.Facts.Engine.Images || isTrue(a.env(disableRequire)) {
 		return nil
 	}
-	env := map[string]string{}
-	for _, kv := range a.image().Env {
-		name, text, _ := strings.Cut(kv, "=")
-		env[name] = text
-	}
-	maps.Copy(env, a.Spec.Env)
+	env := a.variables()
 	for _, name := range slices.Sorted(maps.Keys(env)) {
 		text := env[name]
 		if !strings.HasPrefix(name, "NVIDIA_REQUIRE_") || len(text) > maxRequire {

@@ -4,8 +4,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"maps"
 	"slices"
+	"strings"
 )
 
 // Environment is the effective environment of a workspace, as its place reports it: everything
@@ -45,7 +45,7 @@ type Environment struct {
 // Environment returns the part of a workspace's environment that its Spec determines. Fields that
 // the Spec leaves to the place are empty.
 func (s Spec) Environment() Environment {
-	env := Environment{Variables: hashVariables(s.Env), Shm: s.ShmSize, User: s.User, Options: s.options()}
+	env := Environment{Variables: hashVariables(s.Process), Shm: s.ShmSize, User: s.User, Options: s.options()}
 	if s.Caller {
 		env.User = UserCaller
 	}
@@ -138,13 +138,20 @@ type Variable struct {
 // values apart.
 const maxHashText = 32
 
-// hashVariables returns the hashes of the variables in env, by name.
-func hashVariables(env map[string]string) []Variable {
+// HashUnset stands for the hash of a variable of the image that is taken away.
+const HashUnset = "unset"
+
+// hashVariables returns the hashes of the variables in p, sorted by name.
+func hashVariables(p Process) []Variable {
 	var all []Variable
-	for _, name := range slices.Sorted(maps.Keys(env)) {
-		sum := sha256.Sum256([]byte(name + "=" + env[name]))
+	for name, value := range p.Env {
+		sum := sha256.Sum256([]byte(name + "=" + value))
 		all = append(all, Variable{Name: name, Hash: "sha256:" + hex.EncodeToString(sum[:])[:maxHashText]})
 	}
+	for _, name := range p.Unset {
+		all = append(all, Variable{Name: name, Hash: HashUnset})
+	}
+	slices.SortFunc(all, func(a, b Variable) int { return strings.Compare(a.Name, b.Name) })
 	return all
 }
 

@@ -73,8 +73,11 @@ type Process struct {
 	User string `json:"user,omitempty"`
 	// Caller runs programs with the uid and gid that the owner has at the place, so
 	// that files on mounts are the owner's. It excludes User.
-	Caller bool              `json:"caller,omitempty"`
-	Env    map[string]string `json:"env,omitempty"`
+	Caller bool `json:"caller,omitempty"`
+	// Env are variables by name. They replace those of the image, and Unset are the image's
+	// variables that no program gets.
+	Env   map[string]string `json:"env,omitempty"`
+	Unset []string          `json:"unset,omitempty"`
 	// CapAdd are capabilities of capabilities(7) that the container gets beside
 	// those that every one has, without CAP_, or ALL.
 	CapAdd []string `json:"capAdd,omitempty"`
@@ -263,7 +266,7 @@ func CheckUser(s string) error {
 }
 
 func (p Process) validate() error {
-	if len(p.Env) > maxEnv || len(p.CapAdd) > maxCaps {
+	if len(p.Env)+len(p.Unset) > maxEnv || len(p.CapAdd) > maxCaps {
 		return Errorf(Usage, "too much in one workspace: at most %d variables and %d capabilities", maxEnv, maxCaps)
 	}
 	if p.Caller && p.User != "" {
@@ -280,9 +283,14 @@ func (p Process) validate() error {
 	if err := p.validateSharing(); err != nil {
 		return err
 	}
-	for _, k := range slices.Sorted(maps.Keys(p.Env)) {
+	for _, k := range slices.Concat(slices.Sorted(maps.Keys(p.Env)), p.Unset) {
 		if k == "" || strings.ContainsRune(k, '=') {
 			return Errorf(Usage, "%q cannot be the name of an environment variable", k)
+		}
+	}
+	for _, k := range p.Unset {
+		if _, set := p.Env[k]; set {
+			return Errorf(Usage, "the variable %q has a value and is taken away", k).Hint("keep one of the two")
 		}
 	}
 	return nil

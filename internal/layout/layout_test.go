@@ -200,7 +200,7 @@ var owners = map[string]string{
 	"github.com/Microsoft/go-winio":           "internal/agentd", // named pipes
 	// containers; the connection; images
 	"github.com/moby/moby/": "internal/engine/docker internal/engine/docker/beside internal/engine/docker/chosen internal/engine/docker/contents " +
-		"internal/engine/docker/daemon internal/engine/docker/images internal/engine/docker/inside",
+		"internal/engine/docker/daemon internal/engine/docker/images internal/engine/docker/inside internal/engine/docker/libpod",
 	"github.com/containerd/errdefs":     "internal/engine/docker/daemon",
 	"github.com/distribution/reference": "internal/engine/docker/images",
 	"github.com/gorilla/websocket":      "internal/jupyter/kernel internal/jupyter/front test/bench test/demo", // to clients; to the Jupyter server

@@ -212,6 +212,8 @@ func shown(field string, values map[string]string, name string) string {
 		return change
 	case !ok:
 		return ""
+	case value == keyway.HashUnset:
+		return "taken away"
 	case field == "env":
 		_, hash, _ := strings.Cut(value, ":")
 		return "a value (" + hash[:min(len(hash), 12)] + ")"

@@ -128,7 +128,7 @@ func openAtOnce(name string) (*os.File, error) {
 }
 
 // environment converts env_file and environment; the latter takes precedence. A variable without
-// a value gets the laptop's.
+// a value gets the laptop's, or is taken away.
 func (c converter) environment(s *keyway.Spec) error {
 	env := map[string]string{}
 	for _, f := range c.service.EnvFiles {
@@ -155,13 +155,14 @@ func (c converter) environment(s *keyway.Spec) error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.service.Environment)) {
 		value := c.service.Environment[name]
-		if value != nil {
+		switch v, ok := c.env.lookup(name); {
+		case value != nil:
 			env[name] = *value
-			continue
-		}
-		delete(env, name) // a variable that the laptop does not have is not there, as with Compose
-		if v, ok := c.env.lookup(name); ok {
+		case ok:
 			env[name] = v
+		default: // nor does the workspace have the image's, as with Compose
+			delete(env, name)
+			s.Unset = append(s.Unset, name)
 		}
 	}
 	if len(env) > 0 {

@@ -88,8 +88,9 @@ var fileRule = fields(map[string]*rule{
 	"name": value, "version": value,
 	"services": {names: serviceRule, form: mappings},
 	"volumes": {form: mappings, names: fields(map[string]*rule{
-		"name": {form: text}, "external": {form: truth},
-		"driver": not("volumes are of the engine's own driver"), "driver_opts": not("volumes are of the engine's own driver"), "labels": not("volumes have no labels of yours"),
+		"name":     {form: text},
+		"external": not("a volume is your own, made when it is first used; name a directory of the place instead: /data:TARGET"),
+		"driver":   not("volumes are of the engine's own driver"), "driver_opts": not("volumes are of the engine's own driver"), "labels": not("volumes have no labels of yours"),
 	}).in(orNothing)},
 	"secrets": {form: mappings, names: fields(map[string]*rule{
 		"file": {form: text}, "environment": {form: text}, "name": {form: text},

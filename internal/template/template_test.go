@@ -91,7 +91,7 @@ func TestFieldsBecomeASpec(t *testing.T) {
 		}},
 		"tmpfs, long":       {"volumes: [{type: tmpfs, target: /a, tmpfs: {size: 1m}}]", func(s *keyway.Spec) { s.Mounts = []keyway.Mount{{Kind: keyway.MountTmpfs, Target: "/a", Size: mib}} }},
 		"environment":       {"environment: {A: 1, B: two, C: true, D: 2024-01-01}", func(s *keyway.Spec) { s.Env = map[string]string{"A": "1", "B": "two", "C": "true", "D": "2024-01-01"} }},
-		"environment, list": {"environment: [A=1, HERE, NOT_HERE]", func(s *keyway.Spec) { s.Env = map[string]string{"A": "1", "HERE": "h"} }},
+		"environment, list": {"environment: [A=1, HERE, NOT_HERE]", func(s *keyway.Spec) { s.Env, s.Unset = map[string]string{"A": "1", "HERE": "h"}, []string{"NOT_HERE"} }},
 		"user":              {"user: '1000:1000'", func(s *keyway.Spec) { s.User, s.Caller = "1000:1000", false }},
 		"as the image":      {"x-keyway: {as: image}", func(s *keyway.Spec) { s.Caller = false }},
 		"working_dir":       {"working_dir: /work", func(s *keyway.Spec) { s.Workdir = "/work" }},
@@ -210,6 +210,16 @@ func TestProblemsHaveALine(t *testing.T) {
 		if err == nil || !keyway.Is(err, keyway.BadConfig) || !strings.Contains(said.Message, at) ||
 			!strings.Contains(said.Message, c.says) || !strings.Contains(said.Help(), c.next) {
 			t.Errorf("%s: %v\nnext: %s", name, err, said)
+		}
+	}
+}
+
+// TestVolumesOfOthers checks that a volume which exists already is not replaced by an empty one without a word.
+func TestVolumesOfOthers(t *testing.T) {
+	for _, external := range []string{"true", "{name: other}"} {
+		_, err := resolveText(t, service("image: i\nvolumes: [cache:/c]")+"volumes: {cache: {external: "+external+"}}\n", nil)
+		if said := keyway.AsError(err); !keyway.Is(err, keyway.BadConfig) || !strings.Contains(said.Message, "the field external") || !strings.Contains(said.Help(), "leave external out") {
+			t.Errorf("%s: %v", external, err)
 		}
 	}
 }

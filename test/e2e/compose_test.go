@@ -48,6 +48,8 @@ services:
     env_file: [one.env, two.env]
     environment: {B: mine}
     mem_limit: 256m
+  env-taken: {<<: *base, environment: [LAB_IMAGE, EMPTY=, NOT_HERE]}
+  env-null: {<<: *base, environment: {LAB_IMAGE: , EMPTY: "", NOT_HERE: ~}}
   bind-short: {<<: *base, volumes: ["/srv/data:/mnt/data", "/srv/data:/mnt/set:ro"], shm_size: 96mb, devices: ["/dev/full", "/dev/zero:/dev/nought:r"]}
   bind-long:
     <<: *base
@@ -446,6 +448,9 @@ func (w *world) besideCompose(t *testing.T) {
 		if !met[name] {
 			t.Errorf("%s never differs: %s", name, d.why)
 		}
+	}
+	for _, service := range []string{"env-taken", "env-null"} {
+		equal(t, service, w.must(t, "ssh", service, "env | grep -E 'LAB_IMAGE|EMPTY|NOT_HERE'"), "EMPTY=\n")
 	}
 	equal(t, "the secrets", mustDocker(t, w, "exec", "keyway-0-secret", "ls", keyway.SecretsDir), "other\ntoken")
 }

@@ -38,6 +38,11 @@ var envFiles = []struct{ service, a, b, says string }{
 	{"env_file: [%a, %b]\n    environment: {B: own, D: own}", "A=1\nB=1", "B=2\nC=2", ""},
 	{"env_file: %a\n    environment: [HERE, NONE, A=]", "A=1\nNONE=1", "", ""},
 	{"env_file: %a\n    environment: {HERE: , A: null}", "A=1\nHERE=1", "", ""},
+	{"env_file: %a\n    environment: [NONE]\n    extends: base", "A=1", "", ""},
+	{"environment: {A: , NONE: null, EMPTY: '', HERE: }", "", "", ""},
+	{"environment: [A, NONE, EMPTY=, HERE]", "", "", ""},
+	{"environment: {A: '${HERE}', B: '${NONE:-}', C: '${NONE-d}', D: '$$HERE', E: ~}", "", "", ""},
+	{"extends: base\n    environment: [A]", "A=1", "", ""},
 	{"extends: base\n    env_file: [%b]", "A=1\nB=1", "B=2\nC=2", ""},
 	{"extends: base\n    environment: [B=3]", "A=1\nB=1", "", ""},
 	{"env_file: %a", "A=a=b=c\nB=http://u:p@h/?q=1&r=2", "", ""},
@@ -46,6 +51,7 @@ var envFiles = []struct{ service, a, b, says string }{
 
 	{"env_file: %a", `A="\0044 \0101"`, "", "it has no octal numbers"},
 	{"env_file: %a", "A=$HERE", "", "it fills in ${NAME} alone"},
+	{"env_file: %a", "NONE\nA=1", "", "it takes a variable away that today's Compose leaves as the image has it"},
 	{"env_file: %a", "HERE=file\nB=${HERE}", "", "it takes a value of the file before one of the laptop"},
 	{"env_file: [%a, %b]", "A=1", "B=${A}", "it knows no value of another file"},
 	{"env_file: %a\n    environment: {S: own}", "B=${S}", "", "it knows no value of environment"},
@@ -54,6 +60,9 @@ var envFiles = []struct{ service, a, b, says string }{
 	{"env_file: %a", `A='\\'`, "", "it knows an escape between single quotes"},
 	{"env_file: %a", "A=x\t# comment", "", "it takes a tab before a comment for a space"},
 }
+
+// takenAway stands for the value of a variable of the image that the container does not have.
+const takenAway = "\x00"
 
 // TestEnvFilesBesideCompose compares files of variables with Debian's docker-compose, which shares
 // no code with keyway. Where that differs from today's Compose, keyway follows the latter.
@@ -93,14 +102,18 @@ func TestEnvFilesBesideCompose(t *testing.T) {
 			t.Errorf("%s: %v", c.a, err)
 			continue
 		}
+		ours := maps.Clone(asked.Spec.Env)
+		for _, name := range asked.Spec.Unset {
+			ours[name] = takenAway
+		}
 		want := map[string]string{}
 		for name, value := range theirs.Services[name].Environment {
-			if value != nil { // which the container does not have
+			if want[name] = takenAway; value != nil {
 				want[name] = strings.ReplaceAll(*value, "$$", "$")
 			}
 		}
-		if maps.Equal(asked.Spec.Env, want) != (c.says == "") {
-			t.Errorf("%s\n%s\n%s\nby keyway:         %q\nby docker-compose: %q (%s)", c.service, c.a, c.b, asked.Spec.Env, want, c.says)
+		if maps.Equal(ours, want) != (c.says == "") {
+			t.Errorf("%s\n%s\n%s\nby keyway:         %q\nby docker-compose: %q (%s)", c.service, c.a, c.b, ours, want, c.says)
 		}
 	}
 }

@@ -182,17 +182,24 @@ func (e *Engine) labels(s keyway.Spec, mode string, gpus gpuOrder) (map[string]s
 // NVIDIA_VISIBLE_DEVICES=all, and where NVIDIA's runtime is the default one, that gives all GPUs to
 // a workspace that requested none. So this always sets it.
 func environment(s keyway.Spec, gpus gpuOrder) []string {
-	env := make([]string, 0, len(s.Env)+3)
-	for k, v := range s.Env {
+	all := map[string]string{}
+	if gpus.visible() != "" {
+		all[gpu.VisibleDevices] = gpus.visible()
+	}
+	if s.HomeVolume != "" {
+		all["HOME"] = s.HomeTarget()
+	}
+	maps.Copy(all, s.Env)
+	all[keyway.EnvHome], all[keyway.EnvName] = string(keyway.GuestHome), string(s.Name)
+	var env []string
+	for k, v := range all {
 		env = append(env, k+"="+v)
 	}
-	if _, set := s.Env[gpu.VisibleDevices]; !set && gpus.visible() != "" {
-		env = append(env, gpu.VisibleDevices+"="+gpus.visible())
+	for _, k := range s.Unset {
+		if _, set := all[k]; !set {
+			env = append(env, k) // a name alone takes the image's variable away
+		}
 	}
-	if _, set := s.Env["HOME"]; s.HomeVolume != "" && !set {
-		env = append(env, "HOME="+s.HomeTarget())
-	}
-	env = append(env, keyway.EnvHome+"="+string(keyway.GuestHome), keyway.EnvName+"="+string(s.Name))
 	slices.Sort(env)
 	return env
 }

@@ -23,9 +23,10 @@ func unlimited(d daemon.Identity, r keyway.Resources) error {
 }
 
 // byLibpod reports whether a container must be made by Podman's own API: the Docker-compatible API
-// drops GPUs and, with a rootless Podman, limits of processes.
+// drops GPUs and, with a rootless Podman, limits of processes, and gives a variable without a value
+// the one of Podman's own service.
 func byLibpod(d daemon.Identity, s keyway.Spec) bool {
-	return d.Podman && (!s.GPUs.None() || d.Rootless && len(s.Ulimits) > 0)
+	return d.Podman && (!s.GPUs.None() || len(s.Unset) > 0 || d.Rootless && len(s.Ulimits) > 0)
 }
 
 // dependsOnDaemon reports whether s has anything that depends on the daemon's user.

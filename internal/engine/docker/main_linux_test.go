@@ -120,7 +120,7 @@ func onDaemon(t testing.TB, host string, changes ...string) daemon {
 	}
 	t.Cleanup(func() { c.Close() })
 	d := daemon{host: host, client: c, image: fmt.Sprintf("keyway-test-%d-%d:latest", os.Getpid(), count.Add(1))}
-	d.importImage(t, d.image, "", changes...)
+	d.importImage(t, d.image, "", append(changes, "ENV "+enginetest.Given+"=by-the-image")...)
 	return d
 }
 

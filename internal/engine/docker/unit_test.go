@@ -11,8 +11,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/moby/moby/api/types/container"
-
 	"keyway/internal/engine"
 	"keyway/internal/engine/docker/daemon"
 	"keyway/internal/gpu"
@@ -135,21 +133,6 @@ func nobody(t *testing.T) *daemon.Client {
 		t.Fatal(err)
 	}
 	return c
-}
-
-// TestSharingOfPodman checks that Podman's own API gets the right requests about a container's
-// network and IPC. It makes the containers with GPUs (byLibpod).
-func TestSharingOfPodman(t *testing.T) {
-	for want, h := range map[string]container.HostConfig{
-		`{}`: {},
-		`{"ipcns":{"nsmode":"host"},"netns":{"nsmode":"none"}}`:                            {IpcMode: "host", NetworkMode: "none"},
-		`{"ipcns":{"nsmode":"shareable"},"netns":{"nsmode":"host"}}`:                       {IpcMode: "shareable", NetworkMode: "host"},
-		`{"ipcns":{"nsmode":"private"},"netns":{"nsmode":"bridge"},"Networks":{"lab":{}}}`: {IpcMode: "private", NetworkMode: "lab"},
-	} {
-		if got, err := json.Marshal(sharing(&h)); err != nil || string(got) != want {
-			t.Errorf("%s, %v; want %s", got, err, want)
-		}
-	}
 }
 
 // TestMountsBelowReadOnlyOnes checks that a mount below a read-only mount needs an existing target.

@@ -65,6 +65,9 @@ type Subject struct {
 	Dials int
 }
 
+// Given is the name of a variable that Image has, or else the machine.
+const Given = "GIVEN"
+
 // Programs are the guest and the tool, built for these tests.
 type Programs struct {
 	Guest engine.Guest

@@ -425,6 +425,11 @@ func processFields() []field {
 			},
 		},
 		{
+			leaves: []string{"Process.Unset"}, option: "env",
+			ask: func(_ *testing.T, _ Subject, spec *keyway.Spec) { spec.Unset = []string{Given, "NOT_THERE"} },
+			see: func(t *testing.T, s Subject, w keyway.Workspace) error { return want(t, s, w, "env "+Given, "") },
+		},
+		{
 			leaves: []string{"Process.CapAdd"}, option: "cap-add",
 			ask: func(_ *testing.T, _ Subject, spec *keyway.Spec) { spec.CapAdd = []string{"SYS_PTRACE"} },
 			see: func(t *testing.T, s Subject, w keyway.Workspace) error { return wantCapability(t, s, w, sysPtrace) },

@@ -27,6 +27,9 @@ type suiteTest struct {
 
 // Run runs the contract.
 func Run(t *testing.T, s Subject) {
+	if s.Image == "" {
+		t.Setenv(Given, "by-the-machine")
+	}
 	tests := []suiteTest{
 		{"EnterAndList", enterAndList},
 		{"Environment", environment},

@@ -120,7 +120,10 @@ func passes(kv string) bool {
 // environment returns the variables of a login here, without those of one connection, and with
 // those that the workspace requests.
 func environment(base []string, home keyway.Home, s keyway.Spec, gpus *gpu.Grant) []string {
-	env := slices.DeleteFunc(slices.Clone(base), passes)
+	env := slices.DeleteFunc(slices.Clone(base), func(kv string) bool {
+		name, _, _ := strings.Cut(kv, "=")
+		return passes(kv) || slices.Contains(s.Unset, name)
+	})
 	for _, k := range slices.Sorted(maps.Keys(s.Env)) {
 		env = append(env, k+"="+s.Env[k])
 	}

@@ -23,6 +23,9 @@ type Environment struct {
 	Files []FileChange `json:"files,omitempty"`
 	// MoreFiles is the number of further changed files.
 	MoreFiles int `json:"moreFiles,omitempty"`
+	// Accounts are the users and groups in the container's files, sorted: "user NAME=UID:GID:HOME:SHELL" and
+	// "group NAME=GID:MEMBERS". It is nil if they are not known, and otherwise at least empty.
+	Accounts []string `json:"accounts,omitzero"`
 
 	Variables []Variable `json:"variables,omitempty"` // that were asked for, by their names
 	Mounts    []string   `json:"mounts,omitempty"`    // see Mount.String
@@ -160,6 +163,7 @@ const (
 	MaxPackages    = 20_000
 	MaxPackageText = 256 // bytes of a package's name and version
 	MaxFileChanges = 512
+	MaxAccounts    = 4096
 	maxDigests     = 64
 	maxModels      = 1024
 	// MaxEnvironments bounds the workspaces in one request.
@@ -172,6 +176,7 @@ func (e *Environment) Bound() {
 	e.System = e.System[:min(len(e.System), MaxPackages)]
 	e.Files = e.Files[:min(len(e.Files), MaxFileChanges)]
 	e.Variables = e.Variables[:min(len(e.Variables), maxEnv)]
+	e.Accounts = e.Accounts[:min(len(e.Accounts), MaxAccounts)]
 	e.Mounts = e.Mounts[:min(len(e.Mounts), maxMounts)]
 	e.GPUs = e.GPUs[:min(len(e.GPUs), maxModels)]
 	e.Image.Digests = e.Image.Digests[:min(len(e.Image.Digests), maxDigests)]

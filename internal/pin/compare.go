@@ -23,7 +23,7 @@ type Difference struct {
 }
 
 // Fields are all that can differ, as --ignore takes them.
-var Fields = slices.Concat([]string{"lock", "template", "tag", "arch", "image", "torch", "cuda", "cudnn", "nccl", "pip", "packages", "file", "env", "mount", "shm", "user"},
+var Fields = slices.Concat([]string{"lock", "template", "tag", "arch", "image", "torch", "cuda", "cudnn", "nccl", "pip", "packages", "file", "account", "env", "mount", "shm", "user"},
 	keyway.OptionNames, []string{"kernel", "driver", "gpu", "guest"})
 
 // PlaceFields are those of Fields that a place decides about, whatever a template says.
@@ -73,6 +73,9 @@ func (p Pin) Compare(where string, found keyway.Environment) []Difference {
 	c.list("pip", packages(p.Python, "=="), packages(found.Python, "=="))
 	c.list("packages", packages(p.System, "="), packages(found.System, "="))
 	c.files(p.Environment, found)
+	if p.Accounts != nil && found.Accounts != nil { // else one of the two is of a keyway that did not read them
+		c.list("account", packages(p.Accounts, "="), packages(found.Accounts, "="))
+	}
 	c.text("kernel", p.Kernel, found.Kernel)
 	c.text("driver", p.Driver, found.Driver)
 	c.text("gpu", models(p.GPUs), models(found.GPUs))

@@ -89,6 +89,9 @@ func clean(env keyway.Environment) keyway.Environment {
 	for i, v := range env.Variables {
 		env.Variables[i] = keyway.Variable{Name: line(v.Name), Hash: line(v.Hash)}
 	}
+	if env.Accounts != nil {
+		env.Accounts = append([]string{}, lines(env.Accounts)...)
+	}
 	env.Options = options(env.Options)
 	env.Image.Digests = slices.DeleteFunc(keyway.Distinct(env.Image.Digests...), func(d string) bool { return !sha.MatchString(d) })
 	if !sha.MatchString(env.Image.ID) {
@@ -259,8 +262,8 @@ func (p Pin) check() error {
 	}
 	whole := p.Environment
 	whole.Bound()
-	if len(whole.Python)+len(whole.System)+len(whole.Files)+len(whole.Variables)+len(whole.Mounts)+len(whole.GPUs)+len(whole.Image.Digests) !=
-		len(p.Python)+len(p.System)+len(p.Files)+len(p.Variables)+len(p.Mounts)+len(p.GPUs)+len(p.Image.Digests) {
+	if len(whole.Python)+len(whole.System)+len(whole.Files)+len(whole.Accounts)+len(whole.Variables)+len(whole.Mounts)+len(whole.GPUs)+len(whole.Image.Digests) !=
+		len(p.Python)+len(p.System)+len(p.Files)+len(p.Accounts)+len(p.Variables)+len(p.Mounts)+len(p.GPUs)+len(p.Image.Digests) {
 		return keyway.Errorf(keyway.BadConfig, "a list in it is too long")
 	}
 	return p.checkTexts()
@@ -268,7 +271,7 @@ func (p Pin) check() error {
 
 func (p Pin) checkTexts() error {
 	texts := []string{p.Template, p.Arch, p.DriverFloor, p.PipHash, p.SystemHash, p.Engine, p.Image.Reference, p.Torch, p.CUDA, p.CuDNN, p.NCCL, p.User, p.Kernel, p.Driver, p.Guest}
-	texts = slices.Concat(texts, p.Python, p.System, p.Mounts, p.GPUs)
+	texts = slices.Concat(texts, p.Python, p.System, p.Accounts, p.Mounts, p.GPUs)
 	for _, f := range p.Files {
 		texts = append(texts, f.Path, f.Change, f.Hash)
 	}

@@ -131,6 +131,8 @@ func TestDrift(t *testing.T) {
 	site := "/usr/local/lib/python3.99/site-packages"
 	inside("pip", "pip", "numpy", "mkdir "+site+"/numpy-2.2.0.dist-info", "rmdir "+site+"/numpy-2.2.0.dist-info")
 	inside("apt", "packages", "libc6", "sed -i s/2.36-9/2.36-10/ /var/lib/dpkg/status", "sed -i s/2.36-10/2.36-9/ /var/lib/dpkg/status")
+	inside("useradd", "account", "user grace", "echo grace:x:2000:2000::/home/grace:/bin/sh >>/etc/passwd", "sed -i /^grace:/d /etc/passwd")
+	inside("usermod", "account", "group root", "sed -i /^root:/s/$/grace/ /etc/group", "sed -i /^root:/s/grace// /etc/group")
 	w.plantInPlace(t, only)
 	w.lockSays(t, only)
 

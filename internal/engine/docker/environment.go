@@ -138,6 +138,6 @@ func (e *Engine) survey(ctx context.Context, m made, c container.InspectResponse
 		return keyway.Errorf(keyway.GuestFailed, "%s does not show its files: %w", m.spec.Name, err).
 			Advise(keyway.MakeAnew, string(m.spec.Name))
 	}
-	env.Software, env.Files, env.MoreFiles = shown.Software, shown.Files, shown.More
+	env.Software, env.Files, env.MoreFiles, env.Accounts = shown.Software, shown.Files, shown.More, shown.Accounts
 	return ctx.Err()
 }

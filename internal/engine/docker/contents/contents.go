@@ -44,15 +44,17 @@ type Container struct {
 // Shown is the description of a container's files.
 type Shown struct {
 	keyway.Software
-	Files []keyway.FileChange // changed files of the image, with their hashes
-	More  int                 // number of changed files beyond those
+	Accounts []string            // as keyway.Environment has them
+	Files    []keyway.FileChange // changed files of the image, with their hashes
+	More     int                 // number of changed files beyond those
 }
 
-// Images remembers the software that is installed in images, as found in containers that have not
-// changed it. The zero value remembers none.
+// Images remembers the software that is installed in images and their accounts, as found in containers
+// that have not changed them. The zero value remembers none.
 type Images struct {
-	mu  sync.Mutex
-	all map[image]software
+	mu       sync.Mutex
+	all      map[image]software
+	accounts map[string][]string // by the image's ID
 }
 
 // image is an image together with the places in which programs look for installed software.
@@ -72,7 +74,9 @@ type software struct {
 func (k *Images) Of(c Container, open func() (io.ReadWriteCloser, error)) (shown Shown, err error) {
 	changed := notable(c.Changes)
 	of, known := k.known(c)
-	if shown.Software = of.Software; known && len(changed) == 0 && !c.adds(of.order) {
+	shown.Software = of.Software
+	var accounts bool
+	if shown.Accounts, accounts = k.knownAccounts(c); known && accounts && len(changed) == 0 && !c.adds(of.order) {
 		return shown, nil
 	}
 	conn, err := open()
@@ -86,6 +90,9 @@ func (k *Images) Of(c Container, open func() (io.ReadWriteCloser, error)) (shown
 	}
 	if err != nil {
 		return shown, err
+	}
+	if !accounts {
+		shown.Accounts = k.readAccounts(c, files)
 	}
 	hiding, unseen := c.hiding(files)
 	shown.Files, shown.More = hashed(append(changed, hiding...), files, maxContent)
@@ -135,6 +142,33 @@ func (k *Images) read(c Container, files *sftp.Client) (keyway.Software, error) 
 	}
 	k.all[c.image()] = software{found, looked, order}
 	return found, nil
+}
+
+// keepsAccounts reports whether c has the accounts of its image.
+func (c Container) keepsAccounts() bool {
+	return !c.changesAccounts() && !c.hides(accountFiles[0].path) && !c.hides(accountFiles[1].path)
+}
+
+// knownAccounts returns the accounts of c, if another container of its image has shown them.
+func (k *Images) knownAccounts(c Container) ([]string, bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	all, ok := k.accounts[c.Image]
+	return all, ok && c.keepsAccounts()
+}
+
+// readAccounts returns the accounts of c. It remembers them if they are the image's own.
+func (k *Images) readAccounts(c Container, files *sftp.Client) []string {
+	all := c.accounts(files)
+	if c.keepsAccounts() && files.Err() == nil {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		if k.accounts == nil || len(k.accounts) >= maxImages {
+			k.accounts = map[string][]string{}
+		}
+		k.accounts[c.Image] = all
+	}
+	return all
 }
 
 // hashed adds hashes of their content to changed files, of which it reads room bytes at most: small

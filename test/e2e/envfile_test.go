@@ -102,7 +102,8 @@ func TestEnvFilesBesideCompose(t *testing.T) {
 			t.Errorf("%s: %v", c.a, err)
 			continue
 		}
-		ours := maps.Clone(asked.Spec.Env)
+		ours := map[string]string{}
+		maps.Copy(ours, asked.Spec.Env)
 		for _, name := range asked.Spec.Unset {
 			ours[name] = takenAway
 		}

@@ -307,18 +307,19 @@ type made struct {
 // maxLabel bounds the Spec in a label: every user of the daemon may write one.
 const maxLabel = 4 << 20
 
-// parseLabels reads the labels of a container with the given name. Labels alone do not make a
+// parseLabels reads the labels of the container with that ID and name. Labels alone do not make a
 // workspace: an image made from one (docker commit) passes them on to every container of that
-// image, but not the name. So no removal, connection or trust depends on a label; see recall.
-func (e *Engine) parseLabels(containerName string, labels map[string]string) (made, error) {
+// image, but neither the name nor the ID, which is in the Record of a container that was renamed.
+// So no removal, connection or trust depends on a label; see recall.
+func (e *Engine) parseLabels(id, containerName string, labels map[string]string) (made, error) {
 	name, err := keyway.ParseName(labels[labelName])
 	if err != nil {
 		return made{}, err
 	}
-	if labels[labelOwner] != e.owner || strings.TrimPrefix(containerName, "/") != e.container(name) {
+	if labels[labelOwner] != e.owner || strings.TrimPrefix(containerName, "/") != e.container(name) && id != e.recorded(name) {
 		return made{}, fmt.Errorf("the container %s only has a workspace's labels", containerName)
 	}
-	m := made{mode: labels[labelMode], home: e.homes.Home(name), gpus: boundTo(labels)}
+	m := made{id: id, mode: labels[labelMode], home: e.homes.Home(name), gpus: boundTo(labels)}
 	if len(labels[labelSpec]) > maxLabel {
 		return made{}, fmt.Errorf("the specification of %s is over %d bytes", name, maxLabel)
 	}
@@ -327,6 +328,16 @@ func (e *Engine) parseLabels(containerName string, labels map[string]string) (ma
 	}
 	m.spec.Name = name
 	return m, nil
+}
+
+// recorded returns the ID of the container that the place's Record names for a workspace made by e; empty if
+// there is none.
+func (e *Engine) recorded(name keyway.Name) string {
+	rec, err := e.homes.Record(name)
+	if err != nil || rec.Adopted || rec.Spec.Engine != e.Name() {
+		return ""
+	}
+	return rec.Container
 }
 
 // recall adds to m the Record that the place has of it. A workspace that was made with another

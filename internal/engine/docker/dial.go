@@ -40,6 +40,9 @@ func (e *Engine) Dial(ctx context.Context, name keyway.Name) (net.Conn, error) {
 		return nil, engine.NotRunning(name, besideNothing)
 	}
 	conn, err := e.dial(ctx, m)
+	if err != nil && ctx.Err() == nil && e.waitsForKey(ctx, m, err) {
+		return nil, engine.NotRunning(name, startedOutside)
+	}
 	if err != nil {
 		return nil, e.dialFailed(ctx, name, err)
 	}

@@ -284,9 +284,7 @@ func TestStartedByOtherMeans(t *testing.T) {
 		if out, err := w.tool("start", w.container("by-hand")).CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}
-		if now, _ := w.State(t, "by-hand"); now.State == keyway.Running {
-			t.Errorf("without a key it is %s", now.State)
-		}
+		w.saysStarted(t, "by-hand")
 		for range 2 { // the second has nothing to do
 			if err := w.Engine.Start(enginetest.Context(t), "by-hand"); err != nil {
 				t.Fatal(enginetest.Full(err))
@@ -296,6 +294,46 @@ func TestStartedByOtherMeans(t *testing.T) {
 			}
 		}
 	})
+}
+
+// saysStarted checks what is said of a workspace whose container was started by other means.
+func (w world) saysStarted(t *testing.T, name keyway.Name) {
+	t.Helper()
+	if now, _ := w.State(t, name); now.State != keyway.Broken || !strings.Contains(now.Reason, "started by other means") || now.Next != keyway.StartNow {
+		t.Errorf("without a key it is %s (%s), next %q", now.State, now.Reason, now.Next)
+	}
+	if strings.HasSuffix(t.Name(), "/Exec") { // which reaches the guest program, and not the guest
+		return
+	}
+	_, err := w.Engine.Dial(enginetest.Context(t), name)
+	enginetest.WantKind(t, err, keyway.NotRunning)
+}
+
+// TestRenamed checks that a container with another name is its workspace still, and no other one.
+func TestRenamed(t *testing.T) {
+	w := onDaemon(t, localDocker).world(t)
+	made := w.Create(t, w.Spec(t, "renamed"))
+	if out, err := w.tool("rename", w.container("renamed"), "mine").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if now := w.Await(t, "renamed", keyway.Running); now.Reason != "" {
+		t.Errorf("it is running (%s)", now.Reason)
+	}
+	_, err := w.Engine.Create(enginetest.Context(t), w.Spec(t, "renamed"), enginetest.Quiet)
+	enginetest.WantKind(t, err, keyway.NameTaken)
+	if err := w.Engine.Stop(enginetest.Context(t), "renamed", 0); err != nil {
+		t.Fatal(enginetest.Full(err))
+	}
+	if err := w.Engine.Start(enginetest.Context(t), "renamed"); err != nil {
+		t.Fatal(enginetest.Full(err))
+	}
+	if got := w.Run(t, made, "env KEYWAY_WORKSPACE"); got != "renamed" {
+		t.Errorf("inside is %q", got)
+	}
+	if err := w.Engine.Remove(enginetest.Context(t), "renamed"); err != nil {
+		t.Fatal(enginetest.Full(err))
+	}
+	w.WantNothingOf(t, "renamed")
 }
 
 // servers returns the serving processes in the workspace, as this machine sees them.

@@ -35,6 +35,9 @@ func (e *Engine) find(ctx context.Context, name keyway.Name) (made, *container.S
 // of it. Config and State are not nil.
 func (e *Engine) inspect(ctx context.Context, name keyway.Name) (made, container.InspectResponse, error) {
 	found, err := e.client.ContainerInspect(ctx, e.container(name), client.ContainerInspectOptions{})
+	if id := e.recorded(name); id != "" && daemon.IsNotFound(err) { // it may have been renamed
+		found, err = e.client.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
+	}
 	c := found.Container
 	if daemon.IsNotFound(err) {
 		return made{}, c, cmp.Or(e.mine(ctx, name), error(engine.NotFound(name)))
@@ -45,11 +48,11 @@ func (e *Engine) inspect(ctx context.Context, name keyway.Name) (made, container
 	if c.Config == nil || c.State == nil {
 		return made{}, c, keyway.Errorf(keyway.Other, "the daemon says too little of the container %s", c.Name)
 	}
-	m, err := e.parseLabels(c.Name, c.Config.Labels)
+	m, err := e.parseLabels(c.ID, c.Name, c.Config.Labels)
 	if err != nil {
 		return made{}, c, engine.NotFound(name)
 	}
-	m.id, m.image = c.ID, c.Image
+	m.image = c.Image
 	e.recall(&m, c.Config.Labels)
 	return m, c, e.homes.Mistaken(ctx, m.rec, name, e)
 }
@@ -250,12 +253,11 @@ func (e *Engine) removeRest(ctx context.Context, name keyway.Name, other error) 
 		return err
 	}
 	if rec.Container != "" {
-		switch m, _, err := e.findAdopted(ctx, rec); {
+		switch _, _, err := e.findAdopted(ctx, rec); {
 		case err == nil && rec.Adopted:
 			return other
 		case err == nil:
-			return keyway.Errorf(keyway.NameTaken, "the workspace %s has its container still, which is called %s", name, m.container).
-				Hint("if you need nothing in it, remove it first, at the place: %s rm -f %s", e.Name(), m.container)
+			return engine.NameTaken(name)
 		case !keyway.Is(err, keyway.NotFound):
 			return err
 		}

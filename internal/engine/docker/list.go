@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/moby/moby/api/types/container"
@@ -47,11 +48,11 @@ func (e *Engine) lookInto(ctx context.Context, items []container.Summary, adopte
 		if len(c.Names) == 0 {
 			continue
 		}
-		m, err := e.parseLabels(c.Names[0], c.Labels)
+		m, err := e.parseLabels(c.ID, c.Names[0], c.Labels)
 		if err != nil {
 			continue
 		}
-		m.id, m.image = c.ID, c.ImageID
+		m.image = c.ImageID
 		e.recall(&m, c.Labels)
 		_, taken := e.isAdopted(m.spec.Name)
 		if taken || e.homes.Mistaken(ctx, m.rec, m.spec.Name, e) != nil { // that name means another container
@@ -110,6 +111,8 @@ func (e *Engine) describe(ctx context.Context, m made, c container.Summary) *key
 	switch {
 	case c.State == container.StatePaused:
 		w.Next = keyway.GoOn
+	case reason == startedOutside, reason == daemon.NoGuest:
+		w.Next = keyway.StartNow
 	case reason == engine.HalfMade:
 		w.Next = keyway.FinishOrRemove
 	}
@@ -168,12 +171,30 @@ func (e *Engine) look(ctx context.Context, m made) (keyway.State, string, keyway
 	switch {
 	case err == nil:
 		return keyway.Running, "", info
+	case e.waitsForKey(ctx, m, err):
+		return keyway.Broken, startedOutside, info
 	case errors.Is(err, fs.ErrNotExist):
 		return keyway.Broken, "runs, but its guest does not serve (yet)", info
 	case errors.Is(err, context.DeadlineExceeded):
 		return keyway.Broken, fmt.Sprintf("runs, but its guest does not answer within %v", patience), info
 	}
 	return keyway.Broken, "runs, but its guest does not answer: " + err.Error(), info
+}
+
+// startedOutside is the reason shown for a container that was started by other means: its guest serves when
+// keyway start has given it the host key.
+const startedOutside = "started by other means, and its guest waits for the host key"
+
+// waitsForKey reports whether the guest of a running container has no host key, as err of a connection to it
+// suggests. While keyway starts the workspace, it is about to get one.
+func (e *Engine) waitsForKey(ctx context.Context, m made, err error) bool {
+	if m.rec.Adopted || m.isOld() || e.underWay(m.spec.Name) {
+		return false
+	}
+	if m.mode == modeExec {
+		return e.in(m).NobodyServes(ctx)
+	}
+	return errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, fs.ErrNotExist)
 }
 
 func (e *Engine) greets(ctx context.Context, m made) error {

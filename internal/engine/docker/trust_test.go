@@ -51,7 +51,7 @@ func TestRecall(t *testing.T) {
 		"a label that is not the cleanest path": {"elsewhere", "id-9", other.Dir() + "/../workspaces/elsewhere", own.Home("elsewhere"), false},
 	} {
 		labels := map[string]string{labelName: string(c.name), labelOwner: "7", labelSpec: "{}", labelHome: c.label}
-		m, err := e.parseLabels("/keyway-7-"+string(c.name), labels)
+		m, err := e.parseLabels("", "/keyway-7-"+string(c.name), labels)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -70,7 +70,7 @@ func FuzzLabels(f *testing.F) {
 	f.Add("x", "7", `{`, "/etc")
 	f.Fuzz(func(t *testing.T, name, owner, spec, home string) {
 		e := &Engine{owner: "7"}
-		m, err := e.parseLabels("/keyway-7-"+name, map[string]string{labelName: name, labelOwner: owner, labelSpec: spec, labelHome: home})
+		m, err := e.parseLabels("", "/keyway-7-"+name, map[string]string{labelName: name, labelOwner: owner, labelSpec: spec, labelHome: home})
 		if err == nil && (owner != "7" || string(m.spec.Name) != name || filepath.Base(string(m.home)) != name) {
 			t.Errorf("taken for a workspace: %+v", m)
 		}
@@ -85,7 +85,7 @@ func TestLabelsOfBefore(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		m, err := e.parseLabels("/keyway-1000-train", map[string]string{labelName: "train", labelOwner: "1000", labelSpec: string(sample), labelMode: modeBind})
+		m, err := e.parseLabels("", "/keyway-1000-train", map[string]string{labelName: "train", labelOwner: "1000", labelSpec: string(sample), labelMode: modeBind})
 		s := m.spec
 		if err != nil || s.Name != "train" || len(s.GPUs.IDs) != 2 || s.ShmSize != 16<<30 || len(s.Mounts) != 2 || len(s.Env) != 2 || s.User != "1000:1000" ||
 			s.Workdir != "/workspace" || !s.ReadOnly || len(s.Command) != 3 || !s.ForwardAgent || len(s.CapAdd) != caps || s.NewPrivileges != (caps > 0) {

@@ -5,7 +5,16 @@ import (
 	"fmt"
 
 	"github.com/moby/moby/api/types/container"
+
+	"keyway/internal/keyway"
 )
+
+// NoGuest is the reason for a container in which the guest did not come up. A node that was ended before it gave
+// the guest its host key leaves one.
+const NoGuest = "its guest did not come up"
+
+// guestFailed is the exit code of a guest that does not come up.
+var guestFailed = keyway.ExitCode(keyway.Errorf(keyway.GuestFailed, ""))
 
 // ExitReason returns in a few words how a container ended. command reports whether it had a
 // command of its own.
@@ -19,6 +28,8 @@ func ExitReason(st *container.State, command bool) string {
 		return "could not be started: " + Says(errors.New(st.Error))
 	case st.ExitCode == 137:
 		return "exited with 137: killed from outside or out of memory"
+	case st.ExitCode == guestFailed && !command:
+		return NoGuest
 	case st.ExitCode == 143, st.ExitCode == 0 && !command:
 		// Without a command, the guest only ends with 0 on request.
 		return "was stopped"

@@ -19,6 +19,8 @@ func TestExitReason(t *testing.T) {
 		"its command exited with 0":                             {container.State{ExitCode: 0}, true},
 		"its command exited with 3":                             {container.State{ExitCode: 3}, true},
 		"exited with 1":                                         {container.State{ExitCode: 1}, false},
+		"its guest did not come up":                             {container.State{ExitCode: 32}, false},
+		"its command exited with 32":                            {container.State{ExitCode: 32}, true},
 	} {
 		if got := ExitReason(&c.state, c.command); got != want {
 			t.Errorf("%q, want %q", got, want)

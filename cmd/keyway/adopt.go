@@ -32,15 +32,16 @@ func newAdoptCommand() *cobra.Command {
 		Long: `Make a workspace of a container that somebody has started with docker run, docker compose
 or podman: "ssh NAME" then enters it. keyway copies a small SSH server into it and starts
 that beside the container's first process. The container is not restarted, and nothing else
-in it is changed, except that a user without an entry in its /etc/passwd gets one, where that user
-may write it. Without CONTAINER, list the containers of the place that run.
+in it is changed, with one exception: a user who has no entry in its /etc/passwd, and may
+write to that file, gets one. Without CONTAINER, list the containers of the place that run.
 
 Afterwards NAME is a workspace like any other, except that the container is not keyway's:
 keyway stop ends the SSH server and all that was started through it, keyway start puts it
 there again (also after the container was restarted), and keyway rm removes it. None of them
-stops, starts or removes the container. A user without a home directory in the container
-has ` + ownHome + `, which keyway rm deletes with the files in it. Limits of the container hold for what you run in
-it. A container that was removed and made anew under the same name has to be adopted again.
+stops, starts or removes the container. The home directory of a user who has none in the
+container is ` + ownHome + `, which keyway rm deletes with the files in it. The container's
+limits apply to everything that you run in it. A container that was removed and made anew
+under the same name has to be adopted again.
 
 Not possible: a container with a read-only root file system, one that does not run, one that
 is a workspace already, and the engine ` + keyway.EngineWith(false) + `, which has no containers.` +

@@ -35,10 +35,11 @@ func newBakeCommand() *cobra.Command {
 	var o bakeOptions
 	cmd := &cobra.Command{
 		Use:   "bake [TEMPLATE] --tag NAME [--image REF] [--on PLACE | --push] [--output FILE]",
-		Short: "Make an image with the guest in it",
-		Long: `Make an image that serves SSH by itself, for places where keyway starts nothing and all
-comes from a registry. It is the image of TEMPLATE, or of --image, and one layer more with
-keyway's guest. No Dockerfile and no docker build is needed.
+		Short: "Make an image that serves SSH without keyway",
+		Long: `Make an image that serves SSH by itself, for platforms that only start images from a
+registry, and where keyway cannot run. It is the image of TEMPLATE, or of --image, and one
+layer more with keyway's guest, a small SSH server. No Dockerfile and no docker build is
+needed.
 
 The image is made by the engine of a place (--on; this machine without it), pushed to its
 registry (--push, with this laptop's docker login, for each architecture that the image is
@@ -53,16 +54,17 @@ To run it where there is no keyway:
   echo "[gpu1]:2222 $key" >>~/.ssh/known_hosts
   ssh -p 2222 root@gpu1
 
-Without a public key it does not start: in KEYWAY_AUTHORIZED_KEYS, or in a file mounted at
-` + string(keyway.GuestHome) + `/keys. KEYWAY_PORT is another port. The host key is made at the first start, is no part
-of the image, and is printed to the log; a volume at ` + keyway.GuestHome.Data() + ` keeps it and the jobs' logs.
-The image's own entry point is not started; a command after NAME runs beside the guest.
+The container needs a public key, in KEYWAY_AUTHORIZED_KEYS or in a file mounted at
+` + string(keyway.GuestHome) + `/keys, and does not start without one. KEYWAY_PORT sets another port. The host
+key is not in the image: it is made at the first start, and printed to the log. A volume at
+` + keyway.GuestHome.Data() + ` keeps it, and the logs of jobs. The image's own entry point is not started;
+a command after NAME runs beside the SSH server.
 
-keyway up makes workspaces of such an image as of any other, with the guest that it brings
-itself.
+keyway up makes workspaces of such an image as of any other, and uses the SSH server that
+keyway brings, not the one in the image.
 
-The same image and the same keyway give the same result. Labels name the base, its digest
-and the guest.` +
+The same image and the same keyway give the same result. Labels name the base image, its
+digest and the guest.` +
 			exitCodes(append(placeKinds, keyway.EngineAbsent, keyway.EngineDown, keyway.EngineForbidden, keyway.ImageNotFound, keyway.Untrusted, keyway.NotAllowed, keyway.BadConfig, keyway.NeedsAnswer)...),
 		Example: "  keyway bake pytorch -t team/pytorch:ssh\n  keyway bake pytorch -t registry.example.org/team/pytorch:ssh --push\n" +
 			"  keyway bake --image my/image:1 -t my/image:ssh --on gpu1\n  keyway bake pytorch -t team/pytorch:ssh -o pytorch.tar",
@@ -76,12 +78,12 @@ and the guest.` +
 	}
 	f := cmd.Flags()
 	f.StringVarP(&o.tag, "tag", "t", "", "call the image `NAME`")
-	f.StringVar(&o.up.image, "image", "", "put the guest into the image `REF` (default: the template's)")
-	f.StringVar(&o.up.place, "on", string(keyway.Local), "make it at `PLACE`, of the image there: a host of your ~/.ssh/config, or local")
+	f.StringVar(&o.up.image, "image", "", "put the SSH server into the image `REF` (default: the template's)")
+	f.StringVar(&o.up.place, "on", string(keyway.Local), "make it at `PLACE`, from the image there: a host of your ~/.ssh/config, or local")
 	f.StringVar(&o.up.engine, "engine", "", "make it with `ENGINE` (default: the first that can be used)")
-	f.BoolVar(&o.push, "push", false, "make it of the image at its registry, and push it to the registry in NAME")
-	f.StringVarP(&o.file, "output", "o", "", "write it into `FILE` of this laptop; without --on, of the image at its registry")
-	f.StringSliceVar(&o.arches, "arch", nil, "of the image at its registry, take the builds for `ARCH`: "+strings.Join(guestArches, ", ")+"; may be repeated\n(default: with --push all, else this machine's)")
+	f.BoolVar(&o.push, "push", false, "make it from the image in its registry, and push it to the registry in NAME")
+	f.StringVarP(&o.file, "output", "o", "", "write it into `FILE` on this laptop; without --on, from the image in its registry")
+	f.StringSliceVar(&o.arches, "arch", nil, "take the image's builds for `ARCH` from its registry: "+strings.Join(guestArches, ", ")+"; may be repeated\n(default: with --push all, else this machine's)")
 	f.BoolVar(&o.replace, "replace", false, replaceHelp)
 	f.BoolVar(&o.up.json, "json", false, "print what was made as JSON")
 	cmd.RegisterFlagCompletionFunc("on", completePlaces)

@@ -33,7 +33,9 @@ knows a workspace. Each difference is a line, and the exit code is then 34. If n
 differs, but something could not be compared, the exit code gives the reason: 30 if no
 workspace of the template was found, 31 if one does not run.
 
-The fields are: ` + strings.Join(pin.Fields, ", ") + `.
+The fields are:
+` + folded(pin.Fields, 90) + `.
+
 Files that a run writes, downloads, caches or compiles are no difference. Files of the
 image that were changed or removed are one, and so are added files that decide what
 programs load. Between machines of different kinds, ignore their own fields: --ignore

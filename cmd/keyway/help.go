@@ -41,6 +41,22 @@ func help(cmd *cobra.Command, _ []string) {
 	}
 }
 
+// folded joins words by commas, in lines of at most width characters.
+func folded(words []string, width int) string {
+	var lines []string
+	line := ""
+	for i, w := range words {
+		if i < len(words)-1 {
+			w += ","
+		}
+		if line != "" && len(line)+1+len(w) > width {
+			lines, line = append(lines, line), ""
+		}
+		line = strings.TrimSpace(line + " " + w)
+	}
+	return strings.Join(append(lines, line), "\n")
+}
+
 // splitExitCodes splits a command's long text into the text and its section about exit codes.
 func splitExitCodes(cmd *cobra.Command) (text, codes string) {
 	text = cmd.Long

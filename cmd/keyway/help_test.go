@@ -54,6 +54,19 @@ func TestOptionsReadWell(t *testing.T) {
 	})
 }
 
+// TestHelpFitsAWindow checks that the text and the examples of a command's help fit a window that
+// people read in beside others.
+func TestHelpFitsAWindow(t *testing.T) {
+	const columns = 94
+	commands(newRootCommand(), func(c *cobra.Command) {
+		for line := range strings.Lines(c.Long + "\n" + c.Example) {
+			if n := utf8.RuneCountInString(strings.TrimRight(line, "\n")); n > columns {
+				t.Errorf("%s: a line of %d characters, more than %d: %s", c.CommandPath(), n, columns, line)
+			}
+		}
+	})
+}
+
 func TestWordsOfOtherProgramsLeadHere(t *testing.T) {
 	for word, says := range map[string]string{
 		"version": "keyway --version", "exec": "keyway run NAME -- COMMAND", "ps": "keyway ls", "down": "keyway stop NAME", "DOWN": "keyway stop NAME",

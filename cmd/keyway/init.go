@@ -32,8 +32,8 @@ by which ssh, scp, git and VS Code know your workspaces by name, and adds it at 
 
 With --print it changes nothing, and prints the current entries of your workspaces, for
 programs that read ~/.ssh/config themselves and do not follow Include (Paramiko, Fabric).
-With --undo it removes that line from ~/.ssh/config, and says how to end a service of the agent.
-Keys and workspaces stay.` + exitCodes(keyway.BadConfig, keyway.NeedsAnswer),
+With --undo it removes that line from ~/.ssh/config, and says how to end the agent's service
+if there is one. Keys and workspaces stay.` + exitCodes(keyway.BadConfig, keyway.NeedsAnswer),
 		Example: "  keyway init\n  keyway init --yes       in a script; ssh-keygen asks by SSH_ASKPASS\n  keyway init --service   the agent starts when it is first asked\n  keyway init --print     for Paramiko's SSHConfig.from_path, in a file",
 		Args:    takes(0, 0, ""),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -46,7 +46,7 @@ Keys and workspaces stay.` + exitCodes(keyway.BadConfig, keyway.NeedsAnswer),
 			return runInit(cmd.Context(), o, cmd.ErrOrStderr())
 		},
 	}
-	cmd.Flags().BoolVar(&o.service, "service", false, "make the agent a service of yours (systemd, launchd), which starts with every login")
+	cmd.Flags().BoolVar(&o.service, "service", false, "make the agent a service of yours: systemd starts it when it is first asked, launchd at every login")
 	cmd.Flags().BoolVar(&o.print, "print", false, "print the entries of your workspaces, for programs that do not follow Include")
 	cmd.Flags().BoolVarP(&o.yes, "yes", "y", false, "answer yes to every question")
 	cmd.Flags().BoolVar(&o.noPassphrase, "no-passphrase", false, "make the key without a passphrase: whoever copies the file has the key")

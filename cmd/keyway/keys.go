@@ -28,11 +28,11 @@ func newKeysCommand() *cobra.Command {
 		Use:   "keys",
 		Short: "List the keys in the agent: until when, and where each may be used",
 		Long: `List the keys of the agent: type, fingerprint, until when each is kept, and where it may
-be used. For a key with destinations (ssh-add -h), it lists for each first host every host
-that can be reached from there by any of the key's steps: a host can make a path look
-longer than it is, but cannot change its end. For the other keys, it lists, for each host
-through which the agent can be forwarded, the destinations to which policy.yaml lets the key
-log in without asking you.` +
+be used. For a key with destinations (ssh-add -h), it lists, for each first host, every host
+that can be reached from there in any number of the key's steps: a host on the route can
+pretend that there are more steps, but cannot change where the route ends. For the other
+keys, it lists, for each host through which the agent can be forwarded, the hosts to which
+policy.yaml lets the key log in without asking you.` +
 			exitCodes(keyway.NoKey),
 		Example: "  keyway keys\n  keyway keys --json",
 		Args:    takes(0, 0, ""),

@@ -43,7 +43,7 @@ matches decides:
     - ask: git
       from: remote
     - deny: session           # on a connection that keyway mux holds
-      program: "*/node"       # it asks, or has started what asks
+      program: "*/node"       # what asks, or what started it
 
 Without a file, programs on this machine may do everything. Remote requests may list keys.
 Requests from a workspace that this laptop knows may log in to the workspaces of its place

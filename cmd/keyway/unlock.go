@@ -291,8 +291,9 @@ func newLockCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "lock",
 		Short: "Make the agent forget every key",
-		Long: "Make the agent forget every key it holds, and every other agent that keyway has started\n" +
-			"for you on this machine, such as one with another XDG_RUNTIME_DIR. Connections that are open stay open." + exitCodes(keyway.NoKey),
+		Long: "Make the agent forget every key that it holds. Every other agent that keyway has started for\n" +
+			"you on this machine, such as one with another XDG_RUNTIME_DIR, forgets its keys, too. Open\n" +
+			"connections stay open." + exitCodes(keyway.NoKey),
 		Example: "  keyway lock",
 		Args:    takes(0, 0, ""),
 		RunE: func(cmd *cobra.Command, args []string) error {

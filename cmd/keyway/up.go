@@ -49,8 +49,8 @@ prints which and why. With ` + keyway.EngineWith(false) + `, the workspace is pl
 TEMPLATE is a service of a Compose file: of the nearest keyway.yaml or compose.yaml
 above, one of yours, one of the place's own, or one that is built in (keyway
 templates). Without TEMPLATE and --image it is the only service of the nearest
-keyway.yaml, if there is one. Options override the template. One of a repository has
-your agent forwarded only if you answer yes or type --forward-agent.
+keyway.yaml, if there is one. Options override the template. A repository's template gets
+your agent forwarded only if you answer yes or give --forward-agent.
 
 COMMAND runs beside the SSH server. The workspace ends when COMMAND ends.` +
 			exitCodes(append(placeKinds, keyway.Drifted, keyway.NoKey, keyway.EngineAbsent, keyway.EngineDown, keyway.EngineForbidden,

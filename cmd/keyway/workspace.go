@@ -104,10 +104,14 @@ func newRmCommand() *cobra.Command {
 		Long: `Remove workspaces: their processes end, their files, logs and host keys are deleted, and
 their entries for ssh are removed. Mounted directories of the place are kept, and so are
 volumes that have a name, unless you give --volumes. Name a workspace that this laptop does
-not know as PLACE/NAME. A container that was adopted (keyway adopt) stays, with all that its
-owner runs in it: only the SSH server, and what was started through it, goes, and the
-home directory that it has made for a user who has none. At a terminal, rm lists the running jobs and asks first. Jobs get
-time to save, as with keyway stop.` +
+not know as PLACE/NAME.
+
+A container that was adopted (keyway adopt) stays, with all that its owner runs in it. rm
+ends the SSH server and everything that was started through it, and deletes the home
+directory that keyway has made there for a user without one.
+
+At a terminal, rm lists the running jobs and asks first. Jobs get time to save, as with
+keyway stop.` +
 			exitCodes(append(placeKinds, keyway.NotFound, keyway.EngineDown, keyway.EngineForbidden, keyway.GuestFailed, keyway.NoSpace)...),
 		Example:           "  keyway rm train\n  keyway rm gpu1/train",
 		Args:              takes(1, -1, "a workspace"),

@@ -101,7 +101,7 @@ func TestInterruptedIsNoFailure(t *testing.T) {
 	}{
 		{asked{}.setupEnded("gpu1", "slow", interrupted, true), 130, "slow is up, and its setup goes on", "keyway logs -f gpu1/slow/setup"},
 		{asked{}.setupEnded("gpu1", "slow", interrupted, false), 1, "its setup failed with 130", "keyway logs gpu1/slow/setup"},
-		{asked{}.setupEnded("gpu1", "slow", sshFailed, false), 1, "is not known here", "keyway ls gpu1/slow"},
+		{asked{}.setupEnded("gpu1", "slow", sshFailed, false), 1, "before the end of its setup was known", "keyway ls gpu1/slow"},
 		{leftStarting("train", "jupyter", "jupyter-keep"), 130, "interrupted; jupyter runs as train/jupyter-keep", "keyway kill train/jupyter-keep"},
 		{leftStarting("train", "tensorboard", ""), 130, "interrupted before tensorboard was there", "keyway ls train"},
 	} {

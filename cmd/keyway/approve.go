@@ -74,7 +74,7 @@ func (p *approver) poll(ctx context.Context, c *agent.Client) error {
 	for {
 		open, err := c.Questions(ctx, known)
 		if errors.Is(err, agent.ErrOtherAgent) {
-			return keyway.Errorf(keyway.NoKey, "the agent is not keyway's, or is locked: it asks nothing")
+			return keyway.Errorf(keyway.NoKey, "the agent is not keyway's, or is locked: it has no questions for you")
 		}
 		if err != nil {
 			return err

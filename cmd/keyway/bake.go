@@ -100,12 +100,12 @@ func (o bakeOptions) check() error {
 	case !isReference(o.tag) || strings.Contains(o.tag, "@"):
 		return keyway.Errorf(keyway.Usage, "%.100q cannot be the name of a new image", o.tag).Hint("for example: --tag team/pytorch:ssh")
 	case o.push && o.file != "":
-		return keyway.Errorf(keyway.Usage, "--push and --output are two targets").Hint("run the command once for each: the results are the same")
+		return keyway.Errorf(keyway.Usage, "--push and --output exclude each other").Hint("run the command once for each: the results are the same")
 	case o.push && o.atPlace:
 		return keyway.Errorf(keyway.Usage, "--push takes the image from its registry, --on and --engine from a place").
 			Hint("leave one out; what a place has is pushed from there: docker push %s", plain.Shell(o.tag))
 	case len(o.arches) > 0 && !o.push && (o.file == "" || o.atPlace):
-		return keyway.Errorf(keyway.Usage, "--arch chooses among the builds that a registry has; at a place it is that of the image there").Hint("leave it out, or add --push")
+		return keyway.Errorf(keyway.Usage, "--arch chooses among the builds that a registry has; a place has one build of its image").Hint("leave it out, or add --push")
 	case len(o.arches) > 1 && o.file != "":
 		return keyway.Errorf(keyway.Usage, "a file has the image of one architecture").Hint("run the command once for each")
 	}
@@ -114,7 +114,7 @@ func (o bakeOptions) check() error {
 	}
 	for _, arch := range o.arches {
 		if !slices.Contains(guestArches, arch) {
-			return keyway.Errorf(keyway.Usage, "there is no guest for %q", arch).Hint("there is one for %s", strings.Join(guestArches, " and "))
+			return keyway.Errorf(keyway.Usage, "there is no SSH server for %q", arch).Hint("there is one for %s", strings.Join(guestArches, " and "))
 		}
 	}
 	return nil
@@ -137,7 +137,7 @@ func runBake(ctx context.Context, o bakeOptions, stdout, news io.Writer) error {
 		s.Engine = o.up.engine
 	}
 	if s.Image == "" {
-		return keyway.Errorf(keyway.Usage, "which image is the guest to be put into?").Hint("name a template, or --image REF; see them: keyway templates")
+		return keyway.Errorf(keyway.Usage, "which image is the SSH server to be put into?").Hint("name a template, or --image REF; see them: keyway templates")
 	}
 	if !isReference(s.Image) {
 		return keyway.Errorf(keyway.Usage, "%.100q cannot be an image", s.Image).Hint("for example: --image %s", keyway.DefaultImage)

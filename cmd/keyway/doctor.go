@@ -67,7 +67,7 @@ func runDoctor(ctx context.Context, asJSON bool, stdout io.Writer) error {
 		printFindings(stdout, findings)
 	}
 	if failed > 0 {
-		return keyway.Errorf(keyway.Other, "%d of %d checks failed", failed, len(findings)).Hint("mend them from the top; the first may be the cause of others")
+		return keyway.Errorf(keyway.Other, "%d of %d checks failed", failed, len(findings)).Hint("begin with the first: it may be the cause of others")
 	}
 	return nil
 }

@@ -84,7 +84,7 @@ func (d *drift) missed(errs ...*keyway.Error) {
 func runDrift(ctx context.Context, o driftOptions, stdout, news io.Writer) error {
 	for _, field := range o.ignore {
 		if !slices.Contains(pin.Fields, field) {
-			return keyway.Errorf(keyway.Usage, "--ignore %.40s: there is no such field", field).Hint("possible are: %s", strings.Join(pin.Fields, ", "))
+			return keyway.Errorf(keyway.Usage, "--ignore %.40s: there is no such field", field).Hint("the fields are: %s", strings.Join(pin.Fields, ", "))
 		}
 	}
 	t, err := findPinnable(ctx, "drift", o.names)

@@ -97,7 +97,7 @@ func TestAnEngineThatIsDownIsNotCompared(t *testing.T) {
 	if want := keyway.ExitCode(keyway.Errorf(keyway.EngineDown, "")); cmd.ProcessState.ExitCode() != want || told.Complete || len(told.Compared) != 1 {
 		t.Errorf("ends with %d, want %d: %s%s", cmd.ProcessState.ExitCode(), want, out, &news)
 	}
-	if len(told.Errors) != 2 || told.Errors[0].Kind != keyway.EngineDown || !strings.Contains(told.Errors[1].Message, "gpu1/train was not looked into") {
+	if len(told.Errors) != 2 || told.Errors[0].Kind != keyway.EngineDown || !strings.Contains(told.Errors[1].Message, "gpu1/train was not inspected") {
 		t.Errorf("errors: %s", out)
 	}
 }

@@ -31,7 +31,7 @@ func (o *limitOptions) declare(cmd *cobra.Command) {
 func (o limitOptions) add(s *keyway.Spec) (err error) {
 	if o.cpus != "" {
 		if s.CPUs, err = strconv.ParseFloat(o.cpus, 64); err != nil || !(s.CPUs >= 0.01 && s.CPUs < 1<<16) {
-			return keyway.Errorf(keyway.Usage, "--cpus %s: a number of processors from 0.01 on is possible", o.cpus).Hint("for example: --cpus 1.5")
+			return keyway.Errorf(keyway.Usage, "--cpus %s: give a number of processors, at least 0.01", o.cpus).Hint("for example: --cpus 1.5")
 		}
 	}
 	for _, size := range []struct {

@@ -160,14 +160,14 @@ func sortErrors(all []*keyway.Error) {
 func notLookedInto(where string, state keyway.State) *keyway.Error {
 	switch state {
 	case keyway.Stopped:
-		return keyway.Errorf(keyway.NotRunning, "%s does not run, and was not looked into", where).Hint("start it: keyway start %s", plain.Shell(where))
+		return keyway.Errorf(keyway.NotRunning, "%s does not run, and was not inspected", where).Hint("start it: keyway start %s", plain.Shell(where))
 	case keyway.Running:
-		return keyway.Errorf(keyway.NotRunning, "%s was not looked into: its place has too many, and %d are looked into", where, keyway.MaxEnvironments).
+		return keyway.Errorf(keyway.NotRunning, "%s was not inspected: its place has too many workspaces, and keyway inspects at most %d", where, keyway.MaxEnvironments).
 			Hint("remove some: keyway rm --help")
 	case keyway.Broken:
-		return keyway.Errorf(keyway.NotRunning, "%s was not looked into: it is broken", where).Hint("see why: keyway ls")
+		return keyway.Errorf(keyway.NotRunning, "%s was not inspected: it is broken", where).Hint("see why: keyway ls")
 	default:
-		return keyway.Errorf(keyway.NotRunning, "%s was not looked into: whether it runs is not known", where).Hint("see why: keyway ls")
+		return keyway.Errorf(keyway.NotRunning, "%s was not inspected: it is not known whether it runs", where).Hint("see why: keyway ls")
 	}
 }
 

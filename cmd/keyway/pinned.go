@@ -84,7 +84,7 @@ func pinnedImage(p pin.Pin, place keyway.Place, image string, present keyway.Ima
 	case len(p.Image.Digests) > 0:
 		return pin.ByDigest(image, p.Image.Digests[0]), nil
 	}
-	return "", keyway.Errorf(keyway.ImageNotFound, "%s has not the image %s that is pinned, and no registry has it", place, image).
+	return "", keyway.Errorf(keyway.ImageNotFound, "%s does not have the pinned image %s, and no registry has it", place, image).
 		Hint("bring it there from a place that has it: keyway image copy PLACE %s %s", plain.Shell(string(place)), plain.Shell(image))
 }
 

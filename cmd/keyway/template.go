@@ -171,7 +171,7 @@ func (a asked) setupEnded(place keyway.Place, name keyway.Name, status exitStatu
 		return keyway.Errorf(keyway.Interrupted, "%s is up, and its setup goes on", name).
 			Hint("see it: keyway logs -f %[1]s/%[2]s\nend it: keyway kill %[1]s/%[2]s", plain.Shell(place.Of(name)), setupJob)
 	case status == sshFailed:
-		return keyway.Errorf(keyway.Other, "%s is up, and how its setup ends is not known here: ssh has ended with %d", name, int(status)).
+		return keyway.Errorf(keyway.Other, "%s is up, but ssh ended with %d before the end of its setup was known", name, int(status)).
 			Hint("see whether it runs: keyway ls %[1]s\nsee what it said: keyway logs %[1]s/%[2]s", plain.Shell(place.Of(name)), setupJob)
 	}
 	return keyway.Errorf(keyway.Other, "%s is up, and its setup failed with %d", name, int(status)).

@@ -189,7 +189,7 @@ func (o unlockOptions) lifetime() (time.Duration, error) {
 	}
 	life, err := policy.ParseDuration(o.life)
 	if err != nil {
-		return 0, keyway.Errorf(keyway.Usage, "-t: %w", err).Hint("such as: keyway unlock -t 12h")
+		return 0, keyway.Errorf(keyway.Usage, "-t: %w", err).Hint("for example: keyway unlock -t 12h")
 	}
 	return life, nil
 }
@@ -269,7 +269,7 @@ func watchFiles(ctx context.Context, files []string) {
 func forgetOn(ctx context.Context, words []string, news io.Writer) error {
 	f, err := policy.ParseForget(words)
 	if err != nil {
-		return keyway.Errorf(keyway.Usage, "--forget-on: %w", err).Hint("such as: keyway unlock --forget-on idle=30m,sleep,screen-lock")
+		return keyway.Errorf(keyway.Usage, "--forget-on: %w", err).Hint("for example: keyway unlock --forget-on idle=30m,sleep,screen-lock")
 	}
 	c, _, err := dialAgent()
 	if err != nil {

@@ -224,7 +224,7 @@ func (a *app) remove(ctx context.Context, arg string, yes, volumes bool, stderr 
 	a.ui.end()
 	if err != nil && volumes && ctx.Err() == nil && goneAt(ctx, node, name) && !keyway.Is(err, keyway.NotFound) {
 		e := keyway.AsError(err)
-		left := keyway.Errorf(e.Kind, "%s is removed, and of its volumes not all: %w", name, err).HelpOf(e)
+		left := keyway.Errorf(e.Kind, "%s is removed, but not all of its volumes: %w", name, err).HelpOf(e)
 		if err := a.Drop(place, name); err != nil {
 			return halfRemoved(place, name, err)
 		}

@@ -45,7 +45,7 @@ func (here *Laptop) OfTemplate(ctx context.Context, m Machine, template string) 
 	}
 	found, err = node.Environments(timed, names)
 	if timed.Err() != nil && ctx.Err() == nil {
-		err = keyway.Errorf(keyway.Unreachable, "%s has not told what its workspaces consist of within %v", m.Place(), environmentTimeout).
+		err = keyway.Errorf(keyway.Unreachable, "%s has not described its workspaces within %v", m.Place(), environmentTimeout).
 			Advise(keyway.SeePlace, string(m.Place()))
 	}
 	return found, rest, problems, err

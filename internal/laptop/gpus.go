@@ -27,7 +27,7 @@ func (here *Laptop) GPUs(ctx context.Context, m Machine) GPUListing {
 		defer cancel()
 		l.GPUReport, err = node.GPUs(timed)
 		if timed.Err() != nil && ctx.Err() == nil {
-			err = keyway.Errorf(keyway.Unreachable, "%s has not told of its GPUs within %v", l.Place, gpuTimeout).
+			err = keyway.Errorf(keyway.Unreachable, "%s has not described its GPUs within %v", l.Place, gpuTimeout).
 				Advise(keyway.SeePlace, string(l.Place))
 		}
 	}

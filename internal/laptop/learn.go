@@ -30,7 +30,7 @@ func (here *Laptop) Offered(ctx context.Context, place keyway.Place, name keyway
 		return sshconfig.Entry{}, keyway.Errorf(keyway.NotFound, "there is no workspace %s at %s", name, place).
 			Advise(keyway.SeeAt, string(place))
 	case len(named) > 1:
-		return sshconfig.Entry{}, keyway.Errorf(keyway.Untrusted, "%s lists %d workspaces %s, and there can be but one", place, len(named), name)
+		return sshconfig.Entry{}, keyway.Errorf(keyway.Untrusted, "%s lists %d workspaces %s, and there can be only one", place, len(named), name)
 	case named[0].State != keyway.Running:
 		return sshconfig.Entry{}, keyway.Errorf(keyway.NotRunning, "%s does not run, and only a running workspace can prove its host key", name).
 			Advise(keyway.StartWorkspace, place.Of(name))

@@ -80,7 +80,7 @@ func (here *Laptop) MuxRoute(ctx context.Context, name keyway.Name) (w MuxRoute,
 	}
 	w.User, w.Agent = e.User, here.AgentSocket()
 	if w.Agent == "" {
-		return w, keyway.Errorf(keyway.NoKey, "keyway's agent does not run, and only that one decides about single sessions").Advise(keyway.StartAgent)
+		return w, keyway.Errorf(keyway.NoKey, "keyway's agent does not run, and the mux needs it to decide about each session").Advise(keyway.StartAgent)
 	}
 	if w.HostKey, err = sshconfig.ParseHostKey(e.HostKey); err != nil {
 		return w, err

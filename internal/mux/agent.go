@@ -180,7 +180,7 @@ func (p *permit) allow(pid int) error {
 
 // errOtherAgent is the answer of every agent except keyway's. Without its decision about each
 // session, no session is given.
-var errOtherAgent = errors.New("the agent is not keyway's, and only that one decides about single sessions")
+var errOtherAgent = errors.New("the agent is not keyway's, and the mux needs keyway's to decide about each session")
 
 // deniedError is the agent's reason.
 type deniedError string

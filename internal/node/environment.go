@@ -50,7 +50,7 @@ func survey(ctx context.Context, e engine.Engine, which []int, all []keyway.Envi
 	}
 	s, ok := e.(surveyor)
 	var found []keyway.Environment
-	err := error(keyway.Errorf(keyway.Usage, "the engine %s cannot tell what its workspaces consist of (%s)", e.Name(), api.AbilityEnvironments))
+	err := error(keyway.Errorf(keyway.Usage, "the engine %s cannot describe its workspaces (%s)", e.Name(), api.AbilityEnvironments))
 	if ok {
 		found, err = s.Environments(ctx, names)
 	}

@@ -133,7 +133,7 @@ func (w *world) oneTemplate(t *testing.T) {
 	w.upTrain(t)
 	equal(t, "the home after rm --volumes", inside("ls -d ~/www 2>/dev/null; stat -c %u ~"), "2001\n")
 	w.must(t, "keyway", "up", "--on", "ada", "--image", string(lab.Base), "--name", "other", "-v", "proj-home:/theirs")
-	if r := w.do("keyway", "rm", "--yes", "--volumes", "train"); r.Code == 0 || !strings.Contains(r.Stderr, "train is removed, and of its volumes not all: the volume proj-home is in use") {
+	if r := w.do("keyway", "rm", "--yes", "--volumes", "train"); r.Code == 0 || !strings.Contains(r.Stderr, "train is removed, but not all of its volumes: the volume proj-home is in use") {
 		t.Errorf("a volume that another workspace uses: %s", r)
 	}
 	if known := w.must(t, "keyway", "ls"); strings.Contains(known, "train") {

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -25,7 +26,8 @@ type browser struct {
 func startBrowser(t *testing.T) *browser {
 	t.Helper()
 	cmd := exec.Command("chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--disable-extensions",
-		"--disable-background-networking", "--remote-debugging-port=0", "--user-data-dir="+t.TempDir(), "about:blank")
+		"--disable-background-networking", "--disable-renderer-backgrounding", "--disable-background-timer-throttling", // the second tab hides the first
+		"--remote-debugging-port=0", "--user-data-dir="+t.TempDir(), "about:blank")
 	said, err := cmd.StderrPipe()
 	if err == nil {
 		err = cmd.Start()
@@ -60,7 +62,8 @@ type tab struct {
 	b    *browser
 	conn *websocket.Conn
 	n    int
-	look string // JavaScript that returns a cellState
+	look string   // JavaScript that returns a cellState
+	said []string // exceptions and errors in the page, the last ones
 }
 
 func (b *browser) open(address string) *tab {
@@ -80,30 +83,62 @@ func (b *browser) open(address string) *tab {
 		b.t.Fatal(err)
 	}
 	b.t.Cleanup(func() { _ = conn.Close() })
-	return &tab{b: b, conn: conn, look: cellStateOf}
+	p := &tab{b: b, conn: conn, look: cellStateOf}
+	p.call("Runtime.enable", nil) // also tells of the exceptions so far
+	p.call("Log.enable", nil)
+	return p
+}
+
+// maxSaid bounds the errors of a page that are kept.
+const maxSaid = 20
+
+// call calls a method of the page's debugger, and returns the result.
+func (p *tab) call(method string, params any) json.RawMessage {
+	p.b.t.Helper()
+	p.n++
+	err := p.conn.WriteJSON(map[string]any{"id": p.n, "method": method, "params": params})
+	for err == nil {
+		var answer struct {
+			ID     int
+			Method string
+			Params json.RawMessage
+			Result json.RawMessage
+		}
+		_ = p.conn.SetReadDeadline(time.Now().Add(patience))
+		err = p.conn.ReadJSON(&answer)
+		switch {
+		case err != nil:
+		case answer.Method == "Runtime.exceptionThrown" || answer.Method == "Log.entryAdded":
+			p.said = append(p.said[max(0, len(p.said)+1-maxSaid):], string(answer.Params))
+		case answer.Method == "" && answer.ID == p.n:
+			return answer.Result
+		}
+	}
+	p.b.t.Fatalf("%s: %v", method, err)
+	return nil
 }
 
 // eval evaluates an expression in the page; a page that is not ready has no value.
 func (p *tab) eval(expression string, value any) {
 	p.b.t.Helper()
-	p.n++
-	err := p.conn.WriteJSON(map[string]any{"id": p.n, "method": "Runtime.evaluate", "params": map[string]any{"expression": expression, "returnByValue": true}})
-	for err == nil {
-		var answer struct {
-			ID     int
-			Result struct {
-				Result struct{ Value json.RawMessage }
-			}
-		}
-		_ = p.conn.SetReadDeadline(time.Now().Add(patience))
-		if err = p.conn.ReadJSON(&answer); err == nil && answer.ID == p.n {
-			if len(answer.Result.Result.Value) > 0 {
-				_ = json.Unmarshal(answer.Result.Result.Value, value)
-			}
-			return
-		}
+	var answer struct {
+		Result struct{ Value json.RawMessage }
 	}
-	p.b.t.Fatal(err)
+	_ = json.Unmarshal(p.call("Runtime.evaluate", map[string]any{"expression": expression, "returnByValue": true}), &answer)
+	if len(answer.Result.Value) > 0 {
+		_ = json.Unmarshal(answer.Result.Value, value)
+	}
+}
+
+// reloadIfLate loads the page again if one of its scripts has come later than the page waits for it:
+// the classic notebook waits for 30 s, and then stays empty.
+func (p *tab) reloadIfLate() {
+	p.b.t.Helper()
+	if slices.ContainsFunc(p.said, func(s string) bool { return strings.Contains(s, "Load timeout for modules") }) {
+		p.b.t.Logf("loading the page again: %s", p.said)
+		p.said = nil
+		p.call("Page.reload", nil)
+	}
 }
 
 // cellState is the text of the last cell in the page, and whether the cells before it are empty.
@@ -126,6 +161,12 @@ const cellStateOf = `(() => {
     ordered: lines.every((v, i) => v === i), end: text.includes('END')};
 })()`
 
+// pageStateOf tells how far a page of the classic notebook has come.
+const pageStateOf = `(() => {
+  const nb = window.Jupyter && Jupyter.notebook, k = nb && nb.kernel;
+  return [location.href.split('?')[0], document.readyState, document.title, 'notebook', !!nb, nb && nb._fully_loaded, 'kernel', k && k.id, k && k._ws && k._ws.readyState].join(' ');
+})()`
+
 // until waits until the last cell satisfies is.
 func (p *tab) until(what string, is func(cellState) bool) (s cellState) {
 	p.b.t.Helper()
@@ -135,8 +176,11 @@ func (p *tab) until(what string, is func(cellState) bool) (s cellState) {
 			return s
 		}
 		if time.Now().After(end) {
-			p.b.t.Fatalf("%s: not within %v; the page shows %+v", what, patience, s)
+			var page string
+			p.eval(pageStateOf, &page)
+			p.b.t.Fatalf("%s: not within %v; the page shows %+v; it is %s and says %s", what, patience, s, page, p.said)
 		}
+		p.reloadIfLate()
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"strings"
 	"sync"
 	"time"
 )
@@ -33,6 +35,25 @@ func plainHTTP2() *http.Protocols {
 	return p
 }
 
+// debugging is held while GODEBUG is changed.
+var debugging sync.Mutex
+
+// permitHTTP2 keeps GODEBUG from switching HTTP/2 off until restore is called. People set http2client=0
+// against proxies of the web. The programs that this one starts get GODEBUG as it was.
+func permitHTTP2() (restore func()) {
+	debugging.Lock()
+	was := os.Getenv("GODEBUG")
+	if !strings.Contains(was, "http2") {
+		debugging.Unlock()
+		return func() {}
+	}
+	os.Setenv("GODEBUG", was+",http2client=1,http2server=1")
+	return sync.OnceFunc(func() {
+		os.Setenv("GODEBUG", was)
+		debugging.Unlock()
+	})
+}
+
 // Connect makes an HTTP/2 client of conn, which it then owns. changed is called when a request has
 // ended, and when the connection has.
 func Connect(ctx context.Context, conn net.Conn, changed func(*http.ClientConn)) (*http.ClientConn, error) {
@@ -48,6 +69,9 @@ func Connect(ctx context.Context, conn net.Conn, changed func(*http.ClientConn))
 		},
 		DialContext: func(context.Context, string, string) (net.Conn, error) { return conn, nil },
 	}
+	restore := permitHTTP2()
+	t.Clone() // sets HTTP/2 up in t, and connects nothing
+	restore()
 	cc, err := t.NewClientConn(ctx, "http", "node:80")
 	if err != nil {
 		conn.Close()
@@ -68,6 +92,8 @@ func serveConn(ctx context.Context, conn net.Conn, h http.Handler) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	l := newOneConnListener(joinHeaders(conn))
+	restore := permitHTTP2()
+	defer restore()
 	srv := &http.Server{
 		Protocols: plainHTTP2(),
 		HTTP2: &http.HTTP2Config{
@@ -76,7 +102,10 @@ func serveConn(ctx context.Context, conn net.Conn, h http.Handler) error {
 			MaxReceiveBufferPerConnection: connWindow,
 			MaxReadFrameSize:              copySize,
 		},
-		BaseContext: func(net.Listener) context.Context { return ctx },
+		BaseContext: func(net.Listener) context.Context {
+			restore() // HTTP/2 has been set up by now
+			return ctx
+		},
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if requests.begin() {
 				defer requests.end()

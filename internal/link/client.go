@@ -212,7 +212,7 @@ func (c *Client) Place(ctx context.Context, place keyway.Place, env map[string]s
 		}
 		return nil, err
 	}
-	return api.NewClient(untilStopped{c}, "http://link"+base), nil
+	return api.NewClient(patient{untilStopped{c}, place, ui.Progress}, "http://link"+base), nil
 }
 
 // timeout returns the time that the link may try, so that it can report what it has waited for; 0

@@ -1,0 +1,96 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"keyway/internal/api"
+	"keyway/internal/keyway"
+	"keyway/internal/stream"
+)
+
+// slowly answers after a time.
+type slowly time.Duration
+
+func (d slowly) RoundTrip(req *http.Request) (*http.Response, error) {
+	select {
+	case <-time.After(time.Duration(d)):
+		return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader("{}"))}, nil
+	case <-req.Context().Done():
+		return nil, req.Context().Err()
+	}
+}
+
+// TestANodeWhoseHandlerHangs checks that no request waits without a word for a node that answers pings alone: each
+// tells that there is no answer yet, a question ends by itself, and everything ends with the command.
+func TestANodeWhoseHandlerHangs(t *testing.T) {
+	ask := func(ctx context.Context, c *api.Client) error { _, err := c.List(ctx); return err }
+	do := func(ctx context.Context, c *api.Client) error { return c.Stop(ctx, "train", 0) }
+	const never = 24 * time.Hour
+	for _, c := range []struct {
+		name    string
+		call    func(context.Context, *api.Client) error
+		answer  time.Duration
+		took    time.Duration
+		notices int
+		kind    keyway.Kind
+	}{
+		{"a question that is answered", ask, 5 * time.Second, 5 * time.Second, 0, ""},
+		{"a question that is answered late", ask, 35 * time.Second, 35 * time.Second, 3, ""},
+		{"a question", ask, never, questionLimit, 17, keyway.Unreachable},
+		{"an order that is carried out late", do, 5*time.Minute + time.Second, 5*time.Minute + time.Second, 30, ""},
+		{"an order", do, never, time.Hour, 360, keyway.Interrupted},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var told []string
+				node := api.NewClient(patient{slowly(c.answer), "gpu1", func(p keyway.Progress) { told = append(told, p.Message) }}, "http://link")
+				ctx, cancel := context.WithCancel(t.Context())
+				time.AfterFunc(time.Hour+time.Millisecond, cancel) // the person's Ctrl-C
+				begun := time.Now()
+				err := c.call(ctx, node)
+				took := time.Since(begun).Round(time.Second)
+				if errors.Is(err, context.Canceled) {
+					err = keyway.AsError(err)
+				}
+				if took != c.took || (err != nil) != (c.kind != "") || err != nil && !keyway.Is(err, c.kind) || len(told) != c.notices {
+					t.Errorf("after %v, with %d notices: %v", took, len(told), err)
+				}
+				if slices.ContainsFunc(told, func(s string) bool { return !strings.Contains(s, "gpu1") }) {
+					t.Errorf("told: %q", told)
+				}
+				cancel()
+			})
+		})
+	}
+}
+
+// closedPath is a connection that a stream has closed when the time for a handshake was over.
+type closedPath struct{ net.Conn }
+
+func (closedPath) Read([]byte) (int, error) { return 0, context.Canceled }
+func (closedPath) Close() error             { return nil }
+
+// TestAStreamThatIsNeverConnected checks that a stream ends, with a reason, if the node does not connect it in its
+// time, and that an open one waits.
+func TestAStreamThatIsNeverConnected(t *testing.T) {
+	for _, c := range []struct {
+		waited  time.Duration
+		open    bool
+		forGood bool
+	}{{0, false, false}, {openTimeout, false, true}, {openTimeout, true, false}} {
+		d := &dialer{uplink: &uplink{place: "gpu1"}, name: "train", begun: time.Now().Add(-c.waited), opened: func() bool { return c.open }}
+		_, err := newPath(t.Context(), closedPath{}, d).Read(make([]byte, 1))
+		if stream.IsPermanent(err) != c.forGood || !strings.Contains(err.Error(), "the node at gpu1 does not connect to train") {
+			t.Errorf("after %v, open %v: %v", c.waited, c.open, err)
+		}
+	}
+}

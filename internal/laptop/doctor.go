@@ -2,7 +2,6 @@ package laptop
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -318,13 +317,9 @@ func (here *Laptop) checkJumps(ctx context.Context) (findings []Finding) {
 			continue
 		}
 		for _, h := range way {
-			ssh, script := link.SSHApart(h.ProxyCommand)
-			if ssh == "" {
-				continue
+			if note := link.Apart(h.Name, h.ProxyCommand); note != "" {
+				findings = append(findings, found("jump host", Warning, "%s", note).then("or write ProxyJump in place of the ProxyCommand"))
 			}
-			findings = append(findings, found("jump host", Warning, "%s starts %s by that path for %s: this ssh has your settings for your own connections, such as ControlMaster, and keyway may not learn why it ends",
-				cmp.Or(script, "the ProxyCommand"), ssh, h.Name).
-				then("write ssh there without a path, or ProxyJump in place of the ProxyCommand"))
 		}
 		note := SlowJump(ctx, way)
 		if note != "" && !slices.Contains(seen, note) {

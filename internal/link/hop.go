@@ -1,7 +1,9 @@
 package link
 
 import (
+	"cmp"
 	"encoding/json"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -119,10 +121,21 @@ const maxScript = 64 << 10
 // reAnySSHPath finds the paths of programs called ssh among words.
 var reAnySSHPath = lazyregexp.New(`(?m)^[^#\n]*?(?:^|[\s"'=])(/[^\s"'\\$;&|()<>` + "`" + `]*/ssh)(?:$|["'\s])`)
 
-// SSHApart returns the path of an ssh that a ProxyCommand of the user's seems to start without the
-// link's knowledge, and the script that does so, if it is one. Such an ssh uses the user's settings
-// for connections to the same host. Both are empty if there is none.
-func SSHApart(command string) (ssh, script string) {
+// Apart returns a sentence about an ssh that the ProxyCommand of host starts without the link's
+// knowledge, and "" if there is none. Such an ssh uses the user's settings for connections to the
+// same host.
+func Apart(host, command string) string {
+	ssh, script := sshApart(command)
+	if ssh == "" {
+		return ""
+	}
+	return fmt.Sprintf("%s starts %s by that path for %s: this ssh has your settings for your own connections, such as ControlMaster, and keyway may not learn why it ends; write ssh there without a path",
+		cmp.Or(script, "the ProxyCommand"), ssh, host)
+}
+
+// sshApart returns the path of such an ssh, and the script that starts it, if it is one. Both are
+// empty if there is none.
+func sshApart(command string) (ssh, script string) {
 	if _, to, ok := byPath(command, ""); ok {
 		command = command[to:]
 	}

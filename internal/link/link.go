@@ -59,8 +59,9 @@ type Route struct {
 	// Agents lists the sockets of the agents that ssh uses on the route. An empty one stands for
 	// SSH_AUTH_SOCK, and so does nil.
 	Agents []string
-	// Commands lists the hosts on the route that ssh reaches by a command of the user's.
-	Commands []string
+	// Commands lists the hosts on the route that ssh reaches by a command of the user's, and Proxies
+	// those commands, in the same order.
+	Commands, Proxies []string
 	// Endless is the error for a route on which ssh would go around in circles; Late is the error
 	// for a configuration that ssh takes long to read.
 	Endless, Late error
@@ -204,12 +205,18 @@ func (l *Link) startNode(ctx context.Context, u *uplink, a *attempt) (*nodeProce
 	options, route := l.lookAt(ctx, u.place)
 	u.mu.Lock()
 	u.agents = route.Agents
+	first := u.fell.IsZero()
 	u.mu.Unlock()
 	if route.Endless != nil {
 		return nil, route.Endless
 	}
 	if route.Late != nil {
 		a.report(keyway.Progress{Message: keyway.AsError(route.Late).Message})
+	}
+	for i, command := range route.Proxies {
+		if note := Apart(route.Commands[i], command); first && note != "" {
+			a.report(keyway.Progress{Message: note})
+		}
 	}
 	leave, err := l.gate.enter(ctx, route.FirstHop)
 	if err != nil {

@@ -305,7 +305,7 @@ func TestSSHApart(t *testing.T) {
 		script("there", "#!/bin/sh\nexec /opt/elsewhere/ssh -W $1 b\n"): "",
 		filepath.Join(dir, "none"):                                      "",
 	} {
-		got, by := SSHApart(command)
+		got, by := sshApart(command)
 		if by != "" {
 			got += " by " + by
 		}

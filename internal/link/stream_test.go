@@ -12,6 +12,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -613,5 +614,34 @@ func TestAWayWithoutAnEnd(t *testing.T) {
 	}
 	if count, _ := os.ReadFile(filepath.Join(w.dir, "count")); len(count) > 0 {
 		t.Errorf("it ran %s", count)
+	}
+}
+
+// heard is a person who keeps what is reported.
+type heard struct {
+	person
+	news []string
+}
+
+func (h *heard) Progress(p keyway.Progress) { h.news = append(h.news, p.Message) }
+
+// TestAnSSHApartIsNamedAtFirst checks that a command whose first connection leads by an ssh that the link cannot
+// prepare says so, and that later ones do not.
+func TestAnSSHApartIsNamedAtFirst(t *testing.T) {
+	w := startWorld(t)
+	ssh, err := exec.LookPath("true")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ssh = strings.TrimSuffix(ssh, "true") + "ssh"
+	w.route.Store(&Route{Commands: []string{"bastion"}, Proxies: []string{"env -i " + ssh + " -W %h:%p x"}})
+	for i, want := range []int{1, 0} {
+		var h heard
+		if _, err := w.client.Place(t.Context(), "gpu1", nil, &h); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Count(strings.Join(h.news, "\n"), "starts "+ssh+" by that path for bastion"); got != want {
+			t.Errorf("connection %d: %q", i, h.news)
+		}
 	}
 }

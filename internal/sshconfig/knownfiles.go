@@ -70,8 +70,9 @@ type Route struct {
 	// Agents are the sockets of the agents that ssh uses on the route; an empty one is that of
 	// SSH_AUTH_SOCK. nil: not known.
 	Agents []string
-	// Commands are the hosts on the route that ssh reaches by a command of the user's.
-	Commands []string
+	// Commands are the hosts on the route that ssh reaches by a command of the user's, and Proxies
+	// those commands, in the same order.
+	Commands, Proxies []string
 	// Endless is the error of jump hosts that lead in a circle, which ssh would follow without
 	// an end; Late that of a configuration that ssh has not read in time.
 	Endless, Late error
@@ -93,7 +94,7 @@ func (r resolver) routeTo(ctx context.Context, place keyway.Place) Route {
 	route := Route{Agents: []string{}}
 	for _, h := range hops {
 		if h.ProxyCommand != "" {
-			route.Commands = append(route.Commands, jumpHost(h.Name))
+			route.Commands, route.Proxies = append(route.Commands, jumpHost(h.Name)), append(route.Proxies, h.ProxyCommand)
 		}
 		if seconds, err := strconv.Atoi(h.ConnectTimeout); err == nil {
 			route.Longest = max(route.Longest, time.Duration(seconds)*time.Second)

@@ -202,7 +202,7 @@ func TestErrorsNameTheHopAndTheCause(t *testing.T) {
 		{at("silent"), "files", nil, 11, "bastion answers, but does not reach silent; bastion says: “Connection refused”", "→ is silent up, and is its name the one that bastion knows?"},
 		{at("stranger"), "files", nil, 14, "stranger does not accept your key (it takes: publickey)", "→ try by hand: ssh -v stranger true"},
 		{at("behind"), "files", nil, 14, "stranger, on the route to behind, does not accept your key (it takes: publickey)", "→ try by hand: ssh -v stranger true"},
-		{at("talks"), "files", nil, 11, "talks let you in, but runs no command; talks says: “use the web portal”", "→ try by hand: ssh talks true"},
+		{at("talks"), "files", nil, 11, "talks let you in, but runs no command; talks says: “use the web portal”", "→ try by hand: ssh talks exec sh -c true"},
 		{at("changed"), "files", nil, 12, "the host key of changed is not the one it had: it shows SHA256:", "→ ssh-keygen -R changed -f "},
 		{at("unknown"), "files", nil, 13, "unknown is not known yet, and its key was not accepted", "→ compare its fingerprint with what its administrator publishes, once: ssh unknown true"},
 		{at("needskey"), "files", nil, 15, "the agent is locked or does not hold a key that is needed, and there is no terminal to type its passphrase at: “Enter passphrase for key ", "→ keyway unlock"},

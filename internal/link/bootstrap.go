@@ -21,8 +21,8 @@ import (
 // and "fresh" if a cached program must not be trusted.
 //
 // It looks for the program by its hash in the user's cache directory, in the runtime directory and
-// in a private directory below /tmp, in this order, and executes it. If there is none, it requests
-// the program for the first of these directories that has space, is writable and allows execution.
+// in private directories below /tmp and /var/tmp, in this order, and executes it. If there is none,
+// it requests the program for the first of these directories that has space, is writable and allows execution.
 // It writes these lines to stdout:
 //
 //	keyway-bootstrap unsupported OS MACHINE
@@ -32,7 +32,7 @@ import (
 //	keyway-bootstrap broken               the program had another hash, or did not fit on the disk
 //	keyway-bootstrap run DIR
 //
-// Other users can exchange the target of a path below /tmp at any moment. So the script enters a
+// Other users can exchange the target of a path below /tmp or /var/tmp at any moment. So the script enters a
 // directory, checks that it belongs to the user and is closed to all others, and from then on uses
 // only names in it.
 //
@@ -43,14 +43,14 @@ const bootstrapScript = `q=$(umask); umask 077; unset CDPATH; m=$(uname -m); o=$
 	`case $m in x86_64|amd64) h=$1;; aarch64|arm64) h=$2;; *) h=-;; esac; ` +
 	`if [ "$o" = Linux ]; then :; else h=-; fi; if [ "$h" = - ]; then echo "keyway-bootstrap unsupported $o $m"; exit 0; fi; ` +
 	`u=$(id -u); case ${XDG_CACHE_HOME:-} in /*) a="$XDG_CACHE_HOME/keyway";; *) a="${HOME:-/nonexistent}/.cache/keyway";; esac; ` +
-	`case ${XDG_RUNTIME_DIR:-} in /*) b="$XDG_RUNTIME_DIR/keyway";; *) b="/run/user/$u/keyway";; esac; c="/tmp/keyway-$u"; ` +
+	`case ${XDG_RUNTIME_DIR:-} in /*) b="$XDG_RUNTIME_DIR/keyway";; *) b="/run/user/$u/keyway";; esac; c="/tmp/keyway-$u"; e="/var$c"; ` +
 	`own() { if [ -h "$1" ]; then return 1; fi; cd "$1" 2>/dev/null || return 1; if [ -O . ]; then :; else cd /; return 1; fi; }; ` +
 	`shut() { case $(LC_ALL=C ls -ld .) in d????-??-*) ;; *) return 1;; esac; }; ` +
 	`become() { echo "keyway-bootstrap run $1"; umask "$q"; exec "./keyway-$h" node --stdio; }; ` +
-	`if [ "$3" = fresh ]; then :; else for d in "$a" "$b" "$c"; do ` +
+	`if [ "$3" = fresh ]; then :; else for d in "$a" "$b" "$c" "$e"; do ` +
 	`if own "$d" && shut && [ -f "./keyway-$h" ] && [ -O "./keyway-$h" ] && [ -x "./keyway-$h" ]; then become "$d"; fi; done; fi; ` +
 	`fits() { set -- $(LC_ALL=C df -Pk . 2>/dev/null | tail -n 1); if [ "${4:-}" -lt ` + roomForProgram + ` ] 2>/dev/null; then return 1; fi; }; ` +
-	`w=; t="./.try$$"; for d in "$a" "$b" "$c"; do ` +
+	`w=; t="./.try$$"; for d in "$a" "$b" "$c" "$e"; do ` +
 	`if mkdir -p "$d" && own "$d" && chmod 700 . && shut && fits && rm -f "$t" && echo : > "$t" && chmod 700 "$t" && "$t"; then w=$d; fi 2>/dev/null; ` +
 	`rm -f "$t" 2>/dev/null; if [ -n "$w" ]; then break; fi; cd /; done; ` +
 	`if [ -z "$w" ]; then echo "keyway-bootstrap nowhere"; exit 0; fi; ` +
@@ -174,8 +174,8 @@ func (b bootstrap) greeted(r *bufio.Reader, w io.Writer) (version int, err error
 		case "unsupported":
 			return 0, b.unsupported(rest)
 		case "nowhere":
-			return 0, keyway.Errorf(keyway.NoSpace, "there is no directory at %s to put a program into and run it: neither the cache directory nor the runtime directory nor /tmp can be written to and run from", b.place).
-				Hint("see which is full, read-only or mounted noexec: %s", typedAt(b.place, "df -h . /run /tmp"))
+			return 0, keyway.Errorf(keyway.NoSpace, "there is no directory at %s to put a program into and run it: neither the cache directory nor the runtime directory nor /tmp nor /var/tmp can be written to and run from", b.place).
+				Hint("see which is full, read-only or mounted noexec: %s", typedAt(b.place, "df -h . /run /tmp /var/tmp"))
 		case "broken":
 			return 0, keyway.Errorf(keyway.NoSpace, "the program did not arrive whole at %s", b.place).
 				Hint("see whether its disk is full: %s", typedAt(b.place, "df -h"))

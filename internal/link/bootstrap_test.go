@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -135,6 +136,32 @@ func TestBootstrapFallsBackFromAHomeThatCannotBeWritten(t *testing.T) {
 	}
 	if len(said) == 0 || !strings.Contains(said[0].Message, run+"/keyway") {
 		t.Errorf("it does not say where it went: %+v", said)
+	}
+}
+
+// TestBootstrapGoesToTheLastDirectory checks a place where only /var/tmp can hold a program that may be run.
+func TestBootstrapGoesToTheLastDirectory(t *testing.T) {
+	bin := t.TempDir()
+	const full = "#!/bin/sh\ncase $(pwd) in /var/tmp/*) ;; *) printf 'x\\n/dev/a 90000 88000 2000 98%% /\\n';; esac\n"
+	if err := os.WriteFile(filepath.Join(bin, "df"), []byte(full), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	programs := programOf(greeter + "# for /var/tmp\n")
+	dir := fmt.Sprintf("/var/tmp/keyway-%d", os.Getuid())
+	program := filepath.Join(dir, "keyway-"+programs.hash(runtime.GOARCH))
+	t.Cleanup(func() { os.Remove(program) })
+	said, stderr, err := runScript(t, []string{"sh"}, programs, false, "PATH="+bin+":"+os.Getenv("PATH"), "HOME="+t.TempDir(), "XDG_RUNTIME_DIR="+t.TempDir())
+	if err != nil {
+		t.Fatalf("%v; %s", err, stderr)
+	}
+	if len(said) == 0 || !strings.Contains(said[0].Message, dir) {
+		t.Errorf("it does not say where it went: %+v", said)
+	}
+	if _, err := os.Stat(program); err != nil {
+		t.Fatal(err)
+	}
+	if said, stderr, err := runScript(t, []string{"sh"}, programs, false, "PATH="+bin+":"+os.Getenv("PATH"), "HOME="+t.TempDir(), "XDG_RUNTIME_DIR="+t.TempDir()); err != nil || len(said) > 0 {
+		t.Errorf("the second time: %+v, %v; %s", said, err, stderr)
 	}
 }
 

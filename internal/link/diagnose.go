@@ -80,6 +80,10 @@ func endedWithoutFault(place string, in bool, greeted string, err error, said ..
 		return limited(place, m[1])
 	}
 	e := keyway.Errorf(keyway.Unreachable, "%s cannot be reached: the connection closed%s", place, words)
+	try := "true"
+	if in {
+		try = "exec sh -c true" // a restricted shell runs true, but neither exec nor a program by its path
+	}
 	switch {
 	case err != nil:
 		e = keyway.Errorf(keyway.Other, "%s does not start keyway's node: %w%s", place, err, words)
@@ -88,7 +92,7 @@ func endedWithoutFault(place string, in bool, greeted string, err error, said ..
 	case in:
 		e = keyway.Errorf(keyway.Unreachable, "%s let you in, but runs no command%s", place, words)
 	}
-	return e.Hint("try by hand: ssh %s true", plain.Shell(place))
+	return e.Hint("try by hand: ssh %s %s", plain.Shell(place), try)
 }
 
 // quoted marks a host's messages as its words; empty if there are none.

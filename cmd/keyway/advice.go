@@ -28,7 +28,7 @@ var sentences = map[keyway.Step]string{
 	keyway.IsAPlace:        "see which workspaces are there: keyway ls --on %s",
 	keyway.RemoveSome:      "remove some of them, by name, with keyway rm; see which there are: keyway ls",
 	keyway.AddEachAgain:    "move it away, and add each workspace once more with keyway add:\nmv %[1]s %[1]s.broken",
-	keyway.ExampleOfAdding: "for example: keyway add gpu1/%s",
+	keyway.ExampleOfAdding: "if it is the workspace: keyway add PLACE/%s   (with yours for PLACE)",
 
 	keyway.LeaveOut:          "leave --%s out; or use containers: --engine " + keyway.EngineWith(true),
 	keyway.ChangeOrLeaveOut:  "change it, or leave --%s out",

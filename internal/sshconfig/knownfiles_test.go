@@ -30,8 +30,8 @@ func TestRouteTo(t *testing.T) {
 		"gpu2":    {FirstHop: "10.0.0.1:2222", Unlimited: "bastion", Longest: 0, Agents: usual},
 		"patient": {FirstHop: "10.0.0.2:22", Unlimited: "", Longest: 300 * time.Second, Agents: []string{"/run/patient.sock"}},
 		"gpu3":    {FirstHop: "10.0.0.2:22", Unlimited: "", Longest: 300 * time.Second, Agents: []string{"/run/patient.sock", ""}},
-		"cloud":   {Agents: []string{}, Commands: []string{"cloud"}},
-		"gpu4":    {Agents: []string{}, Commands: []string{"cloud"}},
+		"cloud":   {Agents: []string{}, Commands: []string{"cloud"}, Proxies: []string{"wake %h"}},
+		"gpu4":    {Agents: []string{}, Commands: []string{"cloud"}, Proxies: []string{"wake %h"}},
 		"gpu5":    {FirstHop: "10.0.0.1:22", Unlimited: "bastion", Longest: 0, Agents: []string{"", "/run/vault/agent"}},
 	} {
 		if got := (resolver{options: []string{"-F", conf}}).routeTo(t.Context(), keyway.Place(place)); !reflect.DeepEqual(got, want) {

@@ -71,8 +71,11 @@ func (i inside) run(ctx context.Context, name string, args ...string) error {
 			return exitStatus(sshFailed)
 		}
 		err = nil
+		if own.text() == "" {
+			a.explain(ctx, entry.Name, own)
+		}
 	}
-	own.show(os.Stderr)
+	own.show(os.Stderr, entry.Name)
 	if err != nil {
 		return err
 	}
@@ -138,6 +141,17 @@ func enter(ctx context.Context, a *app, name keyway.Name, own sshWords, errs io.
 	}
 	ssh.Env = append(ssh.Env, laptop.EnvOwnSSH+"=1")
 	return runChild(ssh, false, io.Discard, errs)
+}
+
+// explain has ssh say why it does not enter a workspace, which it leaves unsaid at the LogLevel of
+// commands: for example that there is no algorithm in common. If ssh enters, the exit code was the
+// job's own.
+func (a *app) explain(ctx context.Context, name keyway.Name, own sshWords) {
+	ssh, err := a.SSHCommand(ctx, name, append(own.options(), "-n", "-o", "BatchMode=yes", "-o", "LogLevel=INFO"), "true")
+	if err == nil {
+		ssh.Env = append(ssh.Env, laptop.EnvOwnSSH+"=1")
+		_ = ssh.Run()
+	}
 }
 
 // refused returns the reason why ssh has not entered a workspace, if more is known than what ssh
@@ -207,8 +221,9 @@ func (s sshWords) text() string {
 	return string(text)
 }
 
-func (s sshWords) show(to io.Writer) {
-	for line := range strings.Lines(s.text()) {
+// show prints the messages. ssh has no name for the other end of its proxy command.
+func (s sshWords) show(to io.Writer, name keyway.Name) {
+	for line := range strings.Lines(strings.ReplaceAll(s.text(), "UNKNOWN port 65535", string(name))) {
 		if strings.TrimRight(line, "\r\n") != sentAway {
 			_, _ = io.WriteString(to, line)
 		}

@@ -35,7 +35,7 @@ func (here *Laptop) ListJobs(ctx context.Context, name string) ([]Job, error) {
 		return nil, err
 	}
 	list, err := here.answerWithin(ctx, entry, jobListTimeout, MaxJobList, func(ctx context.Context) (*exec.Cmd, error) {
-		return here.InsideCommand(ctx, entry.Name, nil, "ls", "--json")
+		return here.InsideCommand(ctx, entry.Name, outspoken, "ls", "--json")
 	})
 	if err != nil {
 		return nil, err

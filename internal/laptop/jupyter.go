@@ -102,7 +102,7 @@ func (here *Laptop) JupyterProgram(ctx context.Context, e sshconfig.Entry, progr
 func (here *Laptop) sendProgram(ctx context.Context, e sshconfig.Entry, p PackedProgram) (word, rest string, err error) {
 	command := "sh -c " + shellQuote(takeProgram) + " sh " + p.Hash
 	out, err := here.answerWithin(ctx, e, sendProgramTimeout, maxSaid, func(ctx context.Context) (*exec.Cmd, error) {
-		cmd, err := here.SSHCommand(ctx, e.Name, nil, command)
+		cmd, err := here.SSHCommand(ctx, e.Name, outspoken, command)
 		if err == nil {
 			cmd.Stdin = bytes.NewReader(p.Gzip)
 		}

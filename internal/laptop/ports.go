@@ -26,7 +26,7 @@ const (
 // Ports asks a workspace where its programs listen.
 func (here *Laptop) Ports(ctx context.Context, e sshconfig.Entry) ([]keyway.Port, error) {
 	list, err := here.answer(ctx, e, maxPortList, func(ctx context.Context) (*exec.Cmd, error) {
-		return here.InsideCommand(ctx, e.Name, nil, "ports", "--json")
+		return here.InsideCommand(ctx, e.Name, outspoken, "ports", "--json")
 	})
 	if err != nil {
 		return nil, err
@@ -83,9 +83,13 @@ func (here *Laptop) Output(ctx context.Context, e sshconfig.Entry, most int, arg
 		quoted[i] = shellQuote(a)
 	}
 	return here.answer(ctx, e, most, func(ctx context.Context) (*exec.Cmd, error) {
-		return here.SSHCommand(ctx, e.Name, nil, strings.Join(quoted, " "))
+		return here.SSHCommand(ctx, e.Name, outspoken, strings.Join(quoted, " "))
 	})
 }
+
+// outspoken makes ssh report all reasons for which it does not connect, for example that there is no
+// algorithm in common.
+var outspoken = []string{"-o", "LogLevel=INFO"}
 
 // answer runs an ssh to the workspace, and makes an error of what it and the workspace say.
 func (here *Laptop) answer(ctx context.Context, e sshconfig.Entry, most int, ssh func(context.Context) (*exec.Cmd, error)) ([]byte, error) {
@@ -116,7 +120,8 @@ func (here *Laptop) answerWithin(ctx context.Context, e sshconfig.Entry, limit t
 			return nil, err
 		}
 	}
-	return nil, keyway.Errorf(keyway.Other, "%s says: %s", e.Name, plain.Line(strings.TrimSpace(said.String())))
+	text := strings.ReplaceAll(said.String(), "UNKNOWN port 65535", string(e.Name)) // the proxy command has no address
+	return nil, keyway.Errorf(keyway.Other, "%s says: %s", e.Name, plain.Line(strings.TrimSpace(text)))
 }
 
 // sshFailed is ssh's exit status when the connection failed.
@@ -129,7 +134,7 @@ const maxSaid = 1 << 10
 func (here *Laptop) StartJob(ctx context.Context, e sshconfig.Entry, name keyway.Name, argv ...string) error {
 	words := append([]string{"run", "-d", "-t", "--as", string(name), "--"}, argv...)
 	_, err := here.answer(ctx, e, maxSaid, func(ctx context.Context) (*exec.Cmd, error) {
-		return here.InsideCommand(ctx, e.Name, nil, words...)
+		return here.InsideCommand(ctx, e.Name, outspoken, words...)
 	})
 	return err
 }

@@ -35,6 +35,9 @@ func TestSessionsOfUsers(t *testing.T) {
 		"EscapeChar q\nRequestTTY yes",
 		"LogLevel DEBUG\nVisualHostKey yes",
 		"Tunnel ethernet\nTunnelDevice any:any",
+		"ProxyUseFdpass yes",
+		"CanonicalizeHostname always\nCanonicalDomains example.org\nCanonicalizeMaxDots 3",
+		"CanonicalizeHostname yes\nMatch exec \"ssh -G -F none %n\"\nRemoteCommand tmux\nMatch final\nForkAfterAuthentication yes",
 	} {
 		t.Run(strings.ReplaceAll(options, "\n", ","), func(t *testing.T) {
 			w.write(t, "/root/.ssh/config", before+"\nHost *\n"+options+"\n")
@@ -52,6 +55,18 @@ func TestSessionsOfUsers(t *testing.T) {
 			w.must(t, "keyway", "ports", train)
 			holds(t, "completion", w.must(t, "keyway", "__complete", "logs", train+"/"), job)
 		})
+	}
+	// What ssh says of itself at a higher LogLevel only is said all the same.
+	w.write(t, "/root/.ssh/config", before+"\nHost *\nKexAlgorithms diffie-hellman-group14-sha256\n")
+	for _, line := range []string{"run train -- true", "ls train", "logs train", "kill train/job0", "ports train"} {
+		r := w.do(append([]string{"keyway"}, strings.Fields(line)...)...)
+		if r.Code == 0 || strings.Count(r.Stderr, "Unable to negotiate with train: no matching key exchange method found") != 1 {
+			t.Errorf("%s with an algorithm that no guest has: %s", line, r)
+		}
+	}
+	w.write(t, "/root/.ssh/config", before)
+	if r := w.do("keyway", "run", train, "--", "sh", "-c", "exit 255"); r.Code != 255 || r.Stderr != "" {
+		t.Errorf("a job that exits with 255: %s", r)
 	}
 }
 

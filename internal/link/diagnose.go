@@ -168,7 +168,8 @@ func (c complaint) inWords() error {
 	case notThrough, mayNotThrough:
 		return c.notThrough()
 	case noCommon:
-		return keyway.Errorf(keyway.VersionMismatch, "%s and this ssh have no algorithm in common: %s%s", c.where(), st.detail, quoted(c.hop, st.said)).
+		offer := strings.TrimPrefix(st.said, ". Their offer: ")
+		return keyway.Errorf(keyway.VersionMismatch, "%s and this ssh have no algorithm in common: %s%s", c.where(), st.detail, quoted(c.hop, offer)).
 			Hint("try by hand: %s", c.try())
 	case badConfig:
 		return keyway.Errorf(keyway.BadConfig, "ssh cannot read its configuration: %s", brief(st.detail)).

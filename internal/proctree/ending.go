@@ -276,13 +276,15 @@ func (e *Ending) files(now time.Time, m *member) []openFile {
 // foremost returns due without the processes in the background of a terminal whose foreground
 // has another process of due.
 func foremost(due []Process) (front []Process) {
-	for _, p := range due {
-		behind := false
-		for _, q := range due {
-			behind = behind || q.Terminal == p.Terminal && q.inFront()
+	busy := map[int]bool{} // terminals
+	for i := range due {
+		if due[i].inFront() {
+			busy[due[i].Terminal] = true
 		}
-		if !behind || p.inFront() {
-			front = append(front, p)
+	}
+	for i := range due {
+		if p := &due[i]; !busy[p.Terminal] || p.inFront() {
+			front = append(front, *p)
 		}
 	}
 	return front

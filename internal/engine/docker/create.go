@@ -159,7 +159,9 @@ func cleanupContext(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
 }
 
-// try makes and starts the container and waits for its guest. If that fails, no container is left.
+// try makes and starts the container and waits for its guest. If that fails, neither the container nor a volume
+// that was made for it is left: the next try, with another mode or GPU, would take that for one that a user has
+// filled.
 func (e *Engine) try(ctx context.Context, o order, mode string) (w keyway.Workspace, err error) {
 	if err := ctx.Err(); err != nil {
 		return w, err
@@ -169,20 +171,22 @@ func (e *Engine) try(ctx context.Context, o order, mode string) (w keyway.Worksp
 	if err != nil {
 		return w, err
 	}
-	id, warnings, err := e.claim(ctx, s, mode, o.gpus)
-	if err != nil {
-		return w, err
-	}
+	id := ""
 	defer func() {
 		if err == nil {
 			return
 		}
 		cleanup, cancel := cleanupContext(ctx)
 		defer cancel()
-		if removeErr := e.removeContainer(cleanup, id); removeErr != nil {
-			err = errors.Join(err, removeErr)
+		if id != "" {
+			err = errors.Join(err, e.removeContainer(cleanup, id))
 		}
+		e.removeFresh(cleanup, fresh)
 	}()
+	id, warnings, err := e.claim(ctx, s, mode, o.gpus)
+	if err != nil {
+		return w, err
+	}
 	if err := discarded(e.client.Known(), s.Resources, warnings); err != nil {
 		return w, err
 	}

@@ -101,6 +101,16 @@ func (e *Engine) fresh(ctx context.Context, s keyway.Spec) ([]mount.Mount, error
 	return all, nil
 }
 
+// removeFresh removes volumes that were made for a container which is gone. One that another workspace uses
+// meanwhile stays.
+func (e *Engine) removeFresh(ctx context.Context, fresh []mount.Mount) {
+	for _, m := range fresh {
+		if m.Source != "" {
+			_, _ = e.client.VolumeRemove(ctx, m.Source, client.VolumeRemoveOptions{})
+		}
+	}
+}
+
 // furnishVolumes gives fresh volumes to the workspace's user and puts its secrets in place. A
 // volume that the workspace cannot write to is opened through a container that can, because other
 // workspaces may.

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"keyway/internal/api"
+	"keyway/internal/engine"
 	"keyway/internal/keyway"
 	"keyway/internal/node"
 )
@@ -251,11 +252,19 @@ func cancelLeavesNothing(t *testing.T, s Subject) {
 	const moments = 12
 	for i := range moments {
 		name := keyway.Name(fmt.Sprintf("cancel-%d", i))
+		spec := s.Spec(t, name)
+		keeper, keeps := s.Engine.(engine.VolumeKeeper)
+		if keeps {
+			spec.Mounts = append(spec.Mounts, keyway.Mount{Kind: keyway.MountVolume, Source: string(name), Target: "/mnt/new"})
+		}
 		ctx, cancel := context.WithTimeout(Context(t), whole*time.Duration(i)/moments)
-		_, err := s.Engine.Create(ctx, s.Spec(t, name), Quiet)
+		_, err := s.Engine.Create(ctx, spec, Quiet)
 		cancel()
 		if err == nil { // it was faster this time
-			if err := s.Engine.Remove(Context(t), name); err != nil {
+			if err = s.Engine.Remove(Context(t), name); err == nil && keeps {
+				err = keeper.RemoveVolume(Context(t), string(name))
+			}
+			if err != nil {
 				t.Fatal(err)
 			}
 		} else if ctx.Err() == nil {

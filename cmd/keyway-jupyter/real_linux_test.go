@@ -177,6 +177,7 @@ func TestNothingIsLost(t *testing.T) {
 			{"the display of another cell", displayOfAnother},
 			{"two notebooks of one kernel", twoNotebooks},
 			{"renamed", renamed},
+			{"moved in a shell", movedInAShell},
 			{"saved by another", savedByAnother},
 			{"a password", passwordWaits},
 			{"the kernel dies", kernelDies},

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -115,6 +117,38 @@ func renamed(t *testing.T, w *world) {
 		t.Errorf("%q", got)
 	}
 	w.written(t, b.path, "line 59")
+}
+
+// movedInAShell moves the notebook in mid-cell without telling the Jupyter server, and checks that the
+// moved file gets the output. It then removes the file in mid-cell, and checks that the end of the
+// kernel puts the output into a notebook of its own.
+func movedInAShell(t *testing.T, w *world) {
+	b := book{w, "moved.ipynb"}
+	code, _ := lines(60, "0.03")
+	code = "# moved\n" + code
+	b.save(t, codeCell("mmm", code))
+	k := b.kernel(t)
+	begin := func() {
+		a := w.front.open(t, k, "", wire.V1)
+		a.line(a.run(code, "mmm"), 3)
+		a.close()
+	}
+	begin()
+	moved := filepath.Join(w.dir, "done", b.path)
+	if err := errors.Join(os.Mkdir(filepath.Dir(moved), 0o700), os.Rename(filepath.Join(w.dir, b.path), moved)); err != nil {
+		t.Fatal(err)
+	}
+	w.written(t, "done/moved.ipynb", "line 59")
+	begin()
+	if err := os.Remove(moved); err != nil {
+		t.Fatal(err)
+	}
+	w.front.call(t, "DELETE", "/api/kernels/"+k, nil, nil)
+	await.That(t, "the end of the kernel", func() bool { return w.status(t, k).ID == "" })
+	w.written(t, "moved (outputs kept).ipynb", "line 3")
+	if got := (book{w, "moved (outputs kept).ipynb"}).read(t, w.stock); len(got) != 1 || !strings.HasPrefix(got[0].text(), "line 0\n") {
+		t.Errorf("%+v", got)
+	}
 }
 
 // savedByAnother saves the notebook in mid-cell with other cells and without the outputs.

@@ -33,7 +33,8 @@ or a process outside of all workspaces. Below them is the queue for GPUs
 (keyway up --gpus N --wait), the next one first.
 
 Leases are an agreement between the users of keyway at a place. They do not stop a program
-that uses a GPU without asking for it.` + exitCodes(append(placeKinds, keyway.NoGPU)...),
+that uses a GPU without asking for it. A container that was started by other means (docker run
+--gpus) counts as a holder as soon as a program in it uses the GPU.` + exitCodes(append(placeKinds, keyway.NoGPU)...),
 		Example:           "  keyway gpus --on gpu1\n  keyway gpus --json",
 		Args:              takes(0, 0, "no arguments"),
 		ValidArgsFunction: cobra.NoFileCompletions,

@@ -113,8 +113,8 @@ func (here *Laptop) Undo(ctx context.Context, there *api.Client, place keyway.Pl
 	case err != nil:
 		return keyway.Errorf(keyway.AsError(why).Kind, "%w; what was made of it is still there", keyway.Quoted(why)).
 			Advise(keyway.RemoveRest, place.Of(name))
-	case interrupted:
-		return keyway.Errorf(keyway.Interrupted, "interrupted; nothing of %s is left", name)
+	case interrupted: // volumes stay, which may be of before
+		return keyway.Errorf(keyway.Interrupted, "interrupted; %s is removed again", name)
 	}
 	return why
 }

@@ -193,8 +193,8 @@ bench: goversion ## measure against stock OpenSSH; rewrites docs/BENCHMARKS.md (
 
 .PHONY: vet
 vet: ## go vet for every system that keyway is built for
-	$(GO) vet ./...
-	@# compiled as for a release, which needs the same packages
+	@# compiled as for the tests, and for a release, which need the same packages
+	$(GO) vet $$($(GO) env CGO_ENABLED | sed -n s/1/-race/p) ./...
 	CGO_ENABLED=0 GOOS=darwin GOARCH=arm64 $(GO) vet $(COMPILE) ./...
 	CGO_ENABLED=0 GOOS=windows GOARCH=amd64 $(GO) vet $(COMPILE) ./...
 
@@ -204,7 +204,8 @@ lint: vet ## run golangci-lint
 
 .PHONY: static
 static: ## run staticcheck, the part of the linter that compiles in a minute
-	$(GO) tool -modfile=tools/go.mod staticcheck ./...
+	@# without cgo, as the tests have compiled the programs that they run
+	CGO_ENABLED=0 $(GO) tool -modfile=tools/go.mod staticcheck ./...
 
 .PHONY: reproduce
 reproduce: build ## build bin/keyway again, elsewhere and without a cache, and compare

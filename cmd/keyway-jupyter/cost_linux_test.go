@@ -115,9 +115,7 @@ func startCrier(t *testing.T) *crier {
 	t.Helper()
 	home := t.TempDir()
 	c := &crier{t: t, asked: make(chan wire.Message, 100), program: filepath.Join(home, "keyway-jupyter"), log: &buffer{}}
-	if out, err := exec.Command("go", "build", "-o", c.program, ".").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	build(t, c.program)
 	theirs, err := net.Listen("unix", filepath.Join(home, "server.sock"))
 	if err != nil {
 		t.Fatal(err)

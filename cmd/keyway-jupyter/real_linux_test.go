@@ -29,6 +29,16 @@ type world struct {
 	log          string // a file
 }
 
+// build builds the program, without cgo as a release has it.
+func build(t *testing.T, program string) {
+	t.Helper()
+	cmd := exec.Command("go", "build", "-o", program, ".")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+}
+
 // startWorld starts both, with further arguments of serve.
 func startWorld(t *testing.T, args ...string) *world {
 	t.Helper()
@@ -43,9 +53,7 @@ func (w *world) start(t *testing.T, args ...string) *world {
 		home = t.TempDir()
 	}
 	w.dir, w.program, w.log = filepath.Join(home, "work"), filepath.Join(home, "keyway-jupyter"), filepath.Join(home, "log")
-	if out, err := exec.Command("go", "build", "-o", w.program, ".").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	build(t, w.program)
 	if err := os.Mkdir(w.dir, 0o700); err != nil {
 		t.Fatal(err)
 	}

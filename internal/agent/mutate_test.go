@@ -84,6 +84,7 @@ func buildMutants(t *testing.T) (suites []suite) {
 	for _, pkg := range packages {
 		s := suite{pkg, filepath.Join(dir, pkg+".test")}
 		build := exec.Command("go", "test", "-c", "-vet=off", "-overlay", filepath.Join(dir, "overlay.json"), "-o", s.program, "keyway/internal/"+pkg)
+		build.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := build.CombinedOutput(); err != nil {
 			t.Fatalf("the mutants do not build: %s", out)
 		}

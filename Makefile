@@ -217,11 +217,13 @@ vuln: ## ask the Go vulnerability database about what is linked in (needs the in
 
 .PHONY: fuzz
 fuzz: ## fuzz every parser for FUZZTIME (20s) each
-	@set -e; grep -ro '^func Fuzz[A-Za-z0-9_]*' --include='*_test.go' cmd internal test | sort | \
-	while IFS=: read -r file target; do \
-		package="./$$(dirname "$$file")"; target="$${target#func }"; \
-		echo "$$package $$target"; \
-		$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package"; \
+	@set -e; program="$$(mktemp)"; cache="$$($(GO) env GOCACHE)/fuzz"; trap 'rm -f "$$program"' EXIT; \
+	grep -rl '^func Fuzz' --include='*_test.go' cmd internal test | xargs -n 1 dirname | sort -u | while read -r package; do \
+		CGO_ENABLED=0 $(GO) test -c -vet=off -fuzz . -o "$$program" "./$$package"; \
+		grep -ho '^func Fuzz[A-Za-z0-9_]*' "$$package"/*_test.go | sort | while read -r func target; do \
+			echo "./$$package $$target"; \
+			(cd "$$package" && exec "$$program" -test.run '^$$' -test.fuzz "^$$target\$$" -test.fuzztime $(FUZZTIME) -test.fuzzcachedir "$$cache/keyway/$$package" </dev/null); \
+		done; \
 	done
 
 # A release is built in three stages, because programs carry others: guests, then

@@ -153,6 +153,10 @@ var mutants = []mutant{
 // notForMutants are tests that are slow, or say nothing about our code.
 const notForMutants = "^(TestMutants|TestNoNetwork|(Test|Fuzz)AgainstSSHAgent|TestManyConnections|TestRoomIsMade|TestRealPinentries|TestForgetsAsLogindSays|TestFloodOfRefusals)$"
 
+// forMutants are the tests that run against a mutant, in two parts: the model takes longer than all
+// others together, and runs if none of them has noticed.
+var forMutants = []string{"-test.skip=" + notForMutants + "|^TestModel$", "-test.run=^TestModel$"}
+
 // TestMutantsFollowTheCode checks that each mutant applies to the present source.
 func TestMutantsFollowTheCode(t *testing.T) {
 	for _, m := range mutants {
@@ -171,16 +175,20 @@ func TestMutants(t *testing.T) {
 	suites := buildMutants(t)
 	// The suite must fail because of the mutant.
 	for _, s := range suites {
-		if runMutant(t, s.program, none) {
-			t.Fatalf("the tests of %s fail without a mutant", s.pkg)
+		for _, tests := range forMutants {
+			if runMutant(t, s.program, tests, none) {
+				t.Fatalf("the tests of %s fail without a mutant", s.pkg)
+			}
 		}
 	}
 	for i, m := range mutants {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
 			for _, s := range suites {
-				if s.has(m.file) && runMutant(t, s.program, i) {
-					return
+				for _, tests := range forMutants {
+					if s.has(m.file) && runMutant(t, s.program, tests, i) {
+						return
+					}
 				}
 			}
 			t.Error("nothing noticed")
@@ -188,8 +196,8 @@ func TestMutants(t *testing.T) {
 	}
 }
 
-// runMutant reports whether a program with the tests of a package noticed that mutant.
-func runMutant(t *testing.T, program string, i int) (caught bool) {
+// runMutant reports whether those tests of a package's program noticed that mutant.
+func runMutant(t *testing.T, program, tests string, i int) (caught bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
@@ -199,7 +207,7 @@ func runMutant(t *testing.T, program string, i int) (caught bool) {
 		t.Fatal(err)
 	}
 	defer os.RemoveAll(dir)
-	run := exec.CommandContext(ctx, program, "-test.failfast", "-test.timeout=60s", "-test.skip="+notForMutants)
+	run := exec.CommandContext(ctx, program, "-test.failfast", "-test.timeout=60s", tests)
 	run.Env = append(os.Environ(), activeMutant+"="+suffix(i), "TMPDIR="+dir)
 	out, err := run.CombinedOutput()
 	var exit *exec.ExitError

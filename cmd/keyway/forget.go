@@ -22,13 +22,7 @@ keyway add registers them again. To end a workspace, use keyway rm.` +
 		Example:           "  keyway forget train\n  keyway forget gpu1                   if the machine no longer exists",
 		Args:              takes(1, -1, "a workspace or a place"),
 		ValidArgsFunction: completeForget,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			a, err := newApp()
-			if err != nil {
-				return err
-			}
-			return each(args, cmd.ErrOrStderr(), func(arg string) error { return a.forget(arg, cmd.ErrOrStderr()) })
-		},
+		RunE:              forEach(func(cmd *cobra.Command, a *app, arg string) error { return a.forget(arg, cmd.ErrOrStderr()) }),
 	}
 }
 

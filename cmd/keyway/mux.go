@@ -78,19 +78,13 @@ shared connection: forwardings, or a ControlPath of your own.`
 		Example:           "  keyway mux " + use + " train",
 		Args:              takes(1, -1, "a workspace"),
 		ValidArgsFunction: completeWorkspaces,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			a, err := newApp()
-			if err != nil {
-				return err
+		RunE: forEach(func(cmd *cobra.Command, a *app, arg string) error {
+			e, err := a.Lookup(arg)
+			if err == nil {
+				err = a.UseMux(cmd.Context(), e, on)
 			}
-			return each(args, cmd.ErrOrStderr(), func(arg string) error {
-				e, err := a.Lookup(arg)
-				if err == nil {
-					err = a.UseMux(cmd.Context(), e, on)
-				}
-				return err
-			})
-		},
+			return err
+		}),
 	}
 }
 

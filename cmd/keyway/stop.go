@@ -32,19 +32,13 @@ not ask. Press Ctrl-C twice to kill the remaining processes at once.` +
 		Example:           "  keyway stop train\n  keyway stop --grace 5m --yes train",
 		Args:              takes(1, -1, "a workspace"),
 		ValidArgsFunction: completeWorkspaces,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			a, err := newApp()
-			if err != nil {
+		RunE: forEach(func(cmd *cobra.Command, a *app, arg string) error {
+			if err := a.stop(cmd.Context(), arg, grace, yes, cmd.ErrOrStderr()); err != nil {
 				return err
 			}
-			return each(args, cmd.ErrOrStderr(), func(arg string) error {
-				if err := a.stop(cmd.Context(), arg, grace, yes, cmd.ErrOrStderr()); err != nil {
-					return err
-				}
-				fmt.Fprintf(cmd.ErrOrStderr(), "stopped %s\n", arg)
-				return nil
-			})
-		},
+			fmt.Fprintf(cmd.ErrOrStderr(), "stopped %s\n", arg)
+			return nil
+		}),
 	}
 	cmd.Flags().Var((*graceValue)(&grace), "grace", "let jobs end by themselves within `TIME`, as in 30 or 2m; 0: none")
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")

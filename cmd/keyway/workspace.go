@@ -45,34 +45,39 @@ func actCommand(verb, short, done string, act func(*app, *api.Client, context.Co
 		Example:           "  keyway " + verb + " train",
 		Args:              takes(1, -1, "a workspace"),
 		ValidArgsFunction: completeWorkspaces,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			a, err := newApp()
+		RunE: forEach(func(cmd *cobra.Command, a *app, arg string) error {
+			place, name, err := a.Target(arg)
 			if err != nil {
 				return err
 			}
-			return each(args, cmd.ErrOrStderr(), func(arg string) error {
-				place, name, err := a.Target(arg)
-				if err != nil {
-					return err
+			said := ""
+			node, err := a.Node(cmd.Context(), place)
+			if err == nil {
+				e, unknown := a.Lookup(arg)
+				if unknown != nil {
+					e = sshconfig.Entry{Place: place, Name: name}
 				}
-				said := ""
-				node, err := a.Node(cmd.Context(), place)
-				if err == nil {
-					e, unknown := a.Lookup(arg)
-					if unknown != nil {
-						e = sshconfig.Entry{Place: place, Name: name}
-					}
-					told := a.ui.whenSlow("waiting for %s to be %s", arg, done)
-					said, err = act(a, node, cmd.Context(), e)
-					told()
-				}
-				a.ui.end()
-				if err == nil {
-					fmt.Fprintf(cmd.ErrOrStderr(), "%s %s\n", said, name)
-				}
-				return err
-			})
-		},
+				told := a.ui.whenSlow("waiting for %s to be %s", arg, done)
+				said, err = act(a, node, cmd.Context(), e)
+				told()
+			}
+			a.ui.end()
+			if err == nil {
+				fmt.Fprintf(cmd.ErrOrStderr(), "%s %s\n", said, name)
+			}
+			return err
+		}),
+	}
+}
+
+// forEach returns the RunE of a command about several workspaces, for each of which it calls do.
+func forEach(do func(cmd *cobra.Command, a *app, arg string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		a, err := newApp()
+		if err != nil {
+			return err
+		}
+		return each(args, cmd.ErrOrStderr(), func(arg string) error { return do(cmd, a, arg) })
 	}
 }
 
@@ -116,13 +121,9 @@ keyway stop.` +
 		Example:           "  keyway rm train\n  keyway rm gpu1/train",
 		Args:              takes(1, -1, "a workspace"),
 		ValidArgsFunction: completeWorkspaces,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			a, err := newApp()
-			if err != nil {
-				return err
-			}
-			return each(args, cmd.ErrOrStderr(), func(arg string) error { return a.remove(cmd.Context(), arg, yes, volumes, cmd.ErrOrStderr()) })
-		},
+		RunE: forEach(func(cmd *cobra.Command, a *app, arg string) error {
+			return a.remove(cmd.Context(), arg, yes, volumes, cmd.ErrOrStderr())
+		}),
 	}
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	cmd.Flags().BoolVar(&volumes, "volumes", false, "remove its volumes, too, such as that of its home directory")

@@ -28,6 +28,9 @@ const completionTime = 2 * time.Second
 // or an equals sign are completed separately.
 func completesAlone(root *cobra.Command) {
 	root.InitDefaultCompletionCmd()
+	if all, _, err := root.Find([]string{"completion"}); err == nil {
+		refuseOthers(all)
+	}
 	for _, shell := range []string{"bash", "zsh"} {
 		if c, _, err := root.Find([]string{"completion", shell}); err == nil { // a page of man has 80 columns
 			c.Long = strings.ReplaceAll(c.Long, " > $(brew", " \\\n\t    > $(brew")
@@ -55,6 +58,19 @@ func completesAlone(root *cobra.Command) {
         words=("${COMP_WORDS[@]}") cword=$COMP_CWORD cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}
     fi`, 1))
 		return err
+	}
+}
+
+// refuseOthers makes an unknown shell an error, as what is printed is for a shell to read.
+func refuseOthers(completion *cobra.Command) {
+	completion.Args, completion.RunE = cobra.ArbitraryArgs, func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return cmd.Help()
+		}
+		return keyway.Errorf(keyway.Usage, "there is no completion for %.40q", args[0]).Hint("for example: keyway completion bash")
+	}
+	for _, shell := range completion.Commands() {
+		shell.Args, shell.Example = takes(0, 0, ""), "  keyway completion "+shell.Name()
 	}
 }
 

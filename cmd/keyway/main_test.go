@@ -56,6 +56,8 @@ func TestWrongCommandLinesAreUsageErrors(t *testing.T) {
 		"image copy keepme:1 gpu1":                 "keyway image copy local gpu1 keepme:1",
 		"up --gpu all":                             "did you mean: --gpus",
 		"up pytroch":                               "keyway up pytorch",
+		"completion bsh":                           "keyway completion bash",
+		"completion zsh x":                         "keyway completion zsh",
 		"up --name Train":                          "train",
 		"up --on -oX":                              "place",
 		"up -v ./data:x":                           "absolute",

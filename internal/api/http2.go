@@ -91,7 +91,7 @@ func serveConn(ctx context.Context, conn net.Conn, h http.Handler) error {
 	var requests inFlight
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	l := newOneConnListener(joinHeaders(conn))
+	l := newOneConnListener(joinWrites(conn))
 	restore := permitHTTP2()
 	defer restore()
 	srv := &http.Server{

@@ -370,7 +370,7 @@ func TestRingIsBounded(t *testing.T) {
 					t.Error(err)
 				}
 				synctest.Wait()
-				time.Sleep(time.Second)
+				time.Sleep(2 * serverAckDelay)
 				if used := budget.Used(); used != 0 {
 					t.Errorf("%d bytes are used when all has arrived", used)
 				}

@@ -7,7 +7,10 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -415,7 +418,7 @@ func TestSmallACK(t *testing.T) {
 		{"another later", true, 60, 200 * time.Millisecond, 0},
 		{"just little enough", true, smallAck, 400 * time.Millisecond, 0},
 		{"more", true, smallAck + 1, 600 * time.Millisecond, ackDelay},
-		{"an echo at the server", false, 60, 0, ackDelay},
+		{"an echo at the server", false, 60, 0, serverAckDelay},
 	} {
 		w := newWire(NewBudget(1<<20), test.client)
 		w.live.ready = true
@@ -435,5 +438,69 @@ func TestSmallACK(t *testing.T) {
 		if test.wait > 0 && !w.deadline().Equal(now.Add(test.wait)) {
 			t.Errorf("%s: due %v later", test.name, w.deadline().Sub(now))
 		}
+	}
+}
+
+// A server sends nothing before its first data: a frame alone would hold up the data behind it.
+// A later path begins with an ACK.
+func TestServerBeginsWithoutAnACK(t *testing.T) {
+	now := time.Unix(946684800, 0)
+	w := newWire(NewBudget(1<<20), false)
+	do := w.open(now)
+	if words, _, _, _ := w.next(nil, now); len(words) > 0 || do.has(canSend) {
+		t.Errorf("the first path begins with %x", words)
+	}
+	w.rx.received, w.rx.consumed = 60, 60
+	w.attach(0, smallWindow)
+	w.begin(now)
+	if words, _, _, _ := w.next(nil, now); len(words) == 0 {
+		t.Error("a later path begins without an ACK")
+	}
+}
+
+// firstWrite records the first write to a connection, and its time.
+type firstWrite struct {
+	net.Conn
+	once sync.Once
+	b    []byte
+	at   time.Time
+}
+
+func (f *firstWrite) Write(b []byte) (int, error) {
+	f.once.Do(func() { f.b, f.at = bytes.Clone(b), time.Now() })
+	return f.Conn.Write(b)
+}
+
+// TestOpenIsAnsweredWithData checks that the answer to an open and the server's first data are one
+// write, and that an answer without data waits no longer than answerWait.
+func TestOpenIsAnsweredWithData(t *testing.T) {
+	for name, says := range map[string]string{"a server that speaks": "SSH-2.0-guest\r\n", "a silent server": ""} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := newLab(t)
+				defer l.close()
+				var first *firstWrite
+				l.net.accept = func(conn net.Conn) {
+					first = &firstWrite{Conn: conn}
+					l.serve(first)
+				}
+				begin := time.Now()
+				client, server := l.pair()
+				if says != "" {
+					pass(t, server, client, says)
+				}
+				time.Sleep(2 * answerWait)
+				client.Close()
+				server.Close()
+				<-client.Done()
+				answer := len((&opened{}).encode())
+				if got := len(first.b); says == "" && got != answer || says != "" && got < answer+dataStart+len(says) {
+					t.Errorf("the first write has %d bytes, the answer alone %d", got, answer)
+				}
+				if waited := first.at.Sub(begin); waited > answerWait {
+					t.Errorf("it was written after %v", waited)
+				}
+			})
+		})
 	}
 }

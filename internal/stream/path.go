@@ -12,6 +12,9 @@ const (
 	saidMost   = 512       // more than all control frames together
 	busyTime   = time.Second
 	lastWords  = time.Second // time for the last frames of an ended stream
+	// answerWait is the time that the answer to an open waits for the server's first data. Both go in
+	// one write, or a bastion before OpenSSH 10.1 holds up the data for a round trip.
+	answerWait = 5 * time.Millisecond
 )
 
 // path is one connection that carries a stream. Its reader is the goroutine that calls run, which
@@ -23,6 +26,7 @@ type path struct {
 	gone  chan struct{} // closed with the connection
 	once  sync.Once
 	greet func() error // reads the messages before the frames; may be nil
+	hello []byte       // to be written before the frames
 
 	// Only the reader uses the following fields.
 	in      *chunk
@@ -194,9 +198,17 @@ func (p *path) changeChunk(large bool) {
 func (p *path) write() {
 	var said [saidMost + smallBatch]byte
 	var sent *slab
+	first := append(said[:0], p.hello...)
+	if len(first) > 0 {
+		time.AfterFunc(answerWait, p.poke)
+		select {
+		case <-p.wake: // the first data, or the timer
+		case <-p.gone:
+		}
+	}
 	for {
-		words, data, from, last := p.c.batch(p, said[:0], sent)
-		sent = from
+		words, data, from, last := p.c.batch(p, first, sent)
+		first, sent = said[:0], from
 		if err := p.send(words, data); err != nil {
 			p.c.release(from)
 			p.close()

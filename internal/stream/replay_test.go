@@ -129,7 +129,8 @@ func (r *recording) end(name string) *replayed {
 	if r.ends[name] == nil {
 		e := &replayed{w: newWire(NewBudget(8<<20), name != "server")}
 		e.w.keys = &r.keys
-		e.w.prompt = false // the ACKs of the first version waited
+		// Both ends of the first version acknowledged as late as each other, and began with an ACK.
+		e.w.prompt, e.w.ackAfter = false, ackDelay
 		e.w.attach(0, smallWindow)
 		e.w.begin(r.now)
 		r.ends[name] = e

@@ -229,23 +229,15 @@ func (s *Server) open(conn net.Conn, hello *openHello) (*path, error) {
 	p, now := newPath(c, conn), time.Now()
 	c.step(now, func() effects {
 		c.attach(p)
-		return c.wire.attach(0, smallWindow) | c.wire.begin(now)
+		return c.wire.open(now)
 	})
 	if err := s.admit(c); err != nil {
 		c.stopTimer()
 		return nil, s.refuse(conn, hello.encode(), CodeBusy, err.Error())
 	}
-	if _, err := conn.Write(answer.encode()); err != nil {
-		return nil, c.lose(p, err)
-	}
+	p.hello = answer.encode()
 	s.log.Info("stream opened", "stream", c.idString())
 	return p, nil
-}
-
-// lose stands in for run when a path breaks before it has carried anything.
-func (c *Conn) lose(p *path, err error) error {
-	p.close()
-	return c.detach(p, err)
 }
 
 // stopTimer stops the timer of a stream that no user has seen.

@@ -332,7 +332,7 @@ func (s *simulation) open(r *simRoute, message []byte) error {
 	s.nonce++
 	r.server = s.newEnd("server", &keys{id: [idLen]byte{s.nonce}, client: [keyLen]byte{s.nonce, 1}, server: [keyLen]byte{s.nonce, 2}})
 	r.server.route = r
-	s.follow(r.server, func(now time.Time) effects { return r.server.w.attach(0, smallWindow) | r.server.w.begin(now) })
+	s.follow(r.server, func(now time.Time) effects { return r.server.w.open(now) })
 	s.put(r, 0, []byte{simOpened})
 	s.opened = append(s.opened, r.server)
 	if s.bound {

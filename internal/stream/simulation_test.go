@@ -278,7 +278,7 @@ func (s *simulation) idle(seconds int) error {
 		if c := s.client; s.server == nil || c.route == nil || c.route.fouled || c.route != s.server.route || c.w.err != nil || s.server.w.err != nil {
 			return nil
 		}
-		if s.now.Sub(begin) < 2*ackDelay {
+		if s.now.Sub(begin) < 2*serverAckDelay {
 			continue
 		}
 		for _, e := range []*simEnd{s.client, s.server} {

@@ -8,7 +8,12 @@ import (
 )
 
 const (
+	// ackDelay is the time after which a client acknowledges what no data takes along.
 	ackDelay = 50 * time.Millisecond
+	// serverAckDelay is the same for a server. Behind a bastion, its ACK alone would hold up the
+	// next answer until the laptop has acknowledged the packet with the ACK, which that delays. So
+	// the server leaves ACKs to its answers, for as long as its client does not ask (busyPing).
+	serverAckDelay = time.Second
 	// smallAck bounds in bytes what a client acknowledges at once.
 	smallAck = 1 << 10
 	// maxUnsent bounds the bytes by which Write may be ahead of a working path. Without a working
@@ -32,11 +37,12 @@ type wire struct {
 	// confirmed is true when the other end has proved that it has the keys.
 	confirmed bool
 
-	ackBy  time.Time // when an ACK is due; zero: never
-	acked  time.Time // when the latest was sent
-	prompt bool      // little is acknowledged at once
-	closed bool      // by the user
-	err    error     // why the stream has ended; nil: it has not
+	ackBy    time.Time // when an ACK is due; zero: never
+	ackAfter time.Duration
+	acked    time.Time // when the latest was sent
+	prompt   bool      // little is acknowledged at once
+	closed   bool      // by the user
+	err      error     // why the stream has ended; nil: it has not
 }
 
 // pathState is the state of the live path.
@@ -79,14 +85,19 @@ const (
 func (e effects) has(one effects) bool { return e&one != 0 }
 
 func newWire(budget *Budget, client bool) wire {
-	return wire{
-		client: client,
-		prompt: client,
-		tx:     newSendQueue(budget),
-		rx:     newRecvQueue(budget),
-		det:    detector{client: client},
-		live:   pathState{limit: smallWindow},
+	w := wire{
+		client:   client,
+		prompt:   client,
+		ackAfter: ackDelay,
+		tx:       newSendQueue(budget),
+		rx:       newRecvQueue(budget),
+		det:      detector{client: client},
+		live:     pathState{limit: smallWindow},
 	}
+	if !client {
+		w.ackAfter = serverAckDelay
+	}
+	return w
 }
 
 // read copies received bytes to p. If it returns neither bytes nor an error, bytes may come later.
@@ -144,7 +155,7 @@ func (w *wire) consumed(now time.Time) (do effects) {
 		w.say.ack = true
 		do = canSend
 	} else if w.rx.unsaid() > 0 && w.ackBy.IsZero() {
-		w.ackBy = now.Add(ackDelay)
+		w.ackBy = now.Add(w.ackAfter)
 	}
 	return do | w.settle()
 }

@@ -159,6 +159,14 @@ func (w *wire) attach(next, limit uint64) effects {
 	return canSend
 }
 
+// open begins a server's first path. Nothing was received that an ACK could say, and alone it would
+// hold up the first data (see serverAckDelay).
+func (w *wire) open(now time.Time) effects {
+	do := w.attach(0, smallWindow) | w.begin(now)
+	w.say.ack = false
+	return do &^ canSend
+}
+
 // begin is called when the handshake of the live path has ended.
 func (w *wire) begin(now time.Time) effects {
 	w.live.ready = true

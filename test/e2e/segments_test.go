@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -98,5 +99,58 @@ func TestSegments(t *testing.T) {
 	// host that holds or cuts bytes does so with every key.
 	if len(others) > len(keys)/2 {
 		t.Errorf("these keys and their echoes are several segments: %v", others)
+	}
+}
+
+// held returns the small segments of the bastion since before that came after another one of its,
+// without a word of the laptop's between them. A bastion's sshd holds each of them back until the
+// laptop has acknowledged the one before, which it puts off.
+func (s segments) held(before [2]int) (sizes []int) {
+	s.t.Helper()
+	text, err := os.ReadFile(s.file)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	const full = 1400 // what fills a segment is not held back
+	last := "0"
+	skip := before[0] + before[1]
+	for line := range strings.Lines(string(text)) {
+		from, size, _ := strings.Cut(strings.TrimSpace(line), " ")
+		n, err := strconv.Atoi(size)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		if skip--; skip < 0 && from == "1" && last == "1" && n < full {
+			sizes = append(sizes, n)
+		}
+		last = from
+	}
+	return sizes
+}
+
+// TestNoAnswerWaits checks that whatever the node and the guest send while an ssh connects comes
+// with an answer, and not alone before one: by a bastion, that would wait for it.
+func TestNoAnswerWaits(t *testing.T) {
+	w := start(t, lab.Options{Docker: true, Images: []lab.Image{lab.Base}})
+	if err := w.unlockAndUp(); err != nil {
+		t.Fatal(err)
+	}
+	w.must(t, "ssh", "train", "true")
+	line := segments{t, filepath.Join(t.TempDir(), "segments")}
+	remove, err := w.DelayTraced(w.Laptop, w.Bastion, 20*time.Millisecond, line.file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer remove()
+	for name, pause := range map[string]string{"over a new stream": "0.2", "over a spare": "1.5"} {
+		const times = 12
+		before := line.settled()
+		w.must(t, "sh", "-c", fmt.Sprintf("for i in $(seq %d); do ssh train true; sleep %s; done", times, pause))
+		line.settled()
+		held := line.held(before)
+		t.Logf("%s: %v", name, held)
+		if len(held) > times/4 {
+			t.Errorf("%s: of %d connections, these segments waited for the one before: %v", name, times, held)
+		}
 	}
 }

@@ -12,10 +12,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// OOMCounter is the file in which the kernel counts the processes that it has killed for lack
-// of memory, in the control group of this process. Where that has no counter, it is the one of
-// the machine. The file stays open: a holder reads it every second, and code that an idle
-// process runs stays in memory.
+// OOMCounter is the file in which the kernel counts the processes that it has killed for lack of
+// memory, in the control group of this process. If that group has no counter, it is the counter of
+// the machine. The file stays open: a holder reads it every second, and code that an idle process
+// runs stays in memory.
 type OOMCounter struct {
 	fd   int        // -1: there is none
 	mu   sync.Mutex // guards text

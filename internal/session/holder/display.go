@@ -22,7 +22,7 @@ type display struct {
 	// answer receives the terminal's answers to the job's questions.
 	answer func([]byte)
 
-	mu     sync.Mutex // guards all below
+	mu     sync.Mutex // guards all fields below
 	screen *screen.Screen
 	at     uint64 // offset up to which the screen has been fed
 	buf    []byte

@@ -10,7 +10,7 @@ import (
 	"keyway/internal/session"
 )
 
-// jobEnding is a job that was told to end, with all processes that it has started.
+// jobEnding is the ending of a job and of all processes that it has started.
 type jobEnding struct {
 	*proctree.Ending
 	done chan struct{} // closed when no process is left that can be ended
@@ -26,7 +26,7 @@ func (e *jobEnding) over() bool {
 }
 
 // end ends the job and all processes that it has started, in turns and within grace. A later call
-// may shorten the time of an earlier one. Without any grace, all are killed.
+// may shorten the time of an earlier one. If grace is 0, all are killed at once.
 func (h *holder) end(grace time.Duration, reason string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

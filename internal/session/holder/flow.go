@@ -46,8 +46,8 @@ func (w *waiter) stop() {
 	w.output.caught.Broadcast()
 }
 
-// returns is the time that a job waits for a viewer that is about to connect: the one that has just
-// started it, or one whose connection ended when the holder was renewed.
+// returns is the time that a job waits for a viewer that is about to connect: the viewer that has
+// just started it, or one whose connection ended when the holder was renewed.
 const returns = 10 * time.Second
 
 // arrived makes the job wait for a viewer that has connected, instead of its process.

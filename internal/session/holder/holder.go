@@ -66,7 +66,7 @@ type holder struct {
 
 	ended chan struct{} // receives a value when an ending is over
 
-	mu     sync.Mutex // guards all below
+	mu     sync.Mutex // guards all fields below
 	reason string     // why the job is being ended
 	ending *jobEnding
 	hook   hook

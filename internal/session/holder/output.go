@@ -27,7 +27,7 @@ const (
 // viewers read it, each at its own offset. Appending never waits for a reader; draining does, see
 // room.
 type output struct {
-	mu    sync.Mutex // guards all below
+	mu    sync.Mutex // guards all fields below
 	log   *joblog.Writer
 	ring  ring
 	watch map[*watcher]bool // true: wakes for output, not only for its end

@@ -12,12 +12,12 @@ import (
 // meanwhile, so that it does not end up inside the paste.
 
 const (
-	// muchTyped is more bytes than keys send at once.
+	// muchTyped is a number of bytes that keys do not send at once.
 	muchTyped = 64
-	// pasteGoesOn is the time that the rest of a paste without marks, or of a mark, is waited for.
+	// pasteGoesOn is the time to wait for the rest of a paste without marks, or of a mark.
 	pasteGoesOn = 150 * time.Millisecond
-	// longPaste is more bytes than come at once. The rest of a longer paste without marks is waited
-	// for longer, for longGoesOn, because it may pass through a slow line.
+	// longPaste is a number of bytes that do not come at once. The time to wait for the rest of a
+	// longer paste without marks is longGoesOn, because it may pass through a slow line.
 	longPaste  = 4 << 10
 	longGoesOn = time.Second
 	// markedGoesOn bounds the silence within marks: the line may be slow or broken.

@@ -21,8 +21,8 @@ type jobStatus struct {
 	at   time.Time
 	cut  bool
 	left []session.LeftProcess
-	// The kernel's memory statistics: the peak in KiB, of the job or of one child, and whether the
-	// peak was probably the job's own.
+	// The kernel's memory statistics: the peak of the job or of one of its children, in KiB, and
+	// whether it was probably the job's own.
 	memory    int64
 	ownFaults bool
 }

@@ -44,7 +44,7 @@ func (a *asked) note(s *screen.Screen, now time.Time) {
 }
 
 // replies separates a terminal's own answers from a person's input. The zero value knows of no
-// question, and so counts nothing as an answer.
+// question, so nothing counts as an answer.
 type replies struct {
 	asked    asked
 	answered screen.Questions // those of asked that this terminal was not shown or has answered

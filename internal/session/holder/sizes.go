@@ -28,8 +28,8 @@ func (o *output) resize(w wire.Window) {
 	o.sizes = append(o.sizes, sizeMark{o.ring.end, w})
 }
 
-// sizeAt returns the size at an offset and the offset up to which it holds. Before the first known
-// size, it returns that one.
+// sizeAt returns the size at an offset and the offset up to which it holds. For an offset before
+// the first known size, it returns that size.
 func (o *output) sizeAt(offset uint64) (w wire.Window, until uint64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

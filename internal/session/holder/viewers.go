@@ -33,7 +33,7 @@ type viewers struct {
 	renew   func(program string) error
 	gate    *sync.RWMutex // the holder's
 
-	mu           sync.Mutex // guards all below
+	mu           sync.Mutex // guards all fields below
 	all          map[*viewer]bool
 	window       wire.Window // of the job's terminal
 	activeViewer *viewer     // the viewer whose size it has

@@ -51,7 +51,7 @@ const (
 	stall = time.Second / 2
 	// split is the time that the second half of a key's bytes may take.
 	split = 20 * time.Millisecond
-	// maxTyped is more keys than a person, or a repeating key, makes within settled.
+	// maxTyped is a number of keys that neither a person nor a repeating key makes within settled.
 	maxTyped = 64
 	// maxEscape bounds the bytes that are held back after ~.
 	maxEscape = 1 << 10

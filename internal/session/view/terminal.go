@@ -28,7 +28,7 @@ type Terminal struct {
 	log          logFile            // the segment from which output was read last
 	title        string             // window title until the session sets one; empty: unchanged
 
-	mu      sync.Mutex     // guards all below
+	mu      sync.Mutex     // guards all fields below
 	shown   *screen.Screen // model of what out shows; nil: nothing yet
 	placed  bool           // the session fills all of out
 	midLine bool           // the cursor was left in a line that is not empty

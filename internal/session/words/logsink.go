@@ -33,7 +33,7 @@ type logSink struct {
 	raw    bool
 	follow bool
 
-	mu sync.Mutex // guards all below
+	mu sync.Mutex // guards all fields below
 	progress
 	lines.Collapsers
 	drop    int // lines to drop

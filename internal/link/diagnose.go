@@ -180,6 +180,10 @@ func (c complaint) inWords() error {
 }
 
 func (c complaint) noSuchHost() error {
+	if strings.HasPrefix(c.state.detail, "Address family ") { // of getaddrinfo for an address in numbers
+		return keyway.Errorf(keyway.BadConfig, "%s has no address of the kind that your AddressFamily permits", c.where()).
+			Hint("see which is set: ssh -G %s", plain.Shell(c.hop))
+	}
 	if c.next == "" {
 		return keyway.Errorf(keyway.UnknownPlace, "there is no host %s: %s", c.hop, c.state.detail).
 			Advise(keyway.AddHost, c.hop)

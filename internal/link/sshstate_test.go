@@ -58,6 +58,7 @@ func TestDiagnose(t *testing.T) {
 		{"no such host", []onTheWay{{"gpu1", "ssh: Could not resolve hostname gpu1: Name or service not known\r\n", ""}}, keyway.UnknownPlace, "no host gpu1"},
 		{"the resolver is down", []onTheWay{{"gpu1", "ssh: Could not resolve hostname gpu1: Temporary failure in name resolution\r\n", ""}}, keyway.Unreachable, "VPN"},
 		{"no such jump host", []onTheWay{{"gpu1", behind, ""}, {"badjump", "ssh: Could not resolve hostname badjump: Name or service not known\r\n", ""}}, keyway.UnknownPlace, "no host badjump, through which the route to gpu1"},
+		{"no address of that family", []onTheWay{{"gpu1", behind, ""}, {"bastion", "ssh: Could not resolve hostname 10.0.0.1: Address family for hostname not supported\r\n", ""}}, keyway.BadConfig, "bastion, on the route to gpu1, has no address of the kind that your AddressFamily permits"},
 		{"refused", []onTheWay{{"gpu1", "ssh: connect to host 10.0.0.1 port 22: Connection refused\r\n", ""}}, keyway.Unreachable, "gpu1 cannot be reached: Connection refused"},
 		{"no such address of one's own", []onTheWay{{"gpu1", "bind [1.2.3.4]: Cannot assign requested address\r\nssh: connect to host 10.0.0.1 port 22: failure\r\n", ""}}, keyway.Unreachable, "Cannot assign requested address"},
 		{"a command that fails", []onTheWay{{"by-command", behind, "vendor: your token has expired"}}, keyway.Unreachable, "ProxyCommand for by-command ended before by-command answered; it says: “vendor: your token"},

@@ -10,15 +10,14 @@ export GOFLAGS := $(filter-out -buildvcs=%,$(GOFLAGS)) -buildvcs=false
 
 # Programs are static: a node and a guest run on whatever libc the other machine
 # has. And they are small: only INLINED packages, where bytes pass in bulk or
-# signatures are made, are compiled with inlining, and functions are aligned to 16
-# bytes instead of 32, in what is sent to places to 8, in a guest not at all. That saves a keyway 4 % and a
-# guest 8 %, and costs nothing that can be measured (internal/stream's BenchmarkThroughput).
+# signatures are made, are compiled with inlining, and functions are aligned to 8
+# bytes instead of 32, in a guest not at all. That saves a keyway 4 % and a guest 8 %,
+# and costs nothing that can be measured (internal/stream's BenchmarkThroughput).
 #
 # The kernel maps 2 MiB of a program at the first touch where its file is in the page
 # cache as one piece and lies right in memory. A guest uses a tenth of that, so its text
 # begins 64 KiB off: 1 MB less resident for each of its processes.
-ALIGN = 16
-jupyter-% node-%: ALIGN = 8
+ALIGN = 8
 guest-%: ALIGN = 1
 guest-amd64: TEXT = -T 0x411000
 INLINED = keyway/... runtime sync internal/... io bufio bytes net/http crypto/... golang.org/x/...

@@ -239,7 +239,7 @@ func idleCost(tb testing.TB, n int) (heap, stack float64) {
 			tb.Fatal(err)
 		}
 	}
-	time.Sleep(200 * time.Millisecond) // the last ACKs
+	time.Sleep(2 * serverAckDelay) // the last ACKs
 	runtime.GC()
 	runtime.GC()
 	runtime.ReadMemStats(&after)

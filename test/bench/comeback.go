@@ -166,7 +166,7 @@ func (m *streamBench) comesBack(ctx context.Context) error {
 	if _, err := idle.passes(); err != nil {
 		return err
 	}
-	time.Sleep(time.Second) // its last ACK
+	time.Sleep(2 * time.Second) // the last ACK of its server comes after one
 	quiet := time.Now()
 	up, down := idle.up.Load(), idle.down.Load()
 

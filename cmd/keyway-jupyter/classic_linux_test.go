@@ -130,11 +130,14 @@ func (p *tab) eval(expression string, value any) {
 	}
 }
 
-// reloadIfLate loads the page again if one of its scripts has come later than the page waits for it:
-// the classic notebook waits for 30 s, and then stays empty.
-func (p *tab) reloadIfLate() {
+// reloadIfLost loads a page again that misses one of its scripts, without which it stays empty. The
+// classic notebook waits 30 s for a script. Chromium drops what it is loading when a network interface
+// of the machine comes or goes, which tests of containers cause at the same time.
+func (p *tab) reloadIfLost() {
 	p.b.t.Helper()
-	if slices.ContainsFunc(p.said, func(s string) bool { return strings.Contains(s, "Load timeout for modules") }) {
+	if slices.ContainsFunc(p.said, func(s string) bool {
+		return strings.Contains(s, "Load timeout for modules") || strings.Contains(s, "net::ERR_NETWORK_CHANGED")
+	}) {
 		p.b.t.Logf("loading the page again: %s", p.said)
 		p.said = nil
 		p.call("Page.reload", nil)
@@ -180,7 +183,9 @@ func (p *tab) until(what string, is func(cellState) bool) (s cellState) {
 			p.eval(pageStateOf, &page)
 			p.b.t.Fatalf("%s: not within %v; the page shows %+v; it is %s and says %s", what, patience, s, page, p.said)
 		}
-		p.reloadIfLate()
+		if !s.Ready {
+			p.reloadIfLost()
+		}
 	}
 }
 

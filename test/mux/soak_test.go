@@ -98,16 +98,17 @@ var soakWorks = []soakWork{
 	{"scp", "scp -q train:/tmp/data /tmp/scpN && cmp /tmp/scpN /tmp/data && echo same", "same\n", 0},
 	{"rsync", "rsync -a -I /tmp/data train:/tmp/rsyncN && ssh train 'cmp /tmp/data /tmp/rsyncN' && echo same", "same\n", 0},
 	{"a terminal", "script -qec \"ssh -t train 'echo N; exit 6' 2>/tmp/ttyN\" /dev/null | grep -ao '[0-9]*'; c=${PIPESTATUS[0]}; cat /tmp/ttyN >&2; exit $c", "N\n", 6},
-	{"a forward", behindSoak("-L 127.0.0.1:1800N:GPU", "head -c 7 </dev/tcp/127.0.0.1/1800N"), "SSH-2.0up\n", 0},
-	{"a dynamic forward", behindSoak("-D 127.0.0.1:1801N", `exec 3<>/dev/tcp/127.0.0.1/1801N; printf '\5\1\0\5\1\0\3'"\\x$(printf %02x ${#h})$h"'\0\26' >&3; timeout 30 head -c 19 <&3 | tail -c 7; exec 3>&-`), "SSH-2.0up\n", 0},
+	{"a forward", behindSoak("-L 127.0.0.1:1800N:GPU", "head -c 7 </dev/tcp/127.0.0.1/1800N"), "up\nSSH-2.0", 0},
+	{"a dynamic forward", behindSoak("-D 127.0.0.1:1801N", `exec 3<>/dev/tcp/127.0.0.1/1801N; printf '\5\1\0\5\1\0\3'"\\x$(printf %02x ${#h})$h"'\0\26' >&3; timeout 30 head -c 19 <&3 | tail -c +13; exec 3>&-`), "up\nSSH-2.0", 0},
 	{"keyway run", "keyway run train -- sh -c 'echo N; exit 4'", "N\n", 4},
 	{"many sessions", "for i in 1 2 3 4 5 6 7 8; do ssh train echo $i & p=\"$p $!\"; done; c=0; for i in $p; do wait $i || c=$?; done; exit $c", "", 0},
 }
 
-// behindSoak runs a session with a forward, and a script while it is open.
+// behindSoak runs a session with a forward, and a script while it is open. The output is in that order:
+// of a session that was ended, it is a part.
 func behindSoak(options, script string) string {
 	return `h=GPUHOST; d=$(mktemp -d); mkfifo $d/in; ssh -o ExitOnForwardFailure=yes ` + options + ` train 'echo up; cat' <$d/in >$d/out & p=$!; exec 5>$d/in
-		while kill -0 $p 2>/dev/null && ! grep -q up $d/out; do sleep 0.05; done; ` + script + `; exec 5>&-; wait $p; c=$?; cat $d/out; rm -r $d; exit $c`
+		while kill -0 $p && ! grep -q up $d/out; do sleep 0.05; done 2>/dev/null; cat $d/out; ` + script + `; exec 5>&-; wait $p; c=$?; rm -r $d; exit $c`
 }
 
 // work does x again and again until the end. A command may fail only if something was done

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -146,6 +147,27 @@ func TestWhoFollowsGetsEveryLineOnce(t *testing.T) {
 			compareLines(t, asSeen(p.out.String()), want)
 		})
 	}
+}
+
+// TestAFollowerComesBetweenTwoPictures checks that the lines of a picture that was there before the
+// follower are not final: the job still moves up to them.
+func TestAFollowerComesBetweenTwoPictures(t *testing.T) {
+	t.Setenv(envSettle, "1m")
+	l := newLab(t)
+	fifo := l.fifo()
+	l.ok("run", "-d", "-t", "--as", "x", "--", "sh", "-c", `printf 'outer 0\ninner 0\n'; read x <"$0"; printf '\033[2Aouter 1\ninner 1\n'`, fifo)
+	waitFor(t, "the first picture", func() bool { return strings.Contains(l.ok("logs", "x"), "inner 0") })
+	p := l.start("logs", "-f", "x")
+	waitFor(t, "the follower's connection", func() bool {
+		files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", p.cmd.Process.Pid))
+		return slices.ContainsFunc(files, func(f string) bool {
+			to, _ := os.Readlink(f)
+			return strings.HasPrefix(to, "socket:")
+		})
+	})
+	l.writeFifo(fifo, "go\n")
+	p.wait()
+	compareLines(t, asSeen(p.out.String()), []string{"outer 1", "inner 1"})
 }
 
 // TestLogsOfPipes checks that each stream of a job with pipes is drawn separately, and that lines

@@ -84,11 +84,6 @@ func (c *cli) logs(g option.Given) (int, error) {
 			return c.piped(wire.SinkError{Err: err})
 		}
 	}
-	if !raw {
-		if to.Depths, err = measureNow(i.Path, at); err != nil {
-			return 0, err
-		}
-	}
 	var interrupted chan os.Signal
 	if follow {
 		interrupted = make(chan os.Signal, 1)
@@ -132,21 +127,12 @@ func (c *cli) begins(i session.Info) (uint64, error) {
 	return r.Base(), nil
 }
 
-// measureNow is lines.Measure for the present log in dir.
-func measureNow(dir string, at uint64) (depths [3]uint64, err error) {
-	r, closeLog, err := joblog.Open(dir)
-	if err != nil {
-		return depths, err
-	}
-	defer closeLog()
-	return lines.Measure(r, at)
-}
-
 // copyOutput passes a session's output on from an offset on, until there is no more or, if
 // follow is set, until the session ends.
 func copyOutput(i session.Info, to *logSink, at uint64, follow bool) error {
-	at, err := joblog.Copy(i.Path, at, to)
-	if err != nil || !follow || !i.Alive() {
+	live := follow && i.Alive()
+	at, err := to.copyPast(i.Path, at, live)
+	if err != nil || !live {
 		return err
 	}
 	to.goesLive()

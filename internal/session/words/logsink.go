@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"keyway/internal/session/joblog"
 	"keyway/internal/session/lines"
 	"keyway/internal/session/view"
 	"keyway/internal/session/wire"
@@ -127,6 +128,26 @@ func (l *logSink) Resized(w wire.Window) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.Collapsers.Resized(w)
+}
+
+// copyPast passes on what the log in dir has now, from an offset on, and returns the offset at which
+// it stopped. If the job is live, that is before what was printed just now: the job may still move up
+// to those lines.
+func (l *logSink) copyPast(dir string, at uint64, live bool) (uint64, error) {
+	r, closeLog, err := joblog.Open(dir)
+	if err != nil {
+		return at, err
+	}
+	defer closeLog()
+	if live {
+		r = r.UpTo(max(at, r.Since(time.Now().Add(-settleFirst))))
+	}
+	if !l.raw {
+		if l.Depths, err = lines.Measure(r, at); err != nil {
+			return at, err
+		}
+	}
+	return r.CopyTo(l, at)
 }
 
 // goesLive notes that the output from now on is printed by the job now.

@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 		os.Exit(m.Run())
 	}
 	if d, err := time.ParseDuration(os.Getenv(envSettle)); err == nil {
-		settle, settleHidden = d, d
+		settle, settleHidden, settleFirst = d, d, d
 	}
 	if len(os.Args) > 1 && os.Args[1] == session.HolderWord {
 		os.Exit(holder.Hold(os.Args[2:]))

@@ -162,7 +162,7 @@ func TestASlowReaderKeepsItsSession(t *testing.T) {
 	l.ok("wait", "x")
 	l.ok("run", "-T", "--as", "x", "--", "sh", "-c", "yes other | head -c 30000000 >&2")
 	got := checked{next: 1}
-	within(t, "all output", func() { _, err = io.Copy(&got, out) })
+	err = copyWithin(t, &got, out)
 	if code := cmd.Wait(); err != nil || code != nil || got.wrong != nil || got.next != 200_000 {
 		t.Errorf("%d lines, %v, %v; %v", got.next, err, code, got.wrong)
 	}
@@ -193,7 +193,7 @@ func TestALogThatIsCutOffIsTold(t *testing.T) {
 	})
 	l.writeFifo(printed, "")
 	l.writeFifo(cut, "")
-	within(t, "the rest", func() { _, err = io.Copy(io.Discard, out) })
+	err = copyWithin(t, io.Discard, out)
 	if cmd.Wait() == nil || cmd.ProcessState.ExitCode() != 1 || !bytes.Contains(errs.Bytes(), []byte("missing")) {
 		t.Errorf("exit code %d: %s", cmd.ProcessState.ExitCode(), errs.String())
 	}

@@ -380,6 +380,34 @@ func TestRingIsBounded(t *testing.T) {
 	}
 }
 
+// TestRingWithoutABudget checks that a client whose ring cannot grow still sends a ring in each
+// ackDelay, whatever the size of its writes: the server acknowledges long before serverAckDelay.
+func TestRingWithoutABudget(t *testing.T) {
+	for _, size := range []int{64, 1 << 10, 64 << 10} {
+		t.Run(fmt.Sprint(size), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := newLab(t)
+				defer l.close()
+				client, server := l.pair(func(c *Config) { c.Budget = NewBudget(0) })
+				const all = 1 << 20
+				go func() {
+					for range all / size {
+						client.Write(make([]byte, size))
+					}
+				}()
+				start := time.Now()
+				if _, err := io.ReadFull(server, make([]byte, all)); err != nil {
+					t.Fatal(err)
+				}
+				if took := time.Since(start); took > 3*all/smallSlab*ackDelay {
+					t.Errorf("%d bytes in writes of %d took %v", all, size, took)
+				}
+				client.Close()
+			})
+		})
+	}
+}
+
 // TestWindowOfALongPath checks that a long path gets a wide window, and gives it back when it is
 // idle.
 func TestWindowOfALongPath(t *testing.T) {

@@ -419,6 +419,8 @@ func TestSmallACK(t *testing.T) {
 		{"just little enough", true, smallAck, 400 * time.Millisecond, 0},
 		{"more", true, smallAck + 1, 600 * time.Millisecond, ackDelay},
 		{"an echo at the server", false, 60, 0, serverAckDelay},
+		{"just little enough at the server", false, patientAck, 0, serverAckDelay},
+		{"more at the server", false, patientAck + 1, 0, ackDelay},
 	} {
 		w := newWire(NewBudget(1<<20), test.client)
 		w.live.ready = true

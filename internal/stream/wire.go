@@ -10,10 +10,14 @@ import (
 const (
 	// ackDelay is the time after which a client acknowledges what no data takes along.
 	ackDelay = 50 * time.Millisecond
-	// serverAckDelay is the same for a server. Behind a bastion, its ACK alone would hold up the
-	// next answer until the laptop has acknowledged the packet with the ACK, which that delays. So
-	// the server leaves ACKs to its answers, for as long as its client does not ask (busyPing).
+	// serverAckDelay is the same for a server, for at most patientAck bytes. Behind a bastion, its
+	// ACK alone would hold up the next answer until the laptop has acknowledged the packet with the
+	// ACK, which that delays. So the server leaves ACKs to its answers, for as long as its client
+	// does not ask (busyPing).
 	serverAckDelay = time.Second
+	// patientAck is more than an ssh sends between two answers of a login, and less than smallSlab,
+	// which without a budget is the client's whole ring.
+	patientAck = 4 << 10
 	// smallAck bounds in bytes what a client acknowledges at once.
 	smallAck = 1 << 10
 	// maxUnsent bounds the bytes by which Write may be ahead of a working path. Without a working
@@ -154,8 +158,12 @@ func (w *wire) consumed(now time.Time) (do effects) {
 	if w.rx.ackDue() || w.ackSmall(now) {
 		w.say.ack = true
 		do = canSend
-	} else if w.rx.unsaid() > 0 && w.ackBy.IsZero() {
-		w.ackBy = now.Add(w.ackAfter)
+	} else if n := w.rx.unsaid(); n > 0 {
+		after := w.ackAfter
+		if n > patientAck {
+			after = ackDelay
+		}
+		w.ackBy = sooner(w.ackBy, now.Add(after))
 	}
 	return do | w.settle()
 }

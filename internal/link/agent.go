@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"io"
 	"os"
 	"slices"
@@ -19,8 +20,13 @@ const (
 	agentIdentitiesAnswer  = 12
 )
 
-// agentTimeout bounds the time for the agent to list its keys.
-const agentTimeout = 2 * time.Second
+const (
+	// agentTimeout bounds the time for the agent to list its keys.
+	agentTimeout = 2 * time.Second
+	// agentNotice is the time after which an agent counts as silent in a report to a command, which
+	// may wait no longer itself.
+	agentNotice = time.Second / 2
+)
 
 // agentIsEmpty reports whether the uplink's ssh uses an agent, and none of its agents runs and
 // holds a key.
@@ -32,7 +38,7 @@ func (u *uplink) agentIsEmpty() bool {
 // agentHolds returns the present keys of each of these agents.
 func (u *uplink) agentHolds() (all []held) {
 	for _, socket := range u.agentSockets() {
-		all = append(all, agentKeys(socket))
+		all = append(all, agentKeys(socket, agentTimeout))
 	}
 	return all
 }
@@ -58,30 +64,42 @@ func (u *uplink) agentSockets() (sockets []string) {
 	return sockets
 }
 
+// silentAgent returns the socket of an agent that the uplink's ssh use and that does not answer, or
+// "".
+func (u *uplink) silentAgent() string {
+	for _, socket := range u.agentSockets() {
+		if agentKeys(socket, agentNotice).hangs {
+			return socket
+		}
+	}
+	return ""
+}
+
 // held is the number of keys that an agent holds, and a digest of them.
 type held struct {
 	count uint32
 	which [sha256.Size]byte
+	hangs bool // it has not answered in time
 }
 
 // maxHeld bounds an agent's answer, in bytes.
 const maxHeld = 1 << 20
 
-// agentKeys returns the keys of the agent at socket. A locked agent, and one that does not answer,
-// has none.
-func agentKeys(socket string) (h held) {
+// agentKeys returns the keys of the agent at socket. A locked agent, and one that does not answer in
+// time, has none.
+func agentKeys(socket string, limit time.Duration) (h held) {
 	conn, err := unixsock.Dial(socket)
 	if err != nil {
 		return held{}
 	}
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(agentTimeout))
+	conn.SetDeadline(time.Now().Add(limit))
 	if _, err := conn.Write([]byte{0, 0, 0, 1, agentRequestIdentities}); err != nil {
 		return held{}
 	}
 	var head [9]byte // length, type, number of keys
 	if _, err := io.ReadFull(conn, head[:]); err != nil || head[4] != agentIdentitiesAnswer {
-		return held{}
+		return held{hangs: errors.Is(err, os.ErrDeadlineExceeded)}
 	}
 	sum := sha256.New()
 	length := int64(binary.BigEndian.Uint32(head[:])) - int64(len(head)-4)

@@ -106,7 +106,13 @@ func (d *sshRun) stage(place keyway.Place) string {
 	}
 	answers := ""
 	for _, h := range d.route() {
-		switch at := stepOf(h.own()); {
+		at := stepOf(h.own())
+		if at == identified || at == proved {
+			if socket := d.silentAgent(); socket != "" {
+				return "the agent " + plain.Line(socket) + " does not answer, and the ssh to " + h.name + " may be waiting for it"
+			}
+		}
+		switch {
 		case at == entered:
 			answers = h.name
 			continue

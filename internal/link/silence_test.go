@@ -4,13 +4,16 @@ package link
 
 import (
 	"context"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"keyway/internal/keyway"
+	"keyway/internal/unixsock"
 )
 
 // TestASilentPlaceIsGivenUp checks that a place that accepts the login and then hangs is given up,
@@ -30,6 +33,43 @@ func TestAQuestionIsNoSilence(t *testing.T) {
 	_, err := s.begin(t.Context(), "gpu1", exec.Command("sleep", "600"), nil, scriptWord, func(keyway.Progress) {})
 	if !keyway.Is(err, keyway.Unreachable) || asked.Load() < 20 {
 		t.Errorf("given up after %d looks at the question: %v", asked.Load(), err)
+	}
+}
+
+// TestAnAgentThatHangsIsNamed checks that an ssh that waits for an agent is not taken for a host that
+// says nothing, and that no agent is named at other times.
+func TestAnAgentThatHangsIsNamed(t *testing.T) {
+	dir := t.TempDir()
+	hangs, answers := filepath.Join(dir, "hangs"), filepath.Join(dir, "answers")
+	l, err := unixsock.Listen(hangs, 0o600) // accepts nothing, as a stopped agent
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	fakeAgent(t, answers, 1)
+	waits := "the agent " + hangs + " does not answer, and the ssh to bastion may be waiting for it"
+	for _, c := range []struct {
+		name, own string
+		agents    []string
+		says      string
+	}{
+		{"before the login", lineIdentified, []string{hangs}, waits},
+		{"at the login", lineIdentified + "\n" + lineProved, []string{hangs}, waits},
+		{"another one", lineProved, []string{answers, hangs}, waits},
+		{"no host yet", "", []string{hangs}, "bastion does not let anybody in yet"},
+		{"an agent that answers", lineIdentified, []string{answers}, "bastion has begun to answer"},
+		{"no agent", lineProved, []string{filepath.Join(dir, "none")}, "bastion does not let anybody in yet"},
+		{"behind the bastion", lineEntered, []string{hangs}, "bastion answers, but gpu1 behind it is silent"},
+	} {
+		u := &uplink{agents: c.agents}
+		d := &sshRun{dir: t.TempDir(), place: "gpu1", agent: u.silentAgent}
+		d.add("gpu1")
+		if err := os.WriteFile(d.add("bastion").log, []byte(c.own+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got := d.stage("gpu1"); !strings.HasPrefix(got, c.says) {
+			t.Errorf("%s: %q", c.name, got)
+		}
 	}
 }
 

@@ -149,6 +149,7 @@ type starter struct {
 	asking    func() bool                                    // reports whether a question of this ssh is open; nil: it asks none
 	begun     func(*sshRun)                                  // called with each run; may be nil
 	heard     func(api.Words)                                // called with hosts' words; may be nil
+	agent     func() string                                  // see uplink.silentAgent; may be nil
 	silence   time.Duration                                  // see maxSilence
 }
 
@@ -230,6 +231,7 @@ func (s starter) dial(ctx context.Context, place keyway.Place, env []string, fre
 	if err != nil {
 		return nil, keyway.Errorf(keyway.BadConfig, "there is no room for the ssh run to %s in %s: %w", place, s.runtime, err)
 	}
+	t.agent = s.agent
 	marker := newMarker()
 	args := slices.Concat([]string{"-E", t.last.log}, optionsTo(string(place), ssh), s.options, []string{"--", string(place),
 		marked(s.bootstrap(fresh), marker)})

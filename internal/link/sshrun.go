@@ -30,6 +30,7 @@ type sshRun struct {
 	options  func(host, ssh string) []string
 	listener net.Listener
 	heard    func(api.Words) // called with new messages of a host, one call at a time
+	agent    func() string   // returns the socket of an agent that does not answer, or ""; may be nil
 
 	mu    sync.Mutex
 	hops  []*hop // in the order in which their ssh started: the place first
@@ -185,6 +186,14 @@ func (w wordsOf) Write(p []byte) (int, error) {
 		w.d.heard(api.Words{Host: w.h.name, Text: string(p)})
 	}
 	return n, err
+}
+
+// silentAgent returns the socket of an agent that these ssh use and that does not answer, or "".
+func (d *sshRun) silentAgent() string {
+	if d.agent == nil {
+		return ""
+	}
+	return d.agent()
 }
 
 // route returns the hops from here to the place.

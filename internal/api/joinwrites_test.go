@@ -30,9 +30,10 @@ func (w *writes) sofar() [][]byte {
 	return slices.Clone(w.all)
 }
 
-// TestHeaderGoesWithBody checks that the header of an answer is sent with the first bytes of the
-// body, that it waits for them at most a millisecond, and that nothing else waits.
-func TestHeaderGoesWithBody(t *testing.T) {
+// TestSmallFramesAreJoined checks that the header of an answer is sent with the first bytes of the
+// body and waits for them at most a millisecond, that small updates of windows are sent with the
+// next write, and that nothing else waits.
+func TestSmallFramesAreJoined(t *testing.T) {
 	var (
 		header = []byte("\x00\x00\x03\x01\x04\x00\x00\x00\x01abc")
 		last   = []byte("\x00\x00\x03\x01\x05\x00\x00\x00\x01abc") // without a body

@@ -13,7 +13,7 @@ import (
 // A node may answer pings, and yet not a request: a file system that its handler reads may hang.
 const (
 	requestNotice = 10 * time.Second // between two reports that a request is not answered yet
-	questionLimit = 3 * time.Minute  // until a request that changes nothing is given up
+	questionLimit = 3 * time.Minute  // until a GET is given up
 )
 
 var errNoAnswer = fmt.Errorf("not answered within %v", questionLimit)
@@ -43,7 +43,8 @@ func (p patient) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err // ctx ends with the request's own
 }
 
-// tell reports from time to time that there is no answer yet, and gives a question up at last.
+// tell reports from time to time that there is no answer yet, and gives up a question, a GET, after
+// questionLimit. Other requests may take as long as an engine, even those that change nothing.
 func (p patient) tell(answered <-chan struct{}, question bool, giveUp context.CancelCauseFunc) {
 	tick := time.NewTicker(requestNotice)
 	defer tick.Stop()

@@ -302,7 +302,7 @@ func (h Homes) Make(s keyway.Spec, guest Guest) (_ keyway.Home, err error) {
 	defer func() {
 		if err != nil {
 			if err = full(err); keyway.Is(err, keyway.NoSpace) { // where it was to be written is removed below
-				err = keyway.AsError(err).Hint("see what is full: df -h %s", h.dir)
+				err = keyway.AsError(err).Hint("%s", keyway.SeeFull(h.dir))
 			}
 			os.RemoveAll(string(fresh))
 			os.Remove(h.recordPath(s.Name))

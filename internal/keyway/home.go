@@ -168,7 +168,7 @@ func WriteFile(path string, data []byte, perm os.FileMode) error {
 	err := writeFile(path, data, perm)
 	if err != nil && IsNoSpace(err) {
 		return Errorf(NoSpace, "no space left to write %s: %w", path, err).
-			Hint("see what is full: df -h %s", filepath.Dir(path))
+			Hint("%s", SeeFull(filepath.Dir(path)))
 	}
 	return err
 }

@@ -25,7 +25,10 @@ func makeRoom(err error) string {
 	}
 	var at *fs.PathError
 	if errors.As(err, &at) && filepath.IsAbs(at.Path) {
-		return "see what is full: df -h " + filepath.Dir(at.Path)
+		return SeeFull(filepath.Dir(at.Path))
 	}
-	return "see what is full: df -h"
+	return "see what is full: df -h; df -i"
 }
+
+// SeeFull returns advice about the full file system of dir: it may lack space or inodes.
+func SeeFull(dir string) string { return "see what is full: df -h " + dir + "; df -i " + dir }

@@ -14,7 +14,7 @@ import (
 // TestAFullDiskIsSaid checks that the message names a full disk or quota, whichever part of keyway
 // meets it, and has no other advice.
 func TestAFullDiskIsSaid(t *testing.T) {
-	for cause, types := range map[syscall.Errno]string{syscall.ENOSPC: "df -h /home/ada", syscall.EDQUOT: "quota -s"} {
+	for cause, types := range map[syscall.Errno]string{syscall.ENOSPC: "df -h /home/ada; df -i /home/ada", syscall.EDQUOT: "quota -s"} {
 		raw := error(&fs.PathError{Op: "write", Path: "/home/ada/file", Err: cause})
 		for what, err := range map[string]error{
 			"a plain error":     fmt.Errorf("writing: %w", raw),

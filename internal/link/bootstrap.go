@@ -11,6 +11,7 @@ import (
 
 	"keyway/internal/api"
 	"keyway/internal/keyway"
+	"keyway/internal/plain"
 )
 
 // bootstrapScript runs in the place's sh. It uses only syntax that dash, bash, busybox and ksh
@@ -175,20 +176,23 @@ func (b bootstrap) greeted(r *bufio.Reader, w io.Writer) (version int, err error
 			return 0, b.unsupported(rest)
 		case "nowhere":
 			return 0, keyway.Errorf(keyway.NoSpace, "there is no directory at %s to put a program into and run it: neither the cache directory nor the runtime directory nor /tmp nor /var/tmp can be written to and run from", b.place).
-				Hint("see which is full, read-only or mounted noexec: %s", typedAt(b.place, "df -h . /run /tmp /var/tmp"))
+				Hint("see which is full, read-only or mounted noexec: %s", typedAt(b.place, "df -h . /run /tmp /var/tmp; df -i . /run /tmp /var/tmp"))
 		case "broken":
 			return 0, keyway.Errorf(keyway.NoSpace, "the program did not arrive whole at %s", b.place).
-				Hint("see whether its disk is full: %s", typedAt(b.place, "df -h"))
+				Hint("see whether its disk is full: %s", typedAt(b.place, "df -h; df -i"))
 		default:
 			return 0, keyway.Errorf(keyway.VersionMismatch, "%s answers the bootstrap with %s", b.place, plainWord(verb))
 		}
 	}
 }
 
-// typedAt returns the command line with which a user here runs a command at the place.
+// typedAt returns the command line with which a user here runs a command, or several, at the place.
 func typedAt(place keyway.Place, command string) string {
 	if place == keyway.Local {
 		return command
+	}
+	if strings.Contains(command, ";") {
+		command = plain.Shell(command) // the shell there separates them
 	}
 	return "ssh " + string(place) + " " + command
 }

@@ -231,8 +231,11 @@ func TestBootstrapSaysWhatIsWrong(t *testing.T) {
 			t.Errorf("%s: got %v (%s), want %s", line, err, keyway.AsError(err).Kind, want)
 		}
 		here := greetedBy(keyway.Local, scriptWord, strings.NewReader(line+"\n"), nil)
-		if help := keyway.AsError(here).Next; want == keyway.NoSpace && (strings.Contains(help, "ssh ") || !strings.Contains(help, "df -h")) {
+		if help := keyway.AsError(here).Next; want == keyway.NoSpace && (strings.Contains(help, "ssh ") || !strings.Contains(help, ": df -h") || !strings.Contains(help, "; df -i")) {
 			t.Errorf("%s, on this machine: %s", line, help)
+		}
+		if help := keyway.AsError(err).Next; want == keyway.NoSpace && (!strings.Contains(help, "ssh gpu1 'df -h") || !strings.HasSuffix(help, "'")) {
+			t.Errorf("%s, at a place: %s", line, help)
 		}
 	}
 }

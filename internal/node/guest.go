@@ -48,7 +48,7 @@ func InstallGuest(root string, gzipped io.Reader, hash string, program string) (
 	}
 	if err := installGuest(dir, hash, open); err != nil {
 		return guest, keyway.Errorf(kindOf(err), "the guest program cannot be put into %s: %w", dir, err).
-			Hint("see whether there is space, and who may write there: df -h %s", root)
+			Hint("see whether there is space, and who may write there: df -h %[1]s; df -i %[1]s", root)
 	}
 	return guest, nil
 }

@@ -8,7 +8,7 @@ import "keyway/internal/keyway"
 func AsNoSpace(err error, dir string) error {
 	if keyway.IsNoSpace(err) {
 		return keyway.Errorf(keyway.NoSpace, "no space left for a session: %w", err).
-			Hint("see what is full: df -h %s", dir)
+			Hint("%s", keyway.SeeFull(dir))
 	}
 	return err
 }

@@ -88,6 +88,9 @@ const (
 	// goneTime is the time for which a node must report that a workspace is gone, or does not
 	// run, before a stream believes it.
 	goneTime = 10 * time.Second
+	// lookTime bounds the time in which the node tells a stream about its workspace. Without an
+	// answer, the stream dials again.
+	lookTime = 30 * time.Second
 )
 
 // judge marks the errors that end a stream. A stream that was never opened ends with any of them:
@@ -132,7 +135,9 @@ func (d *dialer) Stranger(ctx context.Context) error {
 	if err != nil {
 		return nil
 	}
-	list, err := c.List(ctx)
+	limited, cancel := context.WithTimeout(ctx, lookTime)
+	defer cancel()
+	list, err := c.List(limited)
 	i := slices.IndexFunc(list.Workspaces, func(w keyway.Workspace) bool { return w.Name == d.name })
 	if err != nil || i < 0 {
 		return nil

@@ -94,3 +94,16 @@ func TestAStreamThatIsNeverConnected(t *testing.T) {
 		}
 	}
 }
+
+// TestAStrangerBeforeANodeThatHangs checks that a stream whose guest does not answer as itself dials
+// again although the node does not say what has become of the workspace.
+func TestAStrangerBeforeANodeThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		node := &connection{Client: api.NewClient(slowly(24*time.Hour), "http://link")}
+		d := &dialer{uplink: &uplink{place: "gpu1", up: node}, name: "train", opened: func() bool { return true }}
+		begun := time.Now()
+		if err := d.Stranger(t.Context()); err != nil || time.Since(begun) != lookTime {
+			t.Errorf("after %v: %v", time.Since(begun), err)
+		}
+	})
+}

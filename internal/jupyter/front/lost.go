@@ -49,8 +49,8 @@ func (f *few) Write(p []byte) (int, error) {
 }
 
 // writeLost writes outputs whose cells are not in the notebooks at the known paths: into the one
-// notebook elsewhere that has all of these cells or, with last, into a new notebook beside the first
-// path. It reports whether another attempt is unnecessary.
+// notebook elsewhere that has all cells that may be elsewhere (sought) or, with last, into a new
+// notebook beside the first path. It reports whether another attempt is unnecessary.
 func (f *Front) writeLost(ctx context.Context, paths []string, k *kernel.Kernel, unclear []string, last bool) (done bool) {
 	rest, said := unplaced(k, unclear, last)
 	if len(rest) == 0 {
@@ -58,7 +58,8 @@ func (f *Front) writeLost(ctx context.Context, paths []string, k *kernel.Kernel,
 	}
 	search, cancel := context.WithTimeout(ctx, searchTime)
 	defer cancel()
-	if found := f.search(search, paths, rest); len(found) == 1 {
+	sought, byID := f.sought(search, paths, rest)
+	if found := f.search(search, paths, sought, byID); len(found) == 1 {
 		f.Logf("the cells of %s are in %s now", paths[0], found[0])
 		if !f.writeTo(ctx, found[0], k, unclear) {
 			return false
@@ -82,9 +83,33 @@ func (f *Front) writeLost(ctx context.Context, paths []string, k *kernel.Kernel,
 	return true
 }
 
-// search returns the notebooks, other than those at the paths, that have the cells of all runs. It
-// looks in the directory of the first path, and then in all, from the root on.
-func (f *Front) search(ctx context.Context, paths []string, runs []notebook.Run) (found []string) {
+// sought returns the runs whose cells may be in another notebook than those at the paths. If there is
+// a notebook at one of them, byID is true, and the cell of a run has an id that no notebook there has:
+// a cell whose source was changed is still there, and a cell that was not saved is nowhere. One with
+// the same source in another notebook is another cell.
+func (f *Front) sought(ctx context.Context, paths []string, runs []notebook.Run) (some []notebook.Run, byID bool) {
+	some = slices.Clone(runs)
+	for _, path := range paths {
+		file, doc, err := f.fetch(ctx, path)
+		if isMissing(err) {
+			continue
+		}
+		if err != nil {
+			return nil, true
+		}
+		_ = file.Close()
+		byID = true
+		some = slices.DeleteFunc(some, func(r notebook.Run) bool { return r.Cell == "" || doc.HasCell(r.Cell) })
+	}
+	return some, byID
+}
+
+// search returns the notebooks, other than those at the paths, that have the cells of all runs, with
+// byID under their ids. It looks in the directory of the first path, and then in all, from the root on.
+func (f *Front) search(ctx context.Context, paths []string, runs []notebook.Run, byID bool) (found []string) {
+	if len(runs) == 0 {
+		return nil
+	}
 	listed, looked := map[string]bool{}, 0
 	for dirs := []string{parent(paths[0]), ""}; len(dirs) > 0 && len(listed) < maxListed && ctx.Err() == nil; dirs = dirs[1:] {
 		if listed[dirs[0]] {
@@ -102,11 +127,11 @@ func (f *Front) search(ctx context.Context, paths []string, runs []notebook.Run)
 		}
 		for _, e := range dir.Content {
 			switch {
-			case e.Type == "directory":
+			case e.Type == "directory" && len(dirs) <= maxListed: // of one directory, a server may list a million
 				dirs = append(dirs, e.Path)
 			case e.Type == "notebook" && !slices.Contains(paths, e.Path) && !f.aside(e.Path) && looked < maxLooked:
 				looked++
-				if f.hasAll(ctx, e.Path, runs) {
+				if f.hasAll(ctx, e.Path, runs, byID) {
 					found = append(found, e.Path)
 				}
 			}
@@ -118,14 +143,14 @@ func (f *Front) search(ctx context.Context, paths []string, runs []notebook.Run)
 // parent returns the directory of a path; empty for the root.
 func parent(p string) string { return strings.TrimPrefix(path.Dir("/"+p), "/") }
 
-func (f *Front) hasAll(ctx context.Context, path string, runs []notebook.Run) bool {
+func (f *Front) hasAll(ctx context.Context, path string, runs []notebook.Run, byID bool) bool {
 	file, doc, err := f.fetch(ctx, path)
 	if err != nil {
 		return false
 	}
 	defer file.Close()
 	_, ids := doc.Splice(runs)
-	return len(ids) == len(runs)
+	return len(ids) == len(runs) && (doc.HasIDs() || !byID)
 }
 
 // keep writes runs with their sources into a new notebook, and returns its path.

@@ -19,6 +19,13 @@ func otherDocument() document {
 	return doc
 }
 
+// editedDocument returns newDocument after its cell was edited.
+func editedDocument() document {
+	doc := newDocument()
+	doc["cells"].([]any)[0].(map[string]any)["source"] = "edited"
+	return doc
+}
+
 // withoutIDs returns newDocument as nbformat before 4.5 has it.
 func withoutIDs() document {
 	doc := newDocument()
@@ -45,6 +52,8 @@ func TestNotebookElsewhere(t *testing.T) {
 		"removed":                {map[string]document{"dir/a.ipynb": otherDocument()}, "dir/x (outputs kept).ipynb", true},
 		"removed with directory": {map[string]document{}, "x (outputs kept).ipynb", true},
 		"made anew":              {map[string]document{"dir/x.ipynb": otherDocument()}, "dir/x (outputs kept).ipynb", true},
+		"edited after a copy":    {map[string]document{"dir/x.ipynb": editedDocument(), "dir/y.ipynb": newDocument()}, "dir/x (outputs kept).ipynb", true},
+		"the same source only":   {map[string]document{"dir/x.ipynb": otherDocument(), "dir/y.ipynb": withoutIDs()}, "dir/x (outputs kept).ipynb", true},
 		"moved and copied":       {map[string]document{"y.ipynb": newDocument(), "z.ipynb": newDocument()}, "x (outputs kept).ipynb", true},
 		"removed twice":          {map[string]document{"dir/x (outputs kept).ipynb": otherDocument()}, "dir/x (outputs kept 2).ipynb", true},
 	} {

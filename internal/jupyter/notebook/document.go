@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 )
 
@@ -18,6 +19,14 @@ type Document struct {
 
 // Span is a part of a text: the offset of its first byte, and the offset after its last byte.
 type Span struct{ From, To int64 }
+
+// HasIDs reports whether code cells of the notebook have ids.
+func (doc *Document) HasIDs() bool { return doc.ids }
+
+// HasCell reports whether the notebook has a code cell with that id.
+func (doc *Document) HasCell(id string) bool {
+	return slices.ContainsFunc(doc.cells, func(c *cell) bool { return c.id == id })
+}
 
 // cell is a code cell.
 type cell struct {

@@ -193,22 +193,28 @@ const writeAgain = 3
 // files of other kernels wait meanwhile.
 const writeTime = 5 * time.Minute
 
-// write writes the outputs of a kernel into its notebooks. An execution that may belong to cells of
-// several notebooks is not written: a client that reads one of them sees it. Only the last write of
-// a kernel puts it into the first of these notebooks. If no notebook has the cells, writeLost
+// write writes the outputs of a kernel into its notebooks. If no notebook has the cells, writeLost
 // follows. write reports whether another attempt is unnecessary.
 func (f *Front) write(ctx context.Context, k *kernel.Kernel, last bool) (done bool) {
 	f.writing.Lock()
 	defer f.writing.Unlock()
+	paths, unclear, done := f.writeKnown(ctx, k, last)
+	return done && (len(paths) == 0 || f.writeLost(ctx, paths, k, unclear, last))
+}
+
+// writeKnown writes the outputs of a kernel into the notebooks at the known paths, which it returns.
+// An execution that may belong to cells of several notebooks is not written: a client that reads one
+// of them sees it. Only the last write of a kernel puts it into the first of these notebooks. The
+// caller holds writing.
+func (f *Front) writeKnown(ctx context.Context, k *kernel.Kernel, last bool) (paths, unclear []string, done bool) {
 	first, cancel := context.WithTimeout(ctx, f.writeTime)
 	defer cancel()
 	_, err := f.sessions(first)
 	f.mu.Lock()
-	paths := f.paths[k.ID]
+	paths = f.paths[k.ID]
 	f.mu.Unlock()
 	done = err == nil || len(paths) > 0 // the paths may be known from an earlier answer
 	paths = slices.DeleteFunc(slices.Clone(paths), func(path string) bool { return filepath.Ext(path) != ".ipynb" || f.aside(path) })
-	var unclear []string
 	if len(paths) > 1 && !last {
 		all := len(paths)
 		unclear, paths = f.unclear(first, paths, k)
@@ -217,10 +223,7 @@ func (f *Front) write(ctx context.Context, k *kernel.Kernel, last bool) (done bo
 	for _, path := range paths {
 		done = f.writeTo(ctx, path, k, unclear) && done
 	}
-	if done && len(paths) > 0 {
-		done = f.writeLost(ctx, paths, k, unclear, last)
-	}
-	return done
+	return paths, unclear, done
 }
 
 // unclear returns the executions that have a cell in more than one of the notebooks. Two cells may

@@ -2,14 +2,17 @@ package front
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"keyway/internal/jupyter/kernel"
 	"keyway/internal/jupyter/wire"
 	"keyway/test/await"
 )
@@ -45,7 +48,8 @@ func (f *fake) isIn(want string) {
 }
 
 // TestStop checks that Stop writes outputs to the file before the kernels end: those of a running
-// cell, and those of a cell that has just ended and whose page is connected.
+// cell, those of a cell that has just ended and whose page is connected, and, in a new notebook, those
+// of a notebook that was removed.
 func TestStop(t *testing.T) {
 	f := newFake(t)
 	front, _, _ := inMidCell(t, f)
@@ -60,6 +64,52 @@ func TestStop(t *testing.T) {
 	page.until("idle")
 	front.Stop(t.Context())
 	f.isIn("hello\n")
+
+	f = newFake(t)
+	front, _, _ = inMidCell(t, f)
+	f.mu.Lock()
+	f.tree = map[string]document{} // the notebook is removed
+	f.mu.Unlock()
+	front.Stop(t.Context())
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if doc := f.tree["x (outputs kept).ipynb"]; doc == nil || outputs(doc) != stopped {
+		t.Errorf("the notebooks are %v", f.tree)
+	}
+}
+
+// TestStopSearchesLast stops kernels whose notebooks are gone, and one whose notebook is there. It
+// checks that this one is written before any search, after which the program may be killed.
+func TestStopSearchesLast(t *testing.T) {
+	f := newFake(t)
+	front, dir, _ := inMidCell(t, f)
+	for n := range 9 {
+		id := fmt.Sprintf("%08d", n) + theKernel[8:]
+		if err := os.CopyFS(filepath.Join(dir, id), os.DirFS(filepath.Join(dir, theKernel))); err != nil {
+			t.Fatal(err)
+		}
+		k, err := kernel.Read(id, front.options(id))
+		if err != nil {
+			t.Fatal(err)
+		}
+		front.mu.Lock()
+		front.kernels[id], front.paths[id] = k, []string{"gone.ipynb"}
+		front.mu.Unlock()
+	}
+	f.mu.Lock()
+	f.tree, f.seen = map[string]document{"dir/x.ipynb": newDocument()}, nil
+	f.mu.Unlock()
+	front.Stop(t.Context())
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	written := slices.IndexFunc(f.seen, func(r *http.Request) bool { return r.Method == http.MethodPut })
+	search := slices.IndexFunc(f.seen, func(r *http.Request) bool { return r.URL.Query().Get("type") == "directory" })
+	if written < 0 || search < written {
+		t.Errorf("request %d of %d is the first search, and request %d writes", search, len(f.seen), written)
+	}
+	if got := outputs(f.tree["dir/x.ipynb"]); got != stopped {
+		t.Errorf("the notebook has %q", got)
+	}
 }
 
 // TestKernelGoneInMidCell checks a kernel that ends in mid-cell while its websocket stays open: the

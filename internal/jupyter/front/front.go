@@ -213,12 +213,23 @@ func (f *Front) connectAll(ids []string) error {
 func (f *Front) Close() { f.shut() }
 
 // Stop does what Close does, and first writes all outputs into the notebooks, because the kernels
-// are about to end. A running cell gets a notice.
+// are about to end. A running cell gets a notice. Stop searches for notebooks last, because the
+// caller may kill this program soon.
 func (f *Front) Stop(ctx context.Context) {
 	_, _ = f.sessions(ctx) // stores the paths
-	for _, k := range f.shut() {
+	all := f.shut()
+	f.writing.Lock()
+	defer f.writing.Unlock()
+	var searches []func()
+	for _, k := range all {
 		k.End()
-		f.write(ctx, k, true) // a connected client cannot save any more
+		paths, unclear, done := f.writeKnown(ctx, k, true) // a connected client cannot save any more
+		if done && len(paths) > 0 {
+			searches = append(searches, func() { f.writeLost(ctx, paths, k, unclear, true) })
+		}
+	}
+	for _, search := range searches {
+		search()
 	}
 	f.transport.CloseIdleConnections()
 }

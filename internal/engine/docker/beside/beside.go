@@ -81,7 +81,7 @@ func (g *Guests) Remove(ctx context.Context, rec engine.Record, name string, st 
 			return err
 		}
 	case !st.Dead: // a dead one has only the daemon's word left
-		_ = g.leaveClaim(ctx, rec, inside.LeftArchive) // no program of it will run
+		g.clear(ctx, rec)
 	}
 	return g.Homes.Remove(rec.Spec.Name)
 }

@@ -123,6 +123,16 @@ func (g *Guests) Leave(ctx context.Context, rec engine.Record) error {
 	return ctx.Err()
 }
 
+// clear removes the guest's files in a container that does not run, up to the claim. Without the claim, they are of
+// another owner, or of the container itself.
+func (g *Guests) clear(ctx context.Context, rec engine.Record) {
+	ctx, cancel := context.WithTimeout(ctx, sweeping)
+	defer cancel()
+	if g.claimIn(ctx, rec.Container) == g.claim() {
+		_ = g.leaveClaim(ctx, rec, inside.LeftArchive) // no program of it will run
+	}
+}
+
 // leaveClaim puts the claim into the container, in an archive that the function makes.
 func (g *Guests) leaveClaim(ctx context.Context, rec engine.Record, in func(...inside.File) ([]byte, error)) error {
 	archive, err := in(inside.File{Path: claimPath, Data: []byte(g.claim())})

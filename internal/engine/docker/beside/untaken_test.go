@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/moby/moby/api/types/container"
+
 	"keyway/internal/engine"
 	"keyway/internal/engine/docker/daemon"
 	"keyway/internal/engine/docker/inside"
@@ -35,7 +37,7 @@ func (c *claimed) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	case strings.HasSuffix(r.URL.Path, "/containers/json"):
 		fmt.Fprintf(w, `[{"Id":"%s","Names":["/theirs"]}]`, strings.Repeat("a", 64))
-	case r.Method == http.MethodHead:
+	case r.Method == http.MethodHead, archive && r.Method == http.MethodGet:
 		w.WriteHeader(http.StatusNotFound)
 	default:
 		c.touched.Add(1)
@@ -71,6 +73,33 @@ func TestAGuestThatAnUnreadableRecordMayName(t *testing.T) {
 		list, err := g.List(t.Context())
 		if err != nil || len(list) != 1 || (list[0].Unclear != "") != there || there && !strings.Contains(list[0].Unclear, "the workspace train") {
 			t.Errorf("a guest is there: %t: listed is %+v, %v", there, list, err)
+		}
+	}
+}
+
+// TestRemoveOfAStoppedOne checks that Remove changes a container that does not run only if the guest in it is of this
+// owner: when it ran, another may have adopted it.
+func TestRemoveOfAStoppedOne(t *testing.T) {
+	for what, touched := range map[string]int32{"mine": 1, "another's": 0, "none": 0} {
+		d := &claimed{}
+		server := httptest.NewServer(d)
+		t.Cleanup(server.Close)
+		c, err := daemon.New(daemon.Options{Host: "tcp://" + server.Listener.Addr().String()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		g := &Guests{Client: c, Homes: engine.HomesIn(t.TempDir()), Guest: engine.Guest{Dir: t.TempDir()}, Owner: "1000"}
+		spec := keyway.Spec{Name: "train", Engine: "docker"}
+		if _, err := g.Homes.Make(spec, g.Guest); err != nil {
+			t.Fatal(err)
+		}
+		d.claim = map[string]string{"mine": g.claim(), "another's": "1001 " + g.Homes.Mark() + "\n"}[what]
+		rec := engine.Record{Container: strings.Repeat("a", 64), Spec: spec}
+		if err := g.Remove(t.Context(), rec, "theirs", &container.State{}); err != nil || d.touched.Load() != touched {
+			t.Errorf("%s: %v; the container was touched %d times, not %d", what, err, d.touched.Load(), touched)
+		}
+		if _, err := g.Homes.Record("train"); err == nil {
+			t.Errorf("%s: the workspace is still there", what)
 		}
 	}
 }

@@ -10,8 +10,9 @@ import (
 	"keyway/internal/keyway"
 )
 
-// maxAccountFile bounds a file of users or groups, in bytes.
-const maxAccountFile = 4 << 20
+// maxAccountFile bounds a file of users or groups, in bytes: the answer about many workspaces must have room for all
+// of them. A larger one counts as empty.
+const maxAccountFile = 256 << 10
 
 // accountFiles are passwd(5) and group(5), with the number of fields in a line.
 var accountFiles = []struct {

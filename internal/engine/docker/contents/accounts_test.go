@@ -1,7 +1,9 @@
 package contents
 
 import (
+	"encoding/json"
 	"reflect"
+	"strings"
 	"testing"
 	"testing/fstest"
 )
@@ -32,6 +34,19 @@ func TestAccounts(t *testing.T) {
 		files := fstest.MapFS{"etc/passwd": {Data: []byte(c.passwd)}, "etc/group": {Data: []byte(c.group)}}
 		if got := (Container{Mounted: c.mounted}).accounts(files); !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%s: %q, want %q", what, got, c.want)
+		}
+	}
+}
+
+// TestAccountsAreBounded checks that a container cannot fill the answer of its place, which has 16 MiB at most, with
+// accounts.
+func TestAccountsAreBounded(t *testing.T) {
+	const most = 4 << 20
+	for size := 1; size < 16<<20; size *= 4 {
+		line := "a:x:0:" + strings.Repeat("\x01", size) // six bytes each in JSON
+		files := fstest.MapFS{"etc/passwd": {Data: []byte(line + ":::\n")}, "etc/group": {Data: []byte(line + "\n")}}
+		if data, err := json.Marshal((Container{}).accounts(files)); err != nil || len(data) > most {
+			t.Errorf("%d bytes in two fields are %d bytes, more than %d: %v", size, len(data), most, err)
 		}
 	}
 }

@@ -58,6 +58,10 @@ func TestEnvironmentWithGPUs(t *testing.T) {
 			t.Errorf("the environment is %q, want %s", env, want)
 		}
 	}
+	taken := keyway.Spec{Process: keyway.Process{Unset: []string{gpu.VisibleDevices, "A"}}}
+	if env := environment(taken, gpuOrder{}); !slices.Contains(env, "A") || !slices.Contains(env, "NVIDIA_VISIBLE_DEVICES=void") {
+		t.Errorf("without variables of the image the environment is %q", env)
+	}
 	// The daemon says it itself then.
 	all := keyway.Spec{Resources: keyway.Resources{GPUs: keyway.GPUs{All: true}}}
 	if env := environment(all, gpuOrder{asked: all.GPUs}); slices.ContainsFunc(env, func(kv string) bool { return strings.HasPrefix(kv, gpu.VisibleDevices) }) {

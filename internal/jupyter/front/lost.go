@@ -29,13 +29,27 @@ const (
 	maxLooked = 200
 )
 
-// unplaced returns the finished executions with outputs that no file has. With unseen, it leaves out
-// those that a client has received completely.
+// unplaced returns the finished executions with outputs that no file has, and that no later execution
+// of the cell has replaced. With unseen, it leaves out those that a client has received completely.
 func unplaced(k *kernel.Kernel, unclear []string, unseen bool) (rest []notebook.Run, said map[string]int) {
 	runs, said := k.RunsFinished()
-	return slices.DeleteFunc(runs, func(r notebook.Run) bool {
-		return r.Outputs == nil || slices.Contains(unclear, r.ID) || unseen && k.Arrived(r.ID) || r.Outputs(&few{}) == nil
-	}), said
+	for i, r := range runs {
+		replaced := slices.ContainsFunc(runs[i+1:], func(later notebook.Run) bool { return replaces(later, r) })
+		if !replaced && r.Outputs != nil && !slices.Contains(unclear, r.ID) && !(unseen && k.Arrived(r.ID)) && r.Outputs(&few{}) != nil {
+			rest = append(rest, r)
+		}
+	}
+	return rest, said
+}
+
+// replaces reports whether a later run has replaced the outputs of an earlier one. Runs of one source
+// whose cells have no known ids may be those of two cells, unless a file has the outputs of the later
+// one.
+func replaces(later, earlier notebook.Run) bool {
+	if earlier.Cell != "" || later.Cell != "" {
+		return later.Cell == earlier.Cell
+	}
+	return later.Code == earlier.Code && later.Alike == earlier.Alike && later.Outputs == nil
 }
 
 // few accepts the outputs of an execution that has none.

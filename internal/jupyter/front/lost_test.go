@@ -104,3 +104,46 @@ func TestNotebookElsewhere(t *testing.T) {
 		}
 	}
 }
+
+// TestRunTwice runs a cell twice and closes the page before the first run has ended. It checks that the
+// notebook gets the outputs of the second, and that those of the first are nowhere.
+func TestRunTwice(t *testing.T) {
+	for name, c := range map[string]struct {
+		cell, in string
+	}{
+		"where it was":             {"a", "dir/x.ipynb"},
+		"renamed":                  {"a", "dir/z.ipynb"},
+		"where it was, without id": {"", "dir/x.ipynb"},
+	} {
+		f := newFake(t)
+		front, at := f.before(t.TempDir())
+		page := dial(t, at, "one")
+		page.execute(c.cell)
+		page.execute(c.cell)
+		first, second := f.ask(), f.ask()
+		_ = page.conn.Close()
+		k := front.find(theKernel)
+		await.That(t, "the page has left", func() bool { return k.Status().Clients == 0 })
+		if _, err := front.sessions(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		f.mu.Lock()
+		f.tree = map[string]document{c.in: newDocument()}
+		f.mu.Unlock()
+		f.status(second, "busy") // before the file is written
+		f.say(second, "iopub", "execute_input", map[string]any{"execution_count": 2, "code": "code"})
+		f.run(first, "one\n")
+		f.run(second, "two\n")
+		await.That(t, "the ends of both", func() bool { return k.Status().Running == 0 && k.Status().Queued == 0 })
+		f.mu.Lock()
+		f.gone = true
+		f.mu.Unlock()
+		front.endRecords(t.Context())
+		f.mu.Lock()
+		if doc := f.tree[c.in]; len(f.tree) != 1 || outputs(doc) != "two\n" {
+			t.Errorf("%s: %d notebooks, and this one has %q", name, len(f.tree), outputs(doc))
+		}
+		f.mu.Unlock()
+		front.Close()
+	}
+}

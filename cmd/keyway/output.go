@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"reflect"
+	"sync"
 	"syscall"
 
 	"keyway/internal/keyway"
@@ -35,11 +36,14 @@ func notWritten(err error) *keyway.Error {
 type storing struct {
 	to   io.Writer
 	info os.FileInfo
+	mu   sync.Mutex // guards err
 	err  error
 }
 
 // Write implements io.Writer.
 func (s *storing) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	n, err := s.to.Write(p)
 	if s.err == nil {
 		s.err = err

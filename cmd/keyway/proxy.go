@@ -45,13 +45,20 @@ func runProxy(cmd *cobra.Command, arg string) error {
 		return saidFirst(cmd, err)
 	}
 	guest := link.Guest{Place: entry.Place, Name: entry.Name, HostKey: entry.HostKey}
+	news := os.Stderr
+	if os.Getenv(laptop.EnvOwnSSH) == laptop.OnTerminal {
+		if tty, err := openTerminal(); err == nil {
+			defer tty.Close()
+			news = tty
+		}
+	}
 	if isOpenSSH() && givesPipes(os.Stdin, os.Stdout) {
-		err := l.Proxy(ctx, guest, os.Stderr, os.Stdin, os.Stdout)
+		err := l.Proxy(ctx, guest, news, os.Stdin, os.Stdout)
 		if !keyway.Is(err, keyway.VersionMismatch) { // of a link that an earlier keyway has started, and that carries on
 			return saidFirst(cmd, err)
 		}
 	}
-	conn, err := l.Stream(ctx, guest, os.Stderr)
+	conn, err := l.Stream(ctx, guest, news)
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"keyway/internal/keyway"
+	"keyway/internal/laptop"
 )
 
 // resumption says how a command inside a workspace continues when its connection has broken: at the
@@ -20,6 +21,7 @@ type resumption struct {
 	// say how long it was shown. nil: it does not continue.
 	unmarked func(args []string, begun, broke time.Time, told io.Writer) []string
 	told     io.Writer // where the user is told of it; nil: nowhere
+	outOnly  bool      // all marks come on standard output
 
 	word      string // of the marks
 	out, errs *keyway.Unmarker
@@ -32,28 +34,13 @@ func (r *resumption) outputs(out, errs io.Writer, terminal bool) (io.Writer, io.
 	}
 	r.word = "keyway-" + rand.Text()
 	r.out = &keyway.Unmarker{To: out, Word: r.word}
-	r.errs = r.out
-	if out != errs && !sameFile(out, errs) { // else one writer keeps their order
-		r.errs = &keyway.Unmarker{To: errs, Word: r.word}
+	if r.errs = r.out; terminal || r.outOnly { // then ssh keeps the user's terminal for its own words
+		return r.out, errs
 	}
+	// Two pipes, also to one file: in a pipe for both streams, ssh writes one of them in the middle of
+	// the other one's marks.
+	r.errs = &keyway.Unmarker{To: errs, Word: r.word}
 	return r.out, r.errs
-}
-
-// sameFile reports whether two writers are the same file, pipe or terminal.
-func sameFile(a, b io.Writer) bool {
-	var infos [2]os.FileInfo
-	for n, w := range []io.Writer{a, b} {
-		f, ok := w.(*os.File)
-		if !ok {
-			return false
-		}
-		info, err := f.Stat()
-		if err != nil {
-			return false
-		}
-		infos[n] = info
-	}
-	return os.SameFile(infos[0], infos[1])
 }
 
 // options returns the options of ssh with which the request for marks reaches the guest.
@@ -64,12 +51,17 @@ func (r *resumption) options() []string {
 	return []string{"-o", "SendEnv=" + keyway.EnvMarks}
 }
 
-// environ returns the request for marks, with the positions at which the output continues.
+// environ returns the request for marks, with the positions at which the output continues. The proxy
+// command, whose standard error may be a pipe, learns where it shows news of the connection.
 func (r *resumption) environ() []string {
 	if r == nil || r.word == "" {
 		return nil
 	}
-	return []string{keyway.RequestMarks(r.out, r.errs)}
+	env := []string{keyway.RequestMarks(r.out, r.errs)}
+	if r.errs != r.out && isTerminal(os.Stderr) {
+		env = append(env, laptop.EnvOwnSSH+"="+laptop.OnTerminal)
+	}
+	return env
 }
 
 // marked reports whether the output can continue at a mark.

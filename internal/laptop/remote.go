@@ -39,8 +39,12 @@ func remoteCommand(args []string) (command string, argv []string) {
 	return command, keyway.EncodeArgv(args)
 }
 
-// EnvOwnSSH is set for an ssh of InsideCommand, and so for its proxy command.
-const EnvOwnSSH = "KEYWAY_OWN_SSH"
+// EnvOwnSSH is set for an ssh of InsideCommand, and so for its proxy command. The value OnTerminal says
+// that the user reads standard error at the controlling terminal, although it is a pipe here.
+const (
+	EnvOwnSSH  = "KEYWAY_OWN_SSH"
+	OnTerminal = "terminal"
+)
 
 // InsideCommand returns an ssh with a command of the workspace's keyway; see SSHCommand. The given
 // options of ssh precede its own.

@@ -1,0 +1,58 @@
+//go:build unix
+
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestMarksInOneFile checks that the marks of both streams are taken out where both lead to one file,
+// also if ssh writes one stream in the middle of a mark in the other.
+func TestMarksInOneFile(t *testing.T) {
+	both, err := os.Create(filepath.Join(t.TempDir(), "both"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer both.Close()
+	var stored outputs
+	to := stored.of(both)
+	r := &resumption{}
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", `w="${RESUME_MARKS%% *}"
+printf '\033]%s;1;7;0;\a\033]%s;1;7' "$w" "$w"
+printf '\033]%s;2;7;0;\aan error\n\033]%s;2;7;8;\a' "$w" "$w" >&2
+printf ';0;\aoutput\n\033]%s;1;7;9;\a' "$w"`)
+	cmd.Stdout, cmd.Stderr = r.outputs(to, to, false)
+	cmd.Env = r.environ()
+	if err := cmd.Run(); err != nil || r.flush() != nil {
+		t.Fatal(err)
+	}
+	lines := strings.SplitAfter(string(read(t, both.Name())), "\n")
+	slices.Sort(lines)
+	if want := []string{"", "an error\n", "output\n"}; !slices.Equal(lines, want) {
+		t.Errorf("the file has %q, want %q", lines, want)
+	}
+	if request := r.environ()[0]; !strings.HasSuffix(request, " 1;7;9; 2;7;8;") {
+		t.Errorf("it continues by %q", request)
+	}
+}
+
+// TestTheTerminalIsAlsoTheProxys checks that the ssh of a command that follows a job keeps the
+// user's terminal as its standard error, or that its proxy command knows of the terminal.
+func TestTheTerminalIsAlsoTheProxys(t *testing.T) {
+	printingJob(t, `[ -t 2 ] && echo "a terminal, $KEYWAY_OWN_SSH" || echo "a pipe, $KEYWAY_OWN_SSH"`)
+	for line, want := range map[string]string{
+		"logs -f train/x": "a terminal, 1", "logs -f --raw train/x": "a pipe, terminal", "wait train/x": "a terminal, 1",
+	} {
+		if said, code := onTTY(t, nil, strings.Fields(line)...); code != 0 || !strings.Contains(said, want) {
+			t.Errorf("%s exits with %d; ssh has %s, want %s", line, code, said, want)
+		}
+	}
+	if said, _ := program(t, nil, "logs", "-f", "train/x"); !strings.Contains(said, "a pipe, 1") {
+		t.Errorf("without a terminal, ssh has %s", said)
+	}
+}

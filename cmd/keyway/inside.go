@@ -6,8 +6,10 @@ import (
 	"errors"
 	"io"
 	"os"
+	"os/signal"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/term"
@@ -47,7 +49,13 @@ func (i inside) run(ctx context.Context, name string, args ...string) error {
 		return err
 	}
 	defer own.remove()
+	unread := make(chan os.Signal, 1) // else a write that nobody reads ends this process
+	signal.Notify(unread, syscall.SIGPIPE)
+	defer signal.Stop(unread)
 	code, err := i.show(ctx, a, entry.Name, own, errs, args)
+	if errors.Is(err, syscall.EPIPE) {
+		code, err = int(brokenPipe), nil
+	}
 	var killed errKilled
 	switch {
 	case stored.lost() != nil:

@@ -56,3 +56,18 @@ func TestTheTerminalIsAlsoTheProxys(t *testing.T) {
 		t.Errorf("without a terminal, ssh has %s", said)
 	}
 }
+
+// TestReaderOfALogGoes checks that a log whose reader has gone ends without a word, and leaves no
+// file.
+func TestReaderOfALogGoes(t *testing.T) {
+	printingJob(t, `w="${RESUME_MARKS%% *}"
+while printf '\033]%s;1;7;0;\ay\n' "$w"; do :; done 2>/dev/null; exit 141`)
+	dir := t.TempDir()
+	cmd := exec.CommandContext(t.Context(), "bash", "-c", `"$0" logs -f train/x | head -n 1; exit ${PIPESTATUS[0]}`, os.Args[0])
+	cmd.Env = append(os.Environ(), envMain+"=1", "TMPDIR="+dir)
+	said, _ := cmd.CombinedOutput()
+	left, err := os.ReadDir(dir)
+	if code := cmd.ProcessState.ExitCode(); code != int(brokenPipe) || string(said) != "y\n" || len(left) > 0 || err != nil {
+		t.Errorf("it exits with %d and says %q; %v is left, %v", code, said, left, err)
+	}
+}

@@ -39,6 +39,7 @@ type Unmarker struct {
 	first string    // the first position of either stream
 	last  [2]string // the last positions of standard output and standard error; empty: none came
 	held  []byte
+	err   error // of To, which gets no more then
 }
 
 // RequestMarks returns the request for marks, with the positions at which the two outputs continue,
@@ -70,7 +71,7 @@ func (u *Unmarker) Write(p []byte) (int, error) {
 		if !ends && len(position) <= maxPosition {
 			break
 		}
-		if _, err := u.To.Write(u.held[:at]); err != nil {
+		if err := u.pass(u.held[:at]); err != nil {
 			return 0, err
 		}
 		u.note(string(position))
@@ -80,7 +81,7 @@ func (u *Unmarker) Write(p []byte) (int, error) {
 	if u.first == "" || len(u.held) > maxUnmarked {
 		free = len(u.held) - begun(u.held, begins)
 	}
-	if _, err := u.To.Write(u.held[:free]); err != nil {
+	if err := u.pass(u.held[:free]); err != nil {
 		return 0, err
 	}
 	u.held = bytes.Clone(u.held[free:])
@@ -117,9 +118,16 @@ func (u *Unmarker) note(position string) {
 
 // Flush passes the rest on, at the end of the output.
 func (u *Unmarker) Flush() error {
-	_, err := u.To.Write(u.held)
+	err := u.pass(u.held)
 	u.held = nil
 	return err
+}
+
+func (u *Unmarker) pass(p []byte) error {
+	if u.err == nil && len(p) > 0 {
+		_, u.err = u.To.Write(p)
+	}
+	return u.err
 }
 
 // Drop drops what has come after the last mark, which comes once more.

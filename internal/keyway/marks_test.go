@@ -2,6 +2,7 @@ package keyway
 
 import (
 	"bytes"
+	"errors"
 	"strings"
 	"testing"
 )
@@ -49,3 +50,21 @@ func TestUnmarkerAtTheEnd(t *testing.T) {
 		}
 	}
 }
+
+// TestUnmarkerThatCannotWrite checks that nothing is written after an error, which Flush returns.
+func TestUnmarkerThatCannotWrite(t *testing.T) {
+	to := &failing{errors.New("full"), 0}
+	u := &Unmarker{To: to, Word: "word"}
+	_, err := u.Write([]byte("one"))
+	if again := u.Flush(); err != to.error || again != to.error || to.writes != 1 {
+		t.Errorf("%v, %v after %d writes", err, again, to.writes)
+	}
+}
+
+// failing is a writer that counts its failures.
+type failing struct {
+	error
+	writes int
+}
+
+func (f *failing) Write([]byte) (int, error) { f.writes++; return 0, f.error }

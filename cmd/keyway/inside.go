@@ -52,7 +52,7 @@ func (i inside) run(ctx context.Context, name string, args ...string) error {
 	unread := make(chan os.Signal, 1) // else a write that nobody reads ends this process
 	signal.Notify(unread, syscall.SIGPIPE)
 	defer signal.Stop(unread)
-	code, err := i.show(ctx, a, entry.Name, own, errs, args)
+	code, err := i.show(ctx, a, entry, own, errs, args)
 	if errors.Is(err, syscall.EPIPE) {
 		code, err = int(brokenPipe), nil
 	}
@@ -66,7 +66,7 @@ func (i inside) run(ctx context.Context, name string, args ...string) error {
 		err = exitStatus(sshFailed)
 	case err == nil && code == sshFailed:
 		err = a.refused(ctx, entry, own.text())
-		said := strings.HasPrefix(own.text(), proxyEnded) // the proxy command has reported it
+		said := own.unanswered() // the proxy command has reported it
 		switch better := keyway.Is(err, keyway.NotRunning) || keyway.Is(err, keyway.HostKeyChanged) || keyway.Is(err, keyway.NoKey); {
 		case better && said:
 			return exitStatus(keyway.ExitCode(err))
@@ -102,7 +102,7 @@ const (
 )
 
 // show runs ssh with the command, again if that can go on, and returns the exit code.
-func (i inside) show(ctx context.Context, a *app, name keyway.Name, own sshWords, errs io.Writer, args []string) (int, error) {
+func (i inside) show(ctx context.Context, a *app, e sshconfig.Entry, own sshWords, errs io.Writer, args []string) (int, error) {
 	options := own.options()
 	if i.terminal {
 		// The program in the workspace that shows the job handles escape sequences. If ssh
@@ -111,9 +111,10 @@ func (i inside) show(ctx context.Context, a *app, name keyway.Name, own sshWords
 		options = append(options, "-t", "-o", "EscapeChar=none")
 	}
 	out, shownErrs := i.again.outputs(i.out, errs, i.terminal)
+	again := false // a connection has broken
 	for tries := 0; ; tries++ {
 		begun := time.Now()
-		ssh, err := a.InsideCommand(context.WithoutCancel(ctx), name, slices.Concat(options, i.again.options()), args...) // ssh itself gets the signals
+		ssh, err := a.InsideCommand(context.WithoutCancel(ctx), e.Name, slices.Concat(options, i.again.options()), args...) // ssh itself gets the signals
 		if err != nil {
 			return 0, err
 		}
@@ -124,15 +125,21 @@ func (i inside) show(ctx context.Context, a *app, name keyway.Name, own sshWords
 			tries = 0
 		}
 		for reached := false; !reached; {
-			if !i.again.possible() || err != nil || code != sshFailed || !own.mayGoOn(tries) || os.Truncate(own.path, 0) != nil {
+			if !i.again.possible() || err != nil || code != sshFailed {
 				return code, cmp.Or(err, i.again.flush())
 			}
+			// On the way back, nobody may have refused: the link may have ended once more.
+			lost := again && tries < maxAgain && own.unanswered() && a.refused(ctx, e, own.text()) == nil
+			if !lost && !own.mayGoOn(tries) || os.Truncate(own.path, 0) != nil {
+				return code, i.again.flush()
+			}
+			again = true
 			select {
 			case <-ctx.Done():
-				return code, nil
+				return code, i.again.flush()
 			case <-time.After(againPause << tries):
 			}
-			code, err = enter(ctx, a, name, own, errs)
+			code, err = enter(ctx, a, e.Name, own, errs)
 			if reached = err == nil && code == 0; !reached {
 				tries++
 			}
@@ -216,8 +223,12 @@ var reBroke = lazyregexp.New(`(?m)^(client_loop: |Read from remote host |Connect
 // message. It also does so with a job's own exit code 255, which the next run then repeats.
 func (s sshWords) mayGoOn(tries int) bool {
 	text := s.text()
-	return text == "" && tries == 0 || tries < maxAgain && reBroke.MatchString(text) && !strings.HasPrefix(text, proxyEnded)
+	return text == "" && tries == 0 || tries < maxAgain && reBroke.MatchString(text) && !s.unanswered()
 }
+
+// unanswered reports whether ssh's proxy command has ended, or the link after it, before the
+// workspace had answered.
+func (s sshWords) unanswered() bool { return strings.HasPrefix(s.text(), proxyEnded) }
 
 func (s sshWords) text() string {
 	f, err := os.Open(s.path)

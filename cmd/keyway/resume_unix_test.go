@@ -3,12 +3,18 @@
 package main
 
 import (
+	"bytes"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"keyway/internal/dirs"
+	"keyway/internal/keyway"
+	"keyway/internal/sshconfig"
 )
 
 // TestMarksInOneFile checks that the marks of both streams are taken out where both lead to one file,
@@ -69,5 +75,55 @@ while printf '\033]%s;1;7;0;\ay\n' "$w"; do :; done 2>/dev/null; exit 141`)
 	left, err := os.ReadDir(dir)
 	if code := cmd.ProcessState.ExitCode(); code != int(brokenPipe) || string(said) != "y\n" || len(left) > 0 || err != nil {
 		t.Errorf("it exits with %d and says %q; %v is left, %v", code, said, left, err)
+	}
+}
+
+// TestALinkThatEndsTwice checks that a command that follows a job goes on if the link ends once more
+// while ssh returns to the workspace, and ends if the place refuses.
+func TestALinkThatEndsTwice(t *testing.T) {
+	home := lyingPlace(t)
+	state, err := dirs.State()
+	if err != nil {
+		t.Fatal(err)
+	}
+	here := sshconfig.Entry{
+		Name: "here", Place: keyway.Local, Engine: "host", User: "ada", Created: time.Now(),
+		HostKey: strings.TrimSpace(string(read(t, filepath.Join(home, ".ssh", "id.pub")))),
+	}
+	if err := sshconfig.Open(state, sshconfig.Client{Program: os.Args[0]}).Add(here); err != nil {
+		t.Fatal(err)
+	}
+	openssh, err := exec.LookPath("ssh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	calls := filepath.Join(home, "calls")
+	write(t, filepath.Join(home, ".ssh", "config"), "Include "+filepath.Join(home, "state", "keyway", "ssh_config")+"\n", 0o600)
+	write(t, filepath.Join(home, "bin", "ssh"), `#!/bin/sh
+case " $* " in
+*" -G "*|*" -V "*) exec `+openssh+` "$@";;
+*" train "*|*" here "*) ;;
+*) echo 'nobody may enter' >&2; exit 255;; # the link's own, to the place
+esac
+echo >>`+calls+`
+case $(($(wc -l <`+calls+`))) in
+1) echo 'client_loop: send disconnect: Broken pipe' >"$2"; exit 255;;
+2) echo 'kex_exchange_identification: Connection closed by remote host' >"$2"; exit 255;;
+3) exit 0;;
+4) exit 7;;
+esac
+exit 99
+`, 0o755)
+	for _, c := range []struct {
+		job         string
+		code, calls int
+	}{{"here/x", 7, 4}, {"train/x", sshFailed, 2}} {
+		if err := os.RemoveAll(calls); err != nil {
+			t.Fatal(err)
+		}
+		said, code := program(t, nil, "wait", c.job)
+		if made := bytes.Count(read(t, calls), []byte("\n")); code != c.code || made != c.calls {
+			t.Errorf("wait %s exits with %d after %d calls of ssh, want %d after %d: %s", c.job, code, made, c.code, c.calls, said)
+		}
 	}
 }

@@ -65,7 +65,7 @@ func (r *resume) mark(f *os.File, p position) error {
 }
 
 // chosen returns the session that a command is about; see oneName. A command that goes on takes the
-// same one, which may have another name by now.
+// same one, which may have another name by now, or be gone.
 func (c *cli) chosen(cmd string, args []string, r *resume) (session.Info, error) {
 	if r.again() {
 		list, err := c.List()
@@ -74,6 +74,10 @@ func (c *cli) chosen(cmd string, args []string, r *resume) (session.Info, error)
 				return i, err
 			}
 		}
+		if err == nil {
+			err = keyway.Errorf(keyway.NotFound, "the session was removed")
+		}
+		return session.Info{}, err
 	}
 	name, err := c.oneName(cmd, args)
 	if err != nil {

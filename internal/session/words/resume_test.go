@@ -182,6 +182,26 @@ func TestWaitGoesOn(t *testing.T) {
 	}
 }
 
+// TestARemovedSessionIsGone checks that no other session takes the place of one that was removed
+// while the connection was broken, not even one of its name.
+func TestARemovedSessionIsGone(t *testing.T) {
+	for _, args := range [][]string{{"logs", "-f"}, {"logs", "-f", "x"}, {"wait"}, {"wait", "x"}} {
+		l := newLab(t)
+		fifo := l.fifo()
+		l.ok("run", "-d", "--as", "x", "--", "cat", fifo)
+		f := l.follower()
+		f.until("", args...)
+		l.writeFifo(fifo, "")
+		l.ok("wait", "x")
+		l.ok("rm", "x")
+		l.ok("run", "-d", "--as", "x", "--", "echo", "another")
+		code, ended := f.connect([2]int64{1 << 20, 1 << 20}, args...)
+		if want := keyway.ExitCode(keyway.Errorf(keyway.NotFound, "")); !ended || code != want || f.got[0].Len() > 0 {
+			t.Errorf("%q: exit code %d, want %d; %q %q", args, code, want, &f.got[0], &f.got[1])
+		}
+	}
+}
+
 // What the log has dropped while the connection was broken is said, and counted.
 func TestALogThatDroppedOutputMeanwhile(t *testing.T) {
 	const lines = 4_000_000 // 400 MB

@@ -45,11 +45,19 @@ removes the line of an allowed use from the log.` +
 				return verifyLog(path, out)
 			}
 			sayWhoseAgent(cmd.Context(), cmd.ErrOrStderr())
-			print := func(e audit.Event) error { return printEvent(out, e) }
-			if asJSON {
-				print = func(e audit.Event) error { return printJSON(out, e) }
+			empty := true
+			print := func(e audit.Event) error {
+				empty = false
+				if asJSON {
+					return printJSON(out, e)
+				}
+				return printEvent(out, e)
 			}
-			return showLog(cmd.Context(), path, last, follow, print)
+			err = showLog(cmd.Context(), path, last, follow, print)
+			if err == nil && empty && !follow {
+				fmt.Fprintln(cmd.ErrOrStderr(), "the log is empty: keyway's agent has not been used")
+			}
+			return err
 		},
 	}
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on with what happens from now")

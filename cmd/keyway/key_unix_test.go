@@ -419,3 +419,13 @@ func TestAgentFollowsFiles(t *testing.T) {
 	}
 	await.That(t, "the key is forgotten", func() bool { return strings.Count(listed(), "ssh-") == 0 }, listed)
 }
+
+// TestTheLogIsEmpty checks that keyway log says that nothing has been logged, beside its output.
+func TestTheLogIsEmpty(t *testing.T) {
+	newLaptop(t)
+	for _, line := range []string{"log", "log --json", "log -n 3"} {
+		if said, code := program(t, nil, strings.Fields(line)...); code != 0 || said != "the log is empty: keyway's agent has not been used\n" {
+			t.Errorf("%s exits with %d and says %q", line, code, said)
+		}
+	}
+}

@@ -208,7 +208,11 @@ func (k *keeper) restore() {
 	defer k.mu.Unlock()
 	if undo := k.shown.Undo(nil); len(undo) > 0 {
 		_, rows := k.shown.Size()
-		_, _ = k.out.Write(fmt.Appendf(append(undo, screen.Rest...), "\x1b[%d;1H\r\n", rows))
+		undo = fmt.Appendf(append(undo, screen.Rest...), "\x1b[%d;1H\r\n", rows)
+		if k.out != io.Writer(os.Stdout) { // it may drop what it holds back, and this with it
+			_, _ = os.Stdout.Write(undo)
+		}
+		_, _ = k.out.Write(undo)
 	}
 	if _, err := term.MakeRaw(int(k.in.Fd())); err == nil {
 		new(typeahead.Marks).Discard(k.in, k.out, 0)

@@ -63,6 +63,26 @@ func TestTheTerminalIsAlsoTheProxys(t *testing.T) {
 	}
 }
 
+// TestModesEndWithEachConnection checks that what a log has switched on in the terminal is off when
+// its connection has broken, also if the log then continues.
+func TestModesEndWithEachConnection(t *testing.T) {
+	calls := filepath.Join(t.TempDir(), "calls")
+	printingJob(t, `w="${RESUME_MARKS%% *}"
+echo >>`+calls+`
+case $(($(wc -l <`+calls+`))) in
+1) printf '\033]%s;1;7;0;\a\033[?1000hbegun\033]%s;1;7;5;\a' "$w" "$w"
+	echo 'client_loop: send disconnect: Broken pipe' >"$2"; exit 255;;
+2) exit 0;;
+esac
+printf '\033]%s;1;7;5;\athe end\n' "$w"`)
+	said, code := onTTY(t, nil, "logs", "-f", "train/x")
+	_, after, begun := strings.Cut(said, "\x1b[?1000hbegun")
+	undone, _, ended := strings.Cut(after, "the end")
+	if code != 0 || !begun || !ended || !strings.Contains(undone, "\x1b[?1000l") {
+		t.Errorf("it exits with %d and shows %q", code, said)
+	}
+}
+
 // TestReaderOfALogGoes checks that a log whose reader has gone ends without a word, and leaves no
 // file.
 func TestReaderOfALogGoes(t *testing.T) {

@@ -53,8 +53,11 @@ func (i inside) run(ctx context.Context, name string, args ...string) error {
 	signal.Notify(unread, syscall.SIGPIPE)
 	defer signal.Stop(unread)
 	code, err := i.show(ctx, a, entry, own, errs, args)
-	if errors.Is(err, syscall.EPIPE) {
+	switch {
+	case errors.Is(err, syscall.EPIPE):
 		code, err = int(brokenPipe), nil
+	case errors.Is(err, context.Canceled): // a signal has ended a write that nobody read
+		code, err = cmp.Or(code, int(interrupted)), nil
 	}
 	var killed errKilled
 	switch {
@@ -110,7 +113,7 @@ func (i inside) show(ctx context.Context, a *app, e sshconfig.Entry, own sshWord
 		// the user's shell.
 		options = append(options, "-t", "-o", "EscapeChar=none")
 	}
-	out, shownErrs := i.again.outputs(i.out, errs, i.terminal)
+	out, shownErrs := i.again.outputs(ctx, i.out, errs, i.terminal)
 	again := false // a connection has broken
 	for tries := 0; ; tries++ {
 		begun := time.Now()

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -28,19 +29,51 @@ type resumption struct {
 }
 
 // outputs returns the writers for the command's output, which take the marks out of it.
-func (r *resumption) outputs(out, errs io.Writer, terminal bool) (io.Writer, io.Writer) {
+func (r *resumption) outputs(ctx context.Context, out, errs io.Writer, terminal bool) (io.Writer, io.Writer) {
 	if r == nil || terminal && runtime.GOOS == "windows" { // ssh needs the console itself
 		return out, errs
 	}
 	r.word = "keyway-" + rand.Text()
-	r.out = &keyway.Unmarker{To: out, Word: r.word}
+	r.out = &keyway.Unmarker{To: unblocked{ctx, out}, Word: r.word}
 	if r.errs = r.out; terminal || r.outOnly { // then ssh keeps the user's terminal for its own words
 		return r.out, errs
 	}
 	// Two pipes, also to one file: in a pipe for both streams, ssh writes one of them in the middle of
 	// the other one's marks.
-	r.errs = &keyway.Unmarker{To: errs, Word: r.word}
+	r.errs = &keyway.Unmarker{To: unblocked{ctx, errs}, Word: r.word}
 	return r.out, r.errs
+}
+
+// unblocked is a writer that does not wait for its reader once ctx has ended.
+type unblocked struct {
+	ctx context.Context
+	to  io.Writer
+}
+
+// lastWrite is the time that a write may take after ctx has ended.
+const lastWrite = 200 * time.Millisecond
+
+// Write implements io.Writer. A write that is given up may go on, and so p must not change after an
+// error.
+func (u unblocked) Write(p []byte) (int, error) {
+	var n int
+	var err error
+	written := make(chan struct{})
+	go func() {
+		n, err = u.to.Write(p)
+		close(written)
+	}()
+	select {
+	case <-written:
+		return n, err
+	case <-u.ctx.Done():
+	}
+	select {
+	case <-written:
+		return n, err
+	case <-time.After(lastWrite):
+		return 0, u.ctx.Err()
+	}
 }
 
 // options returns the options of ssh with which the request for marks reaches the guest.

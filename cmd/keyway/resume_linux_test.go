@@ -1,4 +1,4 @@
-//go:build unix
+//go:build linux
 
 package main
 
@@ -9,8 +9,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"keyway/internal/dirs"
 	"keyway/internal/keyway"
@@ -32,7 +35,7 @@ func TestMarksInOneFile(t *testing.T) {
 printf '\033]%s;1;7;0;\a\033]%s;1;7' "$w" "$w"
 printf '\033]%s;2;7;0;\aan error\n\033]%s;2;7;8;\a' "$w" "$w" >&2
 printf ';0;\aoutput\n\033]%s;1;7;9;\a' "$w"`)
-	cmd.Stdout, cmd.Stderr = r.outputs(to, to, false)
+	cmd.Stdout, cmd.Stderr = r.outputs(t.Context(), to, to, false)
 	cmd.Env = r.environ()
 	if err := cmd.Run(); err != nil || r.flush() != nil {
 		t.Fatal(err)
@@ -95,6 +98,42 @@ while printf '\033]%s;1;7;0;\ay\n' "$w"; do :; done 2>/dev/null; exit 141`)
 	left, err := os.ReadDir(dir)
 	if code := cmd.ProcessState.ExitCode(); code != int(brokenPipe) || string(said) != "y\n" || len(left) > 0 || err != nil {
 		t.Errorf("it exits with %d and says %q; %v is left, %v", code, said, left, err)
+	}
+}
+
+// TestAReaderThatStops checks that a signal ends a followed log whose output nobody reads.
+func TestAReaderThatStops(t *testing.T) {
+	printingJob(t, `w="${RESUME_MARKS%% *}"
+while printf '\033]%s;1;7;0;\ay\n' "$w"; do :; done 2>/dev/null`)
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "logs", "-f", "train/x")
+	cmd.Env = append(os.Environ(), envMain+"=1")
+	cmd.Stdout = w
+	err = cmd.Start()
+	w.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		waiting, err := unix.IoctlGetInt(int(r.Fd()), unix.TIOCINQ)
+		if size, sizeErr := unix.FcntlInt(r.Fd(), unix.F_GETPIPE_SZ, 0); err == nil && sizeErr == nil && waiting == size {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d bytes are in the pipe, %v", waiting, err)
+		}
+	}
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	stop := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
+	defer stop.Stop()
+	if _ = cmd.Wait(); cmd.ProcessState.ExitCode() != 128+int(syscall.SIGTERM) {
+		t.Errorf("it ends with %v", cmd.ProcessState)
 	}
 }
 

@@ -146,14 +146,20 @@ func TestEveryEndReachesWhoWaits(t *testing.T) {
 // awaitWaiters returns when n commands wait for jobs inside a workspace.
 func (w *world) awaitWaiters(t *testing.T, name string, n int) {
 	t.Helper()
-	count := `n=0; for f in /proc/[0-9]*/cmdline; do case "$(tr '\0' ' ' <$f 2>/dev/null)" in 'keyway wait '*) n=$((n+1));; esac; done; echo $n`
+	w.awaitInside(t, name, "'keyway wait '*", n)
+}
+
+// awaitInside returns when a workspace has n processes whose command lines match a pattern of sh.
+func (w *world) awaitInside(t *testing.T, name, pattern string, n int) {
+	t.Helper()
+	count := `n=0; for f in /proc/[0-9]*/cmdline; do case "$(tr '\0' ' ' <$f 2>/dev/null)" in ` + pattern + `) n=$((n+1));; esac; done; echo $n`
 	for deadline := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) {
 		got, err := strconv.Atoi(strings.TrimSpace(w.must(t, "ssh", name, count)))
 		if err == nil && got >= n {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("%d commands wait in %s, want %d: %s", got, name, n, w.must(t, "ssh", name, "ps -ef"))
+			t.Fatalf("%d processes of %s are %s, want %d: %s", got, name, pattern, n, w.must(t, "ssh", name, "ps -ef"))
 		}
 	}
 }

@@ -5,11 +5,14 @@ package e2e
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/creack/pty"
 
@@ -144,6 +147,19 @@ func TestJobSurvives(t *testing.T) {
 		{"the node", func() error { return lab.Kill(syscall.SIGKILL, programs(w.GPU)...) }},
 		{"the link", func() error {
 			return lab.Kill(syscall.SIGKILL, withArgument(w.Laptop.Processes("keyway"), "link serve ")...)
+		}},
+		{"the link, and the next one at its start", func() error {
+			first := withArgument(w.Laptop.Processes("keyway"), "link serve ")
+			if err := lab.Kill(syscall.SIGKILL, first...); err != nil {
+				return err
+			}
+			for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+				next := slices.DeleteFunc(withArgument(w.Laptop.Processes("keyway"), "link serve "), func(pid int) bool { return slices.Contains(first, pid) })
+				if len(next) > 0 {
+					return lab.Kill(syscall.SIGKILL, next...)
+				}
+			}
+			return errors.New("no command has started another link")
 		}},
 	} {
 		if err := c.kill(); err != nil {

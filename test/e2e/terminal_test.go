@@ -238,6 +238,26 @@ func TestATerminalSurvivesWhatBreaks(t *testing.T) {
 	if err := json.Unmarshal([]byte(w.must(t, "keyway", "ls", train, "--json")), &list); err != nil || len(list) != 1 || list[0].State != "running" {
 		t.Errorf("%+v, %v", list, err)
 	}
+	// Each command that follows a job tells of a stall, wherever its output goes.
+	for _, c := range []struct{ job, follow string }{
+		{"shown", "logs -f"}, {"bytes", "logs -f --raw"}, {"kept", "logs -f >/dev/null"}, {"awaited", "wait"},
+	} {
+		w.must(t, "keyway", "run", train, "-d", "--as", c.job, "--", "sleep", "1000")
+		verb, to, _ := strings.Cut(c.follow, " >")
+		if to != "" {
+			to = " >" + to
+		}
+		v.begin("keyway " + verb + " " + train + "/" + c.job + to)
+		w.awaitInside(t, train, "'keyway '*' "+c.job+" '", 1)
+		w.Bastion.KillSSHD()
+		w.Bastion.KillConnections()
+		v.await("redialling gpu1")
+		if err := w.Bastion.StartSSHD(); err != nil {
+			t.Fatal(err)
+		}
+		v.awaitThat("the end of the stall", func() bool { return !strings.Contains(v.shown(), "redialling") })
+		v.typeIn("\x03")
+	}
 }
 
 // leftWith matches the shell's output after the end of keyway attach.

@@ -89,8 +89,7 @@ func TestPipesBothWaysWithALateReader(t *testing.T) {
 		}
 		waitFor(t, "the job to wait", func() bool { return l.stalls("x") })
 		var got checked
-		var err error
-		err = copyWithin(t, &got, out)
+		err := copyWithin(t, &got, out)
 		if err := errors.Join(err, cmd.Wait(), source.Wait()); err != nil || got.wrong != nil || got.next != lines {
 			t.Errorf("%d lines, %v; %v", got.next, err, got.wrong)
 		}

@@ -194,7 +194,7 @@ func TestALogThatIsCutOffIsTold(t *testing.T) {
 	l.writeFifo(printed, "")
 	l.writeFifo(cut, "")
 	err = copyWithin(t, io.Discard, out)
-	if cmd.Wait() == nil || cmd.ProcessState.ExitCode() != 1 || !bytes.Contains(errs.Bytes(), []byte("missing")) {
-		t.Errorf("exit code %d: %s", cmd.ProcessState.ExitCode(), errs.String())
+	if err != nil || cmd.Wait() == nil || cmd.ProcessState.ExitCode() != 1 || !bytes.Contains(errs.Bytes(), []byte("missing")) {
+		t.Errorf("%v, exit code %d: %s", err, cmd.ProcessState.ExitCode(), errs.String())
 	}
 }

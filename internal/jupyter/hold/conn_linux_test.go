@@ -40,23 +40,28 @@ func watched(t *testing.T, c syscall.Conn) (n int) {
 	return n
 }
 
-// TestNobodyIsWoken checks that messages of a connection that is held wake neither process: its
-// poller watches the connection only while the program waits for a message.
-func TestNobodyIsWoken(t *testing.T) {
+// connected returns the two ends of a connection. The test closes the first.
+func connected(t *testing.T) (client, server net.Conn) {
+	t.Helper()
 	l, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	client, err := net.Dial("unix", l.Addr().String())
-	if err != nil {
+	if client, err = net.Dial("unix", l.Addr().String()); err != nil {
 		t.Fatal(err)
 	}
-	server, err := l.Accept()
-	if err != nil {
+	if server, err = l.Accept(); err != nil {
 		t.Fatal(err)
 	}
-	defer server.Close()
+	t.Cleanup(func() { _ = server.Close() })
+	return client, server
+}
+
+// TestNobodyIsWoken checks that messages of a connection that is held wake neither process: its
+// poller watches the connection only while the program waits for a message.
+func TestNobodyIsWoken(t *testing.T) {
+	client, server := connected(t)
 	if n := watched(t, client.(syscall.Conn)); n != 1 {
 		t.Fatalf("before it is held, a connection is watched %d times", n)
 	}
@@ -111,15 +116,7 @@ func TestDeadlines(t *testing.T) {
 		"the end":    func(c *hold.Line) { _ = c.Close() },
 	} {
 		for _, before := range []bool{false, true} {
-			l, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer l.Close()
-			client, err := net.Dial("unix", l.Addr().String())
-			if err != nil {
-				t.Fatal(err)
-			}
+			client, _ := connected(t)
 			var keeper hold.Keeper
 			lines := start(t, &keeper, t.TempDir())
 			line, err := lines.Hold("kernel", "", client)

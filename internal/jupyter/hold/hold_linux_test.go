@@ -313,20 +313,7 @@ func TestKilledUnderALargeMessage(t *testing.T) {
 }
 
 func killedUnderALargeMessage(t *testing.T, dir string) {
-	l, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	client, err := net.Dial("unix", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	server, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer server.Close()
+	client, server := connected(t)
 	var keeper hold.Keeper
 	defer keeper.Close()
 	lines := start(t, &keeper, dir)

@@ -100,18 +100,25 @@ func (f *fake) start(w http.ResponseWriter, r *http.Request, command string) {
 	}
 }
 
-func (f *fake) guests(t *testing.T) (*Guests, engine.Record) {
+// guestsOf returns the guests at a daemon, whose workspace has that specification.
+func guestsOf(t *testing.T, d http.Handler, spec keyway.Spec) *Guests {
 	t.Helper()
-	server := httptest.NewServer(f)
+	server := httptest.NewServer(d)
 	t.Cleanup(server.Close)
 	c, err := daemon.New(daemon.Options{Host: "tcp://" + server.Listener.Addr().String()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	g := &Guests{Client: c, Homes: engine.HomesIn(t.TempDir()), Guest: engine.Guest{Dir: t.TempDir()}, Owner: "1000"}
-	if _, err := g.Homes.Make(keyway.Spec{Name: "web", Engine: "docker"}, g.Guest); err != nil {
+	if _, err := g.Homes.Make(spec, g.Guest); err != nil {
 		t.Fatal(err)
 	}
+	return g
+}
+
+func (f *fake) guests(t *testing.T) (*Guests, engine.Record) {
+	t.Helper()
+	g := guestsOf(t, f, keyway.Spec{Name: "web", Engine: "docker"})
 	rec, err := g.Homes.Record("web")
 	if err != nil {
 		t.Fatal(err)

@@ -4,7 +4,6 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,7 +13,6 @@ import (
 	"github.com/moby/moby/api/types/container"
 
 	"keyway/internal/engine"
-	"keyway/internal/engine/docker/daemon"
 	"keyway/internal/engine/docker/inside"
 	"keyway/internal/keyway"
 )
@@ -50,23 +48,14 @@ func (c *claimed) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func TestAGuestThatAnUnreadableRecordMayName(t *testing.T) {
 	for _, there := range []bool{true, false} {
 		d := &claimed{}
-		server := httptest.NewServer(d)
-		t.Cleanup(server.Close)
-		c, err := daemon.New(daemon.Options{Host: "tcp://" + server.Listener.Addr().String()})
-		if err != nil {
-			t.Fatal(err)
-		}
-		g := &Guests{Client: c, Homes: engine.HomesIn(t.TempDir()), Guest: engine.Guest{Dir: t.TempDir()}, Owner: "1000"}
-		if _, err := g.Homes.Make(keyway.Spec{Name: "train", Engine: "docker"}, g.Guest); err != nil {
-			t.Fatal(err)
-		}
+		g := guestsOf(t, d, keyway.Spec{Name: "train", Engine: "docker"})
 		if err := os.WriteFile(filepath.Join(g.Homes.Dir(), ".train.json"), []byte("{"), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		if there {
 			d.claim = g.claim()
 		}
-		err = g.untaken(t.Context(), running(nil))
+		err := g.untaken(t.Context(), running(nil))
 		if (err != nil) != there || there && !strings.Contains(err.Error(), "the record of the workspace train cannot be read") || d.touched.Load() > 0 {
 			t.Errorf("a guest is there: %t: %v; the container was touched %d times", there, err, d.touched.Load())
 		}
@@ -77,22 +66,13 @@ func TestAGuestThatAnUnreadableRecordMayName(t *testing.T) {
 	}
 }
 
-// TestRemoveOfAStoppedOne checks that Remove changes a container that does not run only if the guest in it is of this
-// owner: when it ran, another may have adopted it.
+// TestRemoveOfAStoppedOne checks that Remove changes a container that does not run only if the guest
+// in it is of this owner: when it ran, another may have adopted it.
 func TestRemoveOfAStoppedOne(t *testing.T) {
 	for what, touched := range map[string]int32{"mine": 1, "another's": 0, "none": 0} {
 		d := &claimed{}
-		server := httptest.NewServer(d)
-		t.Cleanup(server.Close)
-		c, err := daemon.New(daemon.Options{Host: "tcp://" + server.Listener.Addr().String()})
-		if err != nil {
-			t.Fatal(err)
-		}
-		g := &Guests{Client: c, Homes: engine.HomesIn(t.TempDir()), Guest: engine.Guest{Dir: t.TempDir()}, Owner: "1000"}
 		spec := keyway.Spec{Name: "train", Engine: "docker"}
-		if _, err := g.Homes.Make(spec, g.Guest); err != nil {
-			t.Fatal(err)
-		}
+		g := guestsOf(t, d, spec)
 		d.claim = map[string]string{"mine": g.claim(), "another's": "1001 " + g.Homes.Mark() + "\n"}[what]
 		rec := engine.Record{Container: strings.Repeat("a", 64), Spec: spec}
 		if err := g.Remove(t.Context(), rec, "theirs", &container.State{}); err != nil || d.touched.Load() != touched {

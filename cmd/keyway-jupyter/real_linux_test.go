@@ -158,8 +158,8 @@ func (w *world) kill(t *testing.T) {
 	}
 }
 
-// TestNothingIsLost uses real kernels behind a real Jupyter server. The Jupyter server alone would
-// fail in each case, as stockLoses shows.
+// TestNothingIsLost checks with real kernels behind a real Jupyter server that no output is lost.
+// The case stockLoses shows that the Jupyter server alone loses some.
 func TestNothingIsLost(t *testing.T) {
 	w := startWorld(t)
 	t.Run("together", func(t *testing.T) {

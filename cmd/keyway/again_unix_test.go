@@ -15,8 +15,8 @@ import (
 	"keyway/internal/sshconfig"
 )
 
-// A log of a guest that sends no marks goes on from before the break, if it was followed for long,
-// however long it takes to reach the workspace again. One that was followed for a moment begins again.
+// TestWhereALogGoesOn checks where a log of a guest that sends no marks continues: a little before
+// the break if it was followed for a minute, and at the beginning if it was followed for a moment.
 func TestWhereALogGoesOn(t *testing.T) {
 	first := []string{"logs", "--follow", "--tail", "5", "job"}
 	is := func(got []string, ago time.Duration) {
@@ -39,7 +39,8 @@ func TestWhereALogGoesOn(t *testing.T) {
 	is(s.words([]string{"logs", "--follow", "--since", "1h", "job"}, now.Add(-time.Second), now, io.Discard), 59*time.Minute)
 }
 
-// A command that only looks goes on once ssh reaches the workspace again.
+// TestAJobIsWatchedOnceItIsReached checks that a command that only watches a job continues after
+// two failed runs of ssh, and ends with the exit code of the job.
 func TestAJobIsWatchedOnceItIsReached(t *testing.T) {
 	home := newLaptop(t)
 	here, err := laptop.New(nil)

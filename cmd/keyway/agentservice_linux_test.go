@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// TestServiceFiles has systemd itself validate the service's files.
+// TestServiceFiles checks the service's files with systemd's own validation.
 func TestServiceFiles(t *testing.T) {
 	home := newLaptop(t)
 	t.Setenv("XDG_CONFIG_HOME", "")

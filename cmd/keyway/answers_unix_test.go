@@ -22,7 +22,7 @@ import (
 // envAsks makes the test binary ask a question, and print the answer.
 const envAsks = "KEYWAY_TEST_ASKS"
 
-// TestAskChild is the process of TestEnterBelongsToTheAnswer.
+// TestAskChild is not a test of its own: TestEnterBelongsToTheAnswer runs it as a process.
 func TestAskChild(t *testing.T) {
 	if os.Getenv(envAsks) == "" {
 		return
@@ -217,8 +217,8 @@ func TestConfirmEndReportsQuestion(t *testing.T) {
 	}
 }
 
-// TestConfirmEndChild is the process of TestConfirmEndReportsQuestion that asks. Its standard
-// error is no terminal, so nobody answers.
+// TestConfirmEndChild is not a test of its own: TestConfirmEndReportsQuestion runs it as the
+// process that asks. Its standard error is no terminal, so nobody answers.
 func TestConfirmEndChild(t *testing.T) {
 	if os.Getenv(envAsks) == "" {
 		return

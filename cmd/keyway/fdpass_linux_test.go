@@ -140,7 +140,8 @@ func TestAsProxyCommand(t *testing.T) {
 	os.Exit(0)
 }
 
-// TestOpenSSHWantsDescriptor asks this system's ssh itself.
+// TestOpenSSHWantsDescriptor checks with this system's ssh that a proxy command recognizes ssh, and
+// whether ssh gives it pipes or waits for a descriptor.
 func TestOpenSSHWantsDescriptor(t *testing.T) {
 	t.Parallel()
 	self, err := os.Executable()

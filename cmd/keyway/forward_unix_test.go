@@ -30,7 +30,8 @@ func repositoryAsks() asked {
 	return a
 }
 
-// TestForwardChild is a process of TestARepositoryGetsTheAgentIfTold.
+// TestForwardChild is not a test of its own: TestARepositoryGetsTheAgentIfTold runs it as a
+// process.
 func TestForwardChild(t *testing.T) {
 	if os.Getenv(envForwards) == "" {
 		return

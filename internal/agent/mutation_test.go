@@ -170,7 +170,7 @@ func TestMutantsFollowTheCode(t *testing.T) {
 	}
 }
 
-// TestMutants runs the suite against each mutant.
+// TestMutants checks that the suite fails for each mutant.
 func TestMutants(t *testing.T) {
 	suites := buildMutants(t)
 	// The suite must fail because of the mutant.

@@ -70,8 +70,9 @@ func differently(v reflect.Value, path string, visit func(string)) {
 	v.Set(before)
 }
 
-// TestNothingIsFree changes each field of a Spec, and each that a later Spec will have:
-// where nothing may be overridden, only what is the user's own may differ.
+// TestNothingIsFree changes each field of Spec in turn, found by reflection, so that later fields
+// are included. It checks that a template without overrides refuses each change, except in the
+// fields that belong to the user.
 func TestNothingIsFree(t *testing.T) {
 	own := []string{".Name", ".Access.AuthorizedKeys", ".Access.ForwardAgent", ".Resources.GPUs.Wait", ".Engine"}
 	tmpl := published()
@@ -192,9 +193,9 @@ func TestWhatIsToBeLeftOutWasTyped(t *testing.T) {
 	}
 }
 
-// TestNothingAskedForIsNoMoreThanTheLimit sets each limit of an Override, and each that a
-// later one will have, in a template that says nothing of it: without an option a workspace
-// gets that limit, and a request for none at all is refused.
+// TestNothingAskedForIsNoMoreThanTheLimit sets each limit of Override in turn, found by reflection,
+// so that later limits are included. It checks that a workspace gets the limit if neither the
+// template nor the user gives a value, and that a request without a limit is refused.
 func TestNothingAskedForIsNoMoreThanTheLimit(t *testing.T) {
 	nothing := []string{"GPUs", "Tmpfs"} // without a number there is none
 	limits := reflect.TypeFor[Override]()

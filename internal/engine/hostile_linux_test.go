@@ -132,7 +132,9 @@ func endless(path string) error {
 	return errors.Join(f.Truncate(1<<40), f.Close())
 }
 
-// TestHostileHome puts every trap at every path in the Home that the node reads.
+// TestHostileHome puts each trap (a link, a pipe, a device, a socket, a directory, an endless file)
+// at each path that the node reads in a Home. It checks that the node takes none for the expected
+// file.
 func TestHostileHome(t *testing.T) {
 	looks := map[string]struct {
 		path func(keyway.Home) string

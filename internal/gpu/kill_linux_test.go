@@ -193,9 +193,9 @@ func (u users) end(o outcome) {
 	}
 }
 
-// TestKilledAtEveryStep kills the maker of a workspace with kill -9 before each of its
-// steps in turn. A workspace that computes keeps its GPUs from another owner, whatever
-// became of its maker; one that does not leaves them free.
+// TestKilledAtEveryStep kills the process that makes a workspace before each of its steps. It
+// checks that a workspace that computes keeps its GPUs, and that one that does not leaves them free
+// for another owner.
 func TestKilledAtEveryStep(t *testing.T) {
 	dir, err := os.MkdirTemp("", "keyway-gpu-")
 	if err != nil {

@@ -12,8 +12,8 @@ import (
 	"keyway/internal/keyway"
 )
 
-// TestArgumentsArriveAsTyped runs a job with words that shells read otherwise, where the
-// user has each of the login shells, whose start files print.
+// TestArgumentsArriveAsTyped checks that arguments which shells would interpret reach a job
+// unchanged, with each login shell and with start files that print.
 func TestArgumentsArriveAsTyped(t *testing.T) {
 	every := make([]byte, 0, 255)
 	for b := 1; b < 256; b++ {

@@ -27,8 +27,8 @@ func TestIsCopyID(t *testing.T) {
 	}
 }
 
-// TestSSHCopyIDFails runs the real ssh-copy-id in each of its forms: it must not report success. It
-// makes its own files in ~/.ssh.
+// TestSSHCopyIDFails checks with the real ssh-copy-id, in each of its forms, that it reports no
+// success and writes no key.
 func TestSSHCopyIDFails(t *testing.T) {
 	w := startWorkspace(t)
 	config, identity := withoutIdentity(t, w)

@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// Marks are taken out however the output is cut, and what comes after the last one is kept back.
+// TestUnmarker checks that marks are removed wherever the output is divided into writes, and that
+// the bytes after the last mark are held back.
 func TestUnmarker(t *testing.T) {
 	first, second := string(Mark("word", "1;5;0")), string(Mark("word", "2;5;3"))
 	for _, c := range []struct{ in, want, request string }{
@@ -36,7 +37,8 @@ func TestUnmarker(t *testing.T) {
 	}
 }
 
-// At the end the rest is passed on; after a break it is not.
+// TestUnmarkerAtTheEnd checks that the bytes held back are written at the end of a log, and dropped
+// after a break.
 func TestUnmarkerAtTheEnd(t *testing.T) {
 	for _, broken := range []bool{false, true} {
 		var got bytes.Buffer

@@ -10,7 +10,8 @@ import (
 	"keyway/internal/sshconfig"
 )
 
-// TestWhySSHKnowsNoWorkspaces tells a missing Include line from one that stands too low.
+// TestWhySSHKnowsNoWorkspaces checks that a missing Include line is told from one that stands below
+// a Host line, where it has no effect.
 func TestWhySSHKnowsNoWorkspaces(t *testing.T) {
 	home := t.TempDir()
 	t.Setenv("HOME", home)

@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// TestJupyterProgram runs the scripts on each shell: a program arrives once, counts only
-// with its hash, and goes nowhere but into the user's own directory.
+// TestJupyterProgram checks the scripts with each shell: the program is sent once, is accepted only
+// with its hash, and is written only to the user's own directory.
 func TestJupyterProgram(t *testing.T) {
 	for _, c := range []struct {
 		shell  []string
@@ -82,8 +82,8 @@ func TestJupyterProgram(t *testing.T) {
 	}
 }
 
-// TestAwaitNews runs the script on each shell: it asks the program that has news, and
-// says so where none runs.
+// TestAwaitNews checks the script with each shell: it asks a program that can report news, and
+// prints "gone" if none runs.
 func TestAwaitNews(t *testing.T) {
 	for _, shell := range [][]string{{"dash"}, {"bash"}, {"busybox", "sh"}} {
 		home := t.TempDir()

@@ -43,7 +43,8 @@ func plant(t *testing.T, dir, name, mark string, uid int) {
 }
 
 // TestBootstrapRunsOnlyItsOwn lets another user prepare the first directory that the bootstrap
-// examines, in every way that file systems offer.
+// examines, in each way that file systems allow. It checks that the bootstrap runs no program of
+// that user.
 func TestBootstrapRunsOnlyItsOwn(t *testing.T) {
 	programs := programOf(greeter)
 	name := "keyway-" + programs.hash(runtime.GOARCH)
@@ -95,7 +96,7 @@ func TestBootstrapRunsOnlyItsOwn(t *testing.T) {
 }
 
 // TestBootstrapWhileItsDirectoryIsExchanged replaces the bootstrap's directory by another user's
-// while the bootstrap runs one of its commands.
+// while the bootstrap runs one of its commands. It checks that no program of that user is run.
 func TestBootstrapWhileItsDirectoryIsExchanged(t *testing.T) {
 	programs := programOf(greeter)
 	name := "keyway-" + programs.hash(runtime.GOARCH)

@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// TestAnSSHThatDidNotAnswerIsAskedAgain kills the program that is asked for its options. Only
-// an answer is remembered.
+// TestAnSSHThatDidNotAnswerIsAskedAgain kills the ssh that is asked for its options. It checks that
+// ssh is asked again, and that only an answer is remembered.
 func TestAnSSHThatDidNotAnswerIsAskedAgain(t *testing.T) {
 	for answer, knows := range map[int]bool{0: true, 255: false} {
 		dir := t.TempDir()

@@ -34,8 +34,8 @@ import (
 	"keyway/internal/unixsock"
 )
 
-// TestMain lets the test program act as every other program of the world: the node and, as "ssh" on
-// PATH, an ssh whose behaviour the place's name chooses.
+// TestMain lets the test program act as the other programs that a test needs: as the node and,
+// under the name ssh on PATH, as an ssh whose behaviour depends on the place's name.
 func TestMain(m *testing.M) {
 	if ssh, err := filepath.EvalSymlinks(os.Getenv(hopSSHEnv)); err == nil && filepath.Base(ssh) == "ssh" {
 		if code, ok := Hop(os.Args); ok { // of a test with OpenSSH's own

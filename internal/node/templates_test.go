@@ -43,8 +43,8 @@ func aShelf(t *testing.T) shelf {
 	return s
 }
 
-// TestTheNodeHoldsToItsTemplates makes what a template allows, and asks no engine for
-// anything else.
+// TestTheNodeHoldsToItsTemplates checks that the node makes what a template allows, and that the
+// engine receives no request for anything else.
 func TestTheNodeHoldsToItsTemplates(t *testing.T) {
 	fake := &fakeEngine{name: keyway.EngineDocker}
 	n := New(engine.HomesIn(t.TempDir()), nil, fake)

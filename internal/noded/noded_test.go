@@ -52,7 +52,8 @@ func TestTheGuestProgramIsPutThereLater(t *testing.T) {
 }
 
 // TestAnotherGuestProgramNeedsAnotherNode replaces the source of the guest program before the node
-// tries again. The engines know only the directory of the first program.
+// tries again. It checks that the node refuses the new program, because the engines know only the
+// directory of the first.
 func TestAnotherGuestProgramNeedsAnotherNode(t *testing.T) {
 	inTheWay := errors.New("no space left")
 	given := engine.Guest{Dir: "/guests/1"}

@@ -237,7 +237,7 @@ func TestManyDifferencesAreCounted(t *testing.T) {
 	}
 }
 
-// FuzzParse parses arbitrary input. A parsed lock can be written and parsed again without
+// FuzzParse checks that each lock that can be parsed can be written and parsed again without
 // change.
 func FuzzParse(f *testing.F) {
 	text, err := json.Marshal(Lock{}.With(FromWorkspace("train", "x", pinned())))

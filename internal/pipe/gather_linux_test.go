@@ -20,7 +20,8 @@ func several(sizes ...int) (bufs net.Buffers, said []byte) {
 	return bufs, said
 }
 
-// TestPairWritesBuffersByOneCall counts packets: each write to such a socket is one packet.
+// TestPairWritesBuffersByOneCall checks that several buffers are written by one call. The socket
+// makes each write one packet, and the test counts packets.
 func TestPairWritesBuffersByOneCall(t *testing.T) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {

@@ -171,7 +171,8 @@ func TestSameImage(t *testing.T) {
 	}
 }
 
-// TestAWrongTagNamesTheNearest uses the tag of a widely copied recipe, which never existed.
+// TestAWrongTagNamesTheNearest checks that the error for a tag that does not exist names the most
+// similar tag. The tags are those of widely copied instructions.
 func TestAWrongTagNamesTheNearest(t *testing.T) {
 	repo := serve(t)
 	for tag, want := range map[string]string{

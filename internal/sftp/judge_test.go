@@ -270,7 +270,8 @@ var names = []string{
 	strings.Repeat("n", 256), strings.Repeat("x/", 2047), strings.Repeat("./", 2100), "/" + strings.Repeat("y", 5000), "~", "~/file", "-", "*", "new\nline",
 }
 
-// TestNames runs every request with one name on every kind of file, each in a new tree.
+// TestNames runs each request with one name on each kind of file, each in a new tree, and compares
+// the answers with those of OpenSSH's server.
 func TestNames(t *testing.T) {
 	t.Parallel()
 	server := program(t)
@@ -306,7 +307,8 @@ func once2(name string, values ...any) func(string) []byte {
 	return once(fxpExtended, append([]any{name}, values...)...)
 }
 
-// TestPairsOfNames renames and links every kind of file to every kind.
+// TestPairsOfNames renames and links each kind of file to each kind, and compares the answers with
+// those of OpenSSH's server.
 func TestPairsOfNames(t *testing.T) {
 	t.Parallel()
 	server := program(t)
@@ -336,8 +338,8 @@ func TestPairsOfNames(t *testing.T) {
 	}
 }
 
-// TestOpen opens every kind of file with every combination of flags, and reads
-// and writes at its beginning, its end and far beyond.
+// TestOpen opens each kind of file with each combination of flags, and reads and writes at its
+// beginning, at its end and far beyond. It compares the answers with those of OpenSSH's server.
 func TestOpen(t *testing.T) {
 	t.Parallel()
 	server := program(t)
@@ -416,7 +418,8 @@ func TestAttributes(t *testing.T) {
 	}
 }
 
-// TestDirectories lists all directories, the large one in several answers.
+// TestDirectories lists all directories, the large one in several answers, and compares the answers
+// with those of OpenSSH's server.
 func TestDirectories(t *testing.T) {
 	t.Parallel()
 	server := program(t)
@@ -479,7 +482,7 @@ func listAll(t *testing.T, dir string, who account, server string) string {
 	}
 }
 
-// TestExtensions runs the extended requests that the tables above do not have.
+// TestExtensions compares the answers to the extended requests that the tables above do not have.
 func TestExtensions(t *testing.T) {
 	t.Parallel()
 	server := program(t)
@@ -549,7 +552,8 @@ func TestCopyData(t *testing.T) {
 	p.done()
 }
 
-// TestHandles uses handles that are closed, were never given out, or are malformed.
+// TestHandles compares the answers to requests whose handles are closed, were never returned, or
+// are malformed.
 func TestHandles(t *testing.T) {
 	t.Parallel()
 	p := begin(t, program(t), accounts()[0])
@@ -579,7 +583,8 @@ func TestHandles(t *testing.T) {
 	p.done()
 }
 
-// TestLargeData reads and writes as much as one message can hold, and asks for more.
+// TestLargeData reads and writes as much as one message can hold, requests more, and compares the
+// answers with those of OpenSSH's server.
 func TestLargeData(t *testing.T) {
 	t.Parallel()
 	p := begin(t, program(t), accounts()[0])

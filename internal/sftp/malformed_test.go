@@ -51,8 +51,9 @@ func samples(dir string) [][]byte {
 	}
 }
 
-// TestMalformed truncates every request at every length, extends it, and gives every string a
-// length beyond the message. The server must end where OpenSSH's does, without any effect.
+// TestMalformed truncates each request at each length, extends it, and gives each string a length
+// beyond the message. It checks that the server ends where OpenSSH's does, and that no file has
+// changed.
 func TestMalformed(t *testing.T) {
 	t.Parallel()
 	server := program(t)
@@ -169,8 +170,8 @@ func TestTooManyHandles(t *testing.T) {
 	}
 }
 
-// FuzzServe sends arbitrary data to a server. It must end, and give no more answers than there were
-// requests.
+// FuzzServe checks that a server ends after arbitrary data, and gives no more answers than there
+// were requests.
 func FuzzServe(f *testing.F) {
 	greeting := hello(3)("")
 	f.Add(greeting)

@@ -149,8 +149,8 @@ var ways = map[string]func(*testing.B) way{"raw": rawWay, "stream": streamWay}
 
 const chunkOfBench = 1 << 20
 
-// BenchmarkThroughput sends through two sockets and the path between them. CPU
-// is of the whole process: two ends, and the benchmark's own writer and reader.
+// BenchmarkThroughput measures a transfer through two sockets and the path between them. The CPU
+// time is that of the whole process: of both ends, and of the benchmark's own writer and reader.
 func BenchmarkThroughput(b *testing.B) {
 	for name, begin := range ways {
 		b.Run(name, func(b *testing.B) { throughput(b, begin(b)) })
@@ -189,7 +189,7 @@ func (d discard) ReadFrom(r io.Reader) (total int64, err error) {
 	}
 }
 
-// BenchmarkLatency is a round trip of one byte.
+// BenchmarkLatency measures a round trip of one byte.
 func BenchmarkLatency(b *testing.B) {
 	for name, begin := range ways {
 		b.Run(name, func(b *testing.B) {

@@ -80,9 +80,9 @@ func faults(t *testing.T, r *rand.Rand) {
 	}
 }
 
-// TestFaultsWhileOpening breaks the first connections in every way. A client that saw no answer
-// opens another stream. So the server must tolerate streams whose client never comes back, and
-// the client gets data from only one of them.
+// TestFaultsWhileOpening breaks the first connections in each way. A client that has seen no answer
+// opens another stream. So the test checks that the server tolerates streams whose client never
+// returns, and that the client gets data of only one of them.
 func TestFaultsWhileOpening(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	for i := range uint64(20) {

@@ -160,8 +160,8 @@ func FuzzCommit(f *testing.F) {
 	})
 }
 
-// FuzzPeer sends a whole path of hostile frames to a live server. Whatever they
-// are, memory stays bounded, and only bytes of correct frames reach the user.
+// FuzzPeer sends a whole path of hostile frames to a running server. It checks that memory stays
+// bounded, and that only bytes of correct frames reach the user.
 func FuzzPeer(f *testing.F) {
 	for _, b := range frameSeeds() {
 		f.Add(b)

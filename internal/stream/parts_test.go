@@ -443,8 +443,8 @@ func TestSmallACK(t *testing.T) {
 	}
 }
 
-// A server sends nothing before its first data: a frame alone would hold up the data behind it.
-// A later path begins with an ACK.
+// TestServerBeginsWithoutAnACK checks that a server sends nothing before its first data, because a
+// frame alone would delay the data behind it, and that a later path begins with an ACK.
 func TestServerBeginsWithoutAnACK(t *testing.T) {
 	now := time.Unix(946684800, 0)
 	w := newWire(NewBudget(1<<20), false)

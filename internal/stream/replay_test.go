@@ -15,9 +15,8 @@ import (
 	"time"
 )
 
-// TestVersion1 replays what two ends of version 1 did and said, as it was recorded
-// before the protocol had a type of its own: given the same, the present one must
-// say the same bytes, in frames, hellos and saved states.
+// TestVersion1 replays the recorded events of two ends of version 1. It checks that the present
+// code writes the same bytes: frames, hellos and saved states.
 func TestVersion1(t *testing.T) {
 	r := newRecording()
 	n := 0
@@ -38,8 +37,7 @@ func TestVersion1(t *testing.T) {
 	}
 }
 
-// TestSavedByVersion1 restores what the first version has saved, and saves it
-// again.
+// TestSavedByVersion1 checks that a state that version 1 has saved can be restored and saved again.
 func TestSavedByVersion1(t *testing.T) {
 	n := 0
 	eachLine(t, func(at int, words []string) error {

@@ -17,7 +17,7 @@ var (
 	simEvents = flag.Int64("events", 1_000_000, "how many events to simulate, at least")
 )
 
-// TestSimulation is the model of the protocol: make simulate.
+// TestSimulation checks the protocol by its model; see "make simulate".
 func TestSimulation(t *testing.T) {
 	var events, done atomic.Int64
 	var failed atomic.Bool
@@ -71,7 +71,7 @@ func (d *mischiefCount) least() int {
 	return least
 }
 
-// FuzzSimulation lets the fuzzer choose what happens.
+// FuzzSimulation checks the protocol by its model, with events that the fuzzer chooses.
 func FuzzSimulation(f *testing.F) {
 	for seed := range uint64(8) {
 		r := rand.New(rand.NewPCG(seed, 1))

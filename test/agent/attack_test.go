@@ -277,9 +277,9 @@ func (a *testAgent) unharmed(t *testing.T) {
 	}
 }
 
-// TestForwardedAgentIsAttacked gives root on the bastion, root on the GPU machine and an
-// attacker in a workspace the socket of a forwarded agent, and the means to use it: OpenSSH's
-// own programs, others, and raw messages. The result is the table in docs/THREATS.md.
+// TestForwardedAgentIsAttacked gives three attackers the socket of a forwarded agent and the
+// programs to use it: root on the bastion, root on the GPU machine, and a user in a workspace. They
+// use OpenSSH's programs, others, and raw messages. The results are the table in docs/THREATS.md.
 func TestForwardedAgentIsAttacked(t *testing.T) {
 	w := theWorld(t)
 	stock, ours, viaForward := map[string]results{}, map[string]results{}, map[string]results{}

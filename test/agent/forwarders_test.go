@@ -130,8 +130,9 @@ var tried = []attempt{attempts[0], attempts[1], attempts[2], attempts[3],
 	{what: "add a key", shell: "ssh-add -q evil"},
 }
 
-// TestForeignForwarders forwards the agent by clients that do not bind. Through forward.sock,
-// askers count as remote nevertheless; the table shows what they get through the other socket.
+// TestForeignForwarders forwards the agent by clients that do not bind. It checks that requests
+// through forward.sock count as remote nevertheless. The table shows what is granted through each
+// of the two sockets.
 func TestForeignForwarders(t *testing.T) {
 	w := theWorld(t)
 	rows := make([]string, 2*len(forwarders))
@@ -198,8 +199,8 @@ func (f forwarder) row(t *testing.T, w *world, name, through string) string {
 	return row + "\n"
 }
 
-// TestPodToPod goes from the laptop into a workspace and from there into
-// another, with the agent forwarded, by the guests' own servers.
+// TestPodToPod logs in from the laptop to a workspace and from there to another, with the agent
+// forwarded by the guests' own servers. It checks the log of each signature.
 func TestPodToPod(t *testing.T) {
 	w := theWorld(t)
 	a := w.ours(t, "pods")

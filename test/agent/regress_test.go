@@ -41,8 +41,8 @@ var withTester = []string{"unshare", "--mount", "sh", "-c", `{ cat /etc/passwd; 
 mount --bind "$HOME/passwd" /etc/passwd && mount --bind "$HOME/group" /etc/group &&
 exec setpriv --reuid=47000 --regid=47000 --clear-groups "$@"`, "sh"}
 
-// TestOpenSSHRegress runs OpenSSH's tests of its agent with ours in its place, as
-// root and as another user.
+// TestOpenSSHRegress runs OpenSSH's tests of its agent with keyway's in its place, as root and as
+// another user.
 func TestOpenSSHRegress(t *testing.T) {
 	// sshd's separated half needs it, as its service would make it.
 	if err := os.MkdirAll("/run/sshd", 0o755); err != nil {

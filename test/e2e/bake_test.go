@@ -13,8 +13,8 @@ import (
 	"keyway/test/lab"
 )
 
-// TestBake puts the guest into a hostile image, and enters the container as users do who have no
-// keyway there.
+// TestBake puts the guest into a hostile image. It checks that users without keyway can enter the
+// container, and that nobody can without a key.
 func TestBake(t *testing.T) {
 	t.Parallel()
 	w := start(t, lab.Options{Docker: true, Images: []lab.Image{lab.NonRoot}})

@@ -8,8 +8,7 @@ import (
 	"testing"
 )
 
-// TestManyChannels opens 200 channels of one connection at the same time, and
-// uses them at the same time.
+// TestManyChannels opens 200 channels of one connection, and uses them, all at the same time.
 func TestManyChannels(t *testing.T) {
 	t.Parallel()
 	const channels = 200

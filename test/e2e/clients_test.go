@@ -26,8 +26,8 @@ func (w *world) mustWithAgent(t *testing.T, stdin string, argv ...string) string
 	return r.Stdout
 }
 
-// TestDropbear uses a home directory of its own, because dbclient's file of host keys has the path
-// of OpenSSH's.
+// TestDropbear checks dbclient. It has a home directory of its own, because dbclient's file of host
+// keys has the same path as OpenSSH's.
 func TestDropbear(t *testing.T) {
 	t.Parallel()
 	w := shared
@@ -42,7 +42,8 @@ func TestDropbear(t *testing.T) {
 	}
 }
 
-// TestPuTTY runs plink and psftp with the host key's fingerprint, so that they are strict, too.
+// TestPuTTY checks plink and psftp. They are given the fingerprint of the host key, so that they
+// accept no other.
 func TestPuTTY(t *testing.T) {
 	t.Parallel()
 	w := shared
@@ -124,7 +125,7 @@ func TestAsyncSSH(t *testing.T) {
 	equal(t, "asyncssh", w.mustWithAgent(t, "", "/usr/bin/python3", "-W", "ignore", "/root/asyncssh-client.py", w.hostKey(t), strconv.Itoa(port)), "good\n")
 }
 
-// TestSSHFS mounts the workspace on the laptop.
+// TestSSHFS checks a workspace's directory that is mounted on the laptop.
 func TestSSHFS(t *testing.T) {
 	t.Parallel()
 	w := shared
@@ -181,8 +182,8 @@ client.close()
 print("good")
 `
 
-// TestParamikoByConfig uses the entries of keyway init --print, because Paramiko does not follow
-// Include.
+// TestParamikoByConfig checks Paramiko with the entries of keyway init --print, because Paramiko
+// does not follow Include.
 func TestParamikoByConfig(t *testing.T) {
 	t.Parallel()
 	w := shared

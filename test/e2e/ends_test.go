@@ -41,8 +41,8 @@ func (w *world) upWithTrainer(t *testing.T, name string) {
 	w.mustFeed(t, string(program), "ssh", name, "cat >/tmp/train.py")
 }
 
-// TestTrainingRunsSave ends training runs, with and without a terminal, in every way in
-// which runs are ended, ten times each.
+// TestTrainingRunsSave ends training runs ten times in each way that runs are ended, with a
+// terminal and without. It checks that each run saves its state.
 func TestTrainingRunsSave(t *testing.T) {
 	w := shared
 	const name = "saves"

@@ -19,8 +19,8 @@ import (
 	"keyway/test/lab"
 )
 
-// TestInterruptedUp presses Ctrl-C at many moments of keyway up: while the
-// program is copied, while the container is made, while the guest starts.
+// TestInterruptedUp presses Ctrl-C at many moments of keyway up: while the program is copied, while
+// the container is made, and while the guest starts. It checks that nothing is left.
 func TestInterruptedUp(t *testing.T) {
 	t.Parallel()
 	w := start(t, lab.Options{Docker: true, Images: []lab.Image{lab.Busybox}})
@@ -59,9 +59,10 @@ func TestInterruptedUp(t *testing.T) {
 	w.must(t, "ssh", "a", "true")
 }
 
-// TestTheNodeIsKilledDuringUp kills the node at many moments of keyway up. The error names the
-// next command, which works. If a kill leaves a workspace half made, ls lists it as such, and
-// start refuses it; internal/engine/docker.TestHalfMade makes one each time.
+// TestTheNodeIsKilledDuringUp kills the node at many moments of keyway up. It checks that the error
+// names the next command, and that this command works. If a kill leaves a workspace half made, ls
+// lists it as such, and start refuses it; TestHalfMade in internal/engine/docker makes one each
+// time.
 func TestTheNodeIsKilledDuringUp(t *testing.T) {
 	t.Parallel()
 	w := start(t, lab.Options{Docker: true, Images: []lab.Image{lab.Busybox}})
@@ -163,9 +164,9 @@ func TestLocal(t *testing.T) {
 	w.must(t, "keyway", "rm", "here")
 }
 
-// TestDockersGroupCountsFromTheNextLogin checks, on the machine with Docker, a user that has joined
-// its group as advised and has logged in again: the advice is gone, although the link of the first
-// login still runs.
+// TestDockersGroupCountsFromTheNextLogin adds a user to Docker's group, as the advice says, and
+// logs in again. It checks that the advice is gone, although the link of the first login still
+// runs.
 func TestDockersGroupCountsFromTheNextLogin(t *testing.T) {
 	t.Parallel()
 	w := shared
@@ -205,8 +206,8 @@ func TestDockersGroupCountsFromTheNextLogin(t *testing.T) {
 	}
 }
 
-// TestReleaseBuild makes and enters a workspace with the program that make build makes, which has a
-// guest of its own inside.
+// TestReleaseBuild checks that the program of make build, which contains a guest, can make a
+// workspace and enter it.
 func TestReleaseBuild(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -263,8 +263,8 @@ func TestVSCodeWithoutForwarding(t *testing.T) {
 	}
 }
 
-// TestZed shares one connection of its own for everything: uname, an upload, and
-// a server that speaks over standard input and output.
+// TestZed checks what Zed does over one shared connection: uname, an upload, and a server that uses
+// standard input and output.
 func TestZed(t *testing.T) {
 	t.Parallel()
 	w := shared
@@ -292,8 +292,8 @@ func TestZed(t *testing.T) {
 	equal(t, "over stdio", w.mustFeed(t, text, ssh(train, "/root/.zed_server", "proxy")...), text)
 }
 
-// TestJetBrains opens ten connections at once, each with exec, sftp and a
-// forwarded port.
+// TestJetBrains checks what JetBrains' editors do: ten connections at once, each with exec, sftp
+// and a forwarded port.
 func TestJetBrains(t *testing.T) {
 	t.Parallel()
 	w := shared

@@ -9,8 +9,8 @@ import (
 	"keyway/test/lab"
 )
 
-// TestStaticImage enters an image that holds one static program and nothing
-// else: no shell, no libraries, no passwd, no /tmp.
+// TestStaticImage checks a workspace of an image that has one static program and nothing else: no
+// shell, no libraries, no passwd, no /tmp.
 func TestStaticImage(t *testing.T) {
 	t.Parallel()
 	w := shared
@@ -63,7 +63,8 @@ func TestNonRootReadOnly(t *testing.T) {
 	holds(t, "a user that the image does not know", w.must(t, "ssh", "other", "id -u; whoami; ls -d ~"), "4711\n")
 }
 
-// TestTemplate sets every property of a workspace on the command line.
+// TestTemplate checks that the options of keyway up take effect in the workspace, and that no port
+// is published.
 func TestTemplate(t *testing.T) {
 	t.Parallel()
 	w := shared
@@ -100,7 +101,7 @@ func containerOf(t *testing.T, w *world, name string) string {
 	return ""
 }
 
-// TestImageFile takes an image away from a machine, in a file, and brings it back.
+// TestImageFile copies an image from a machine to a file and back, and checks that it is the same.
 func TestImageFile(t *testing.T) {
 	t.Parallel()
 	w := shared

@@ -130,9 +130,9 @@ func carryJupyter(t *testing.T) {
 	}
 }
 
-// TestNotebookOutlivesTheWay runs a cell through bastion, link and guest, and kills every
-// ssh of the laptop in the middle. The page that comes back has all lines; so has the
-// notebook's file.
+// TestNotebookOutlivesTheWay runs a cell through bastion, link and guest, and kills each ssh of the
+// laptop while it runs. It checks that the page has all lines when it is connected again, and that
+// the notebook's file has them, too.
 func TestNotebookOutlivesTheWay(t *testing.T) {
 	t.Parallel()
 	carryJupyter(t)

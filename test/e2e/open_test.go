@@ -154,8 +154,8 @@ func TestOpenOfATakenPort(t *testing.T) {
 	}
 }
 
-// TestOpenJupyter starts a Jupyter server as a job, loses the bastion and the command that
-// has opened it, and finds the same server again.
+// TestOpenJupyter starts a Jupyter server as a job, kills the bastion's connections, and ends the
+// command that opened the server. It checks that the next command finds the same server.
 func TestOpenJupyter(t *testing.T) {
 	w := shared
 	w.up(t, "lab", "--engine", "host")

@@ -265,8 +265,8 @@ cmp numbers /root/clone/numbers
 	w.mustFeed(t, script, "sh")
 }
 
-// TestAgentForwarding logs in from a workspace to another SSH server with the laptop's key, as git
-// clone git@… does.
+// TestAgentForwarding checks that a user can log in from a workspace to another SSH server with the
+// laptop's key, as git clone git@… does.
 func TestAgentForwarding(t *testing.T) {
 	t.Parallel()
 	w := shared
@@ -506,7 +506,7 @@ func TestStdioForwarding(t *testing.T) {
 	}
 }
 
-// TestControlMaster shares one connection: many sessions, one ProxyCommand.
+// TestControlMaster checks many sessions over one shared connection, which has one ProxyCommand.
 func TestControlMaster(t *testing.T) {
 	t.Parallel()
 	w := shared

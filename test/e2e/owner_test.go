@@ -11,7 +11,7 @@ import (
 )
 
 // TestANewKeyEnters replaces the key that existed at the time of up. It checks that a user that
-// reaches the node as the owner enters the same workspace, and runs and reads jobs there.
+// reaches the node as the owner can still enter the workspace, and run and read jobs there.
 func TestANewKeyEnters(t *testing.T) {
 	t.Parallel()
 	w := start(t, lab.Options{})

@@ -10,8 +10,8 @@ import (
 	"keyway/test/lab"
 )
 
-// TestBastionDies kills every sshd process of the bastion again and again while
-// files are copied in both directions: the copies must not notice.
+// TestBastionDies kills all sshd processes of the bastion repeatedly while files are copied in both
+// directions. It checks that the copies succeed.
 func TestBastionDies(t *testing.T) {
 	t.Parallel()
 	w := start(t, lab.Options{Docker: true, Images: []lab.Image{lab.Base}})
@@ -49,7 +49,7 @@ func TestBastionDies(t *testing.T) {
 }
 
 // TestNewBuildOfTheLink lets two builds of keyway replace each other's link while a file is copied
-// through it.
+// through it. It checks that the copy is complete.
 func TestNewBuildOfTheLink(t *testing.T) {
 	t.Parallel()
 	w := start(t, lab.Options{Docker: true, Images: []lab.Image{lab.Base}})

@@ -92,10 +92,9 @@ func (w *world) any(r *rand.Rand) (string, []int) {
 // least is the number of kills that each work must have survived.
 const least = 5
 
-// TestKill kills one thing every two seconds while everything runs at once: a copy in each
-// direction, and other programs, each repeated until it has lived through enough kills. The
-// file is larger than any 31-bit limit where the bastion is killed. A quarter of it is enough
-// for the others.
+// TestKill kills one thing every two seconds during copies in both directions and other work. Each
+// kind of work is repeated until it has survived enough kills. The file is larger than any 31-bit
+// limit where the bastion is killed; a quarter of it is enough for the others.
 func TestKill(t *testing.T) {
 	t.Parallel()
 	quarter, err := newSample("quarter", big.size/4)
@@ -124,8 +123,8 @@ func TestKill(t *testing.T) {
 	}
 }
 
-// TestKillAtRandom kills processes at random for -duration: two minutes, or longer by make
-// soak. KEYWAY_SEED repeats a choice.
+// TestKillAtRandom kills processes at random for -duration, two minutes by default; "make soak"
+// sets it. KEYWAY_SEED repeats a choice.
 func TestKillAtRandom(t *testing.T) {
 	t.Parallel()
 	seed := uint64(time.Now().UnixNano())

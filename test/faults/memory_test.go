@@ -29,9 +29,9 @@ const (
 	stillGuest  = 8<<20 + stillReader
 )
 
-// TestSlowReader lets many an ssh stand still while a guest sends it all it can,
-// and then stops the guest while many send to it: neither link nor guest holds
-// more than its bounds, and when they go on nothing is missing.
+// TestSlowReader stops many ssh processes while a guest sends them as much as it can, and then
+// stops the guest while many clients send to it. It checks that the link and the guest hold no more
+// than their bounds, and that nothing is missing when the stopped processes continue.
 func TestSlowReader(t *testing.T) {
 	t.Parallel()
 	w := start(t, lab.Options{})

@@ -105,8 +105,8 @@ func medium(t *testing.T) sample {
 	return s
 }
 
-// TestAddressChange moves the laptop from one network to another, and back, during two copies and a
-// shell.
+// TestAddressChange moves the laptop to other networks and back during copies in both directions
+// and a shell.
 func TestAddressChange(t *testing.T) {
 	t.Parallel()
 	w := start(t, lab.Options{})
@@ -123,7 +123,7 @@ func TestAddressChange(t *testing.T) {
 	sh.answers()
 }
 
-// TestFrozenNetwork drops every packet for 25 s under two copies, a shell in
+// TestFrozenNetwork drops all packets for 25 s during copies in both directions, with a shell in
 // use and one that is idle.
 func TestFrozenNetwork(t *testing.T) {
 	t.Parallel()

@@ -294,8 +294,8 @@ func needNamespaces(t *testing.T, l *lab.Lab) {
 	}
 }
 
-// TestKilledLabLeavesNothing starts a lab in a process of its own and kills it
-// with a signal that cannot be caught.
+// TestKilledLabLeavesNothing starts a lab in a process of its own, and kills that process with a
+// signal that cannot be caught. It checks that nothing of the lab is left.
 func TestKilledLabLeavesNothing(t *testing.T) {
 	if os.Getenv("LAB_TO_BE_KILLED") != "" {
 		l, err := lab.Start(context.Background(), lab.Options{Bin: os.Getenv("LAB_TO_BE_KILLED"), Docker: true, Images: []lab.Image{lab.Busybox}})

@@ -22,8 +22,8 @@ func TestAdopt(t *testing.T) {
 	adopts(t, onDaemon(t, localDocker), nil)
 }
 
-// TestAdoptOfPodman runs only the parts of the contract that could differ there, because all of it
-// takes long.
+// TestAdoptOfPodman checks only the parts of the contract that may differ with Podman, because the
+// whole contract takes long.
 func TestAdoptOfPodman(t *testing.T) {
 	adopts(t, onDaemon(t, startPodman(t).Host), []string{"Enter", "StopAndStart", "Removed", "Restarted"}, docker.Podman())
 }

@@ -11,7 +11,7 @@ func TestContract(t *testing.T) {
 	enginetest.Run(t, onDaemon(t, localDocker).world(t).Subject)
 }
 
-// TestContractByExec tests the contract with a daemon that does not see this machine's files.
+// TestContractByExec checks the contract with a daemon that does not see this machine's files.
 func TestContractByExec(t *testing.T) {
 	s := onDaemon(t, localDocker).world(t, docker.ByExec()).Subject
 	enginetest.Run(t, s)

@@ -225,8 +225,8 @@ func testWrongGPUs(t *testing.T, d daemon) {
 	w.WantNothingOf(t, "wrong")
 }
 
-// TestPodmanGPUs lends GPUs to containers of Podman, which makes these by its own API.
-// Its processes are in another namespace, so only the labels name the holder of each.
+// TestPodmanGPUs checks the lending of GPUs to containers that Podman makes through its own API.
+// Their processes are in another namespace, so only the labels name the holder of each GPU.
 func TestPodmanGPUs(t *testing.T) {
 	for name, byUUID := range map[string]bool{"ByIndex": false, "ByUUID": true} {
 		t.Run(name, func(t *testing.T) {

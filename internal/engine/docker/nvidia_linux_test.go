@@ -14,8 +14,8 @@ import (
 	"keyway/test/lab"
 )
 
-// TestNVIDIARuntime lends GPUs on a dockerd with NVIDIA's own runtime, as its default
-// one. "make nvidia" builds that runtime, for which CI has no time.
+// TestNVIDIARuntime checks the lending of GPUs on a dockerd whose default runtime is NVIDIA's.
+// "make nvidia" builds that runtime; CI has no time for it.
 func TestNVIDIARuntime(t *testing.T) {
 	// Half a minute of CPU for the compilers, and as long as that takes on a machine that has
 	// other work.

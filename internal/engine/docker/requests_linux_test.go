@@ -56,9 +56,9 @@ func (d daemon) counted(t *testing.T) (daemon, func() map[string]int) {
 	}
 }
 
-// TestUpAsksOnce counts the requests of keyway up to the daemon of a known place: each answer
-// takes a part of the time. For its version Docker starts programs, and for its description it
-// examines the whole machine.
+// TestUpAsksOnce counts the requests of keyway up to the daemon of a known place, because each
+// answer takes time: Docker starts programs to find its version, and examines the whole machine to
+// describe itself.
 func TestUpAsksOnce(t *testing.T) {
 	d, counts := onDaemon(t, localDocker).counted(t)
 	w := d.world(t)

@@ -38,7 +38,7 @@ func TestRootlessPodman(t *testing.T) {
 	}
 }
 
-// TestPodmanOfAStranger only does something when TestRootlessPodman starts it.
+// TestPodmanOfAStranger is not a test of its own: TestRootlessPodman runs it as another user.
 func TestPodmanOfAStranger(t *testing.T) {
 	socket := os.Getenv(envSocket)
 	if socket == "" {

@@ -145,7 +145,7 @@ func TestForbidden(t *testing.T) {
 	}
 }
 
-// TestStrangerIsForbidden only does something when TestForbidden starts it.
+// TestStrangerIsForbidden is not a test of its own: TestForbidden runs it as another user.
 func TestStrangerIsForbidden(t *testing.T) {
 	socket := os.Getenv(envSocket)
 	if socket == "" {
@@ -174,7 +174,7 @@ func TestSweep(t *testing.T) {
 	}
 }
 
-// TestStrangerSweeps only does something when TestSweep starts it.
+// TestStrangerSweeps is not a test of its own: TestSweep runs it as another user.
 func TestStrangerSweeps(t *testing.T) {
 	image := os.Getenv(envImage)
 	if image == "" {
@@ -226,7 +226,7 @@ func TestFallback(t *testing.T) {
 	testFallback(t, w)
 }
 
-// TestFallbackOfDocker is the same with a dockerd.
+// TestFallbackOfDocker checks the same as TestFallback, with a dockerd.
 func TestFallbackOfDocker(t *testing.T) {
 	hidden, err := os.MkdirTemp("", "keyway-docker-test-")
 	if err != nil {

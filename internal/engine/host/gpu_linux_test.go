@@ -14,8 +14,8 @@ import (
 	"keyway/test/lab"
 )
 
-// TestGPUs lends stand-ins for GPUs. Two engines with roots of their own are two
-// owners: neither sees what the other has.
+// TestGPUs checks the lending of GPUs with substitutes for GPUs. Two engines with different roots
+// are two owners: neither sees the workspaces of the other.
 func TestGPUs(t *testing.T) {
 	smi, err := lab.NewFakeSMI(t.TempDir(), 3)
 	if err != nil {

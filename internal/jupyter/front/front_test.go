@@ -563,7 +563,8 @@ func TestResumeGoesOn(t *testing.T) {
 	await.That(t, "a connection to the kernel whose journal can be read now", func() bool { return front.find(theKernel) != nil })
 }
 
-// TestSweepAtTheEnd has the program end while records are swept: those of kernels that go on stay.
+// TestSweepAtTheEnd checks that a sweep while the program ends keeps the records of kernels that
+// still run.
 func TestSweepAtTheEnd(t *testing.T) {
 	f := newFake(t)
 	front, dir, _ := inMidCell(t, f)
@@ -579,8 +580,8 @@ func TestSweepAtTheEnd(t *testing.T) {
 	}
 }
 
-// TestResumeIsBounded has a server take its time to read a notebook: clients do not wait for it, and
-// the outputs are written nevertheless.
+// TestResumeIsBounded delays the server's answer with a notebook. It checks that clients do not
+// wait for it, and that the outputs are written nevertheless.
 func TestResumeIsBounded(t *testing.T) {
 	f := newFake(t)
 	front, dir, _ := inMidCell(t, f)
@@ -607,8 +608,8 @@ func TestResumeIsBounded(t *testing.T) {
 	f.isIn(stopped)
 }
 
-// TestAJournalThatIsRead has the journal of a kernel take its time to be read: clients of others are
-// served meanwhile.
+// TestAJournalThatIsRead delays the reading of one kernel's journal. It checks that clients of
+// other kernels are served meanwhile.
 func TestAJournalThatIsRead(t *testing.T) {
 	f := newFake(t)
 	dir := t.TempDir()

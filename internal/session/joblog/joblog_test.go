@@ -151,7 +151,8 @@ func TestALogKnowsWhatCameSince(t *testing.T) {
 	}
 }
 
-// FuzzLog reads arbitrary bytes as a log: the job can write to its own.
+// FuzzLog checks that arbitrary bytes can be read as a log within its bounds, because a job can
+// write to its own log.
 func FuzzLog(f *testing.F) {
 	record := func(offset, millis uint64, s wire.Stream) []byte { return record{offset, millis, s}.append(nil) }
 	f.Add([]byte("some output\n"), slices.Concat(record(0, 1, wire.Stdout), record(4, 2, wire.Stderr), record(6, 3, wire.Lost), record(8, 9, wire.TTY)), uint64(0), uint64(6))

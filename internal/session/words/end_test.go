@@ -69,8 +69,8 @@ var (
 	}
 )
 
-// TestATrainingRunSavesWhenItIsTold starts a run in every way, tells it to end in every
-// way, with and without a terminal.
+// TestATrainingRunSavesWhenItIsTold starts a training run in each way and ends it in each way, with
+// a terminal and without. It checks that the run saves its state.
 func TestATrainingRunSavesWhenItIsTold(t *testing.T) {
 	for how, begin := range beginnings {
 		for name, end := range endings {

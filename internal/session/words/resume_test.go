@@ -101,7 +101,8 @@ var resumed = map[string]string{
 	"colours": "for i in range(500): print('\\x1b[3%dmline\\x1b[0m %d' % (i % 8, i)); time.sleep(.0002)",
 }
 
-// A log that is followed through breaks has everything once, wherever the connection breaks.
+// TestALogGoesOnWhereItBroke checks that a log that is followed through breaks is complete and has
+// no line twice, wherever the connection breaks.
 func TestALogGoesOnWhereItBroke(t *testing.T) {
 	for name, program := range resumed {
 		for _, with := range []string{"-t", "-T"} {
@@ -143,8 +144,8 @@ func differs(got, want string) string {
 	return "equal"
 }
 
-// A log that goes on is the same session's, whatever its name is then; and the last lines are those
-// of the beginning.
+// TestALogGoesOnInTheSameSession checks that a log continues with the session with which it began,
+// although another now has the name, and with the lines that --tail chose at the beginning.
 func TestALogGoesOnInTheSameSession(t *testing.T) {
 	l := newLab(t)
 	for _, args := range [][]string{{"logs", "-f", "x"}, {"logs", "-f"}, {"logs", "-f", "--tail", "2", "x"}} {
@@ -168,7 +169,7 @@ func TestALogGoesOnInTheSameSession(t *testing.T) {
 	}
 }
 
-// wait goes on waiting for the same session.
+// TestWaitGoesOn checks that wait continues to wait for the session with which it began.
 func TestWaitGoesOn(t *testing.T) {
 	l := newLab(t)
 	fifo := l.fifo()
@@ -202,7 +203,8 @@ func TestARemovedSessionIsGone(t *testing.T) {
 	}
 }
 
-// What the log has dropped while the connection was broken is said, and counted.
+// TestALogThatDroppedOutputMeanwhile checks that the bytes that the log dropped while the
+// connection was broken are counted and reported.
 func TestALogThatDroppedOutputMeanwhile(t *testing.T) {
 	const lines = 4_000_000 // 400 MB
 	l := newLab(t)

@@ -34,7 +34,7 @@ func connect(t *testing.T, limit int64) *client.Client {
 	return c
 }
 
-// TestIsAFileSystem runs testing/fstest on a directory through a real server.
+// TestIsAFileSystem checks a directory of a real server with testing/fstest.
 func TestIsAFileSystem(t *testing.T) {
 	dir := t.TempDir()
 	for name, text := range map[string]string{"a": "one", "d/b": strings.Repeat("x", 300_000), "d/e/c": ""} {
@@ -102,8 +102,7 @@ type talk struct {
 	io.Writer
 }
 
-// FuzzServer lets a server answer anything. Nothing but an error may come of it, in
-// bounded memory.
+// FuzzServer checks that arbitrary answers of a server cause at most an error, in bounded memory.
 func FuzzServer(f *testing.F) {
 	version := "\x00\x00\x00\x05\x02\x00\x00\x00\x03"
 	f.Add([]byte(version + "\x00\x00\x00\x09\x65\x00\x00\x00\x01\x00\x00\x00\x02"))

@@ -68,7 +68,8 @@ func TestContainersThatAreRefused(t *testing.T) {
 	}
 }
 
-// FuzzClaim reads what a container's programs may have written.
+// FuzzClaim checks that a claim is read within its bound, whatever the programs of the container
+// have written.
 func FuzzClaim(f *testing.F) {
 	for _, text := range []string{"", "1000 abc\n", strings.Repeat("x", 2*maxClaim)} {
 		archive, err := inside.Archive(inside.File{Path: claimPath, Data: []byte(text)})

@@ -122,20 +122,11 @@ eight-hours: ## keep what progress bars of eight hours say: 3,000,000 updates (2
 test: goversion ## run every test (installs what it needs: root on Debian)
 	test/lab/install test
 	$(MAKE) --no-print-directory vet size
-	$(MAKE) --no-print-directory -k -j2 tests-that-wait tests-that-work
+	GO=$(GO) test/lab/suite $(LONGEST) ./...
 
-# The packages that mostly wait for daemons run one after the other, beside the other
-# packages, which keep two processors busy.
-TESTS_THAT_WAIT = keyway/internal/engine/docker keyway/internal/session/words
-
-.PHONY: tests-that-wait
-tests-that-wait: export GOFLAGS += -p=1
-tests-that-wait:
-	GO=$(GO) test/lab/suite $(TESTS_THAT_WAIT)
-
-.PHONY: tests-that-work
-tests-that-work:
-	GO=$(GO) test/lab/suite $$($(GO) list ./... | grep -vxF $(TESTS_THAT_WAIT:%=-e %))
+# The packages whose tests take minutes begin first, in this order. The first and the third mostly
+# wait for daemons.
+LONGEST = ./internal/engine/docker ./test/e2e ./internal/session/words ./test/faults ./cmd/keyway ./test/hostile ./test/agent
 
 .PHONY: mutants
 mutants: ## break each security claim in turn, and see that a test notices (ONLY=guest: those)

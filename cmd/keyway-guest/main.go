@@ -1,5 +1,5 @@
-// Command keyway-guest is the program inside a workspace: its first process,
-// its SSH server and its sessions. Package guest says what its subcommands do.
+// Command keyway-guest is the program inside a workspace: its first process, its SSH server and its
+// sessions. Package guest describes its subcommands.
 package main
 
 import (

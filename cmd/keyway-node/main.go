@@ -1,7 +1,6 @@
-// Command keyway-node is the node: the link sends it to a place and runs it there
-// by ssh, and runs it for the local place. It drives the place's engines and
-// relays bytes to guests. It holds no key, no agent, no link and no command line
-// for people.
+// Command keyway-node is the node. The link sends it to a place and runs it there by ssh, and runs
+// it for the local place. It drives the place's engines and relays bytes to guests. It contains no
+// agent, no link and no command line for people. Begin with noded.Run.
 package main
 
 import (

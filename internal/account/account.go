@@ -1,5 +1,6 @@
-// Package account identifies the users of a machine, including those that only a directory knows
-// (SSSD, LDAP, winbind).
+// Package account looks up the users of a machine, including those that only a directory service
+// knows (SSSD, LDAP, winbind). Static programs cannot use the lookup of the C library, so Lookup
+// asks getent, and reads /etc/passwd where there is no getent.
 package account
 
 import (

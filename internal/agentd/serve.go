@@ -1,5 +1,6 @@
-// Package agentd is the process around the agent: its sockets, its policy file, its
-// memory, and the newer program that takes its place.
+// Package agentd is the process around the agent: its sockets, its policy file, its memory, and its
+// replacement by a newer program. What the agent answers is decided in package agent. Begin with
+// Run.
 package agentd
 
 import (

@@ -1,5 +1,6 @@
-// Package agents finds the agents of keyway's that run beside the one that commands of this
-// environment use: another XDG_RUNTIME_DIR has an agent of its own started.
+// Package agents finds the agents of keyway that run beside the one that commands of this
+// environment use. A command with another XDG_RUNTIME_DIR may have started such an agent. The
+// package asks agents for their keys and makes them forget these; it starts and ends none.
 package agents
 
 import (

@@ -1,7 +1,8 @@
 // Package api is the HTTP API of a node: its types, a handler over a small interface, and a client
 // that implements the same interface. The link serves the same paths for each place, so a command
-// on the laptop, the link and the node use one language for workspaces. docs/PROTOCOL.api.md has
-// the tables.
+// on the laptop, the link and the node use one language for workspaces. The package runs no
+// workspaces: package node implements the interface. Begin with Node. docs/PROTOCOL.api.md has the
+// tables.
 package api
 
 import (

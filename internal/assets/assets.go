@@ -1,9 +1,8 @@
-// Package assets holds the programs that keyway carries for other machines: the
-// nodes, which keyway sends to places, the guest, which a node puts into workspaces,
-// and keyway-jupyter, which keyway sends into workspaces that want it. They are gzip'd
-// files which the Makefile puts here before it builds a keyway with the tags
-// embed_node_amd64 and embed_node_arm64, and a node with embed_guest. A plain go build
-// carries none.
+// Package assets holds the programs that keyway carries for other machines: nodes, which keyway
+// sends to places, the guest, which a node puts into workspaces, and keyway-jupyter, which keyway
+// sends into workspaces that use it. They are files compressed by gzip. The Makefile puts them here
+// before it builds a keyway with the tags embed_node_amd64 and embed_node_arm64, or a node with
+// embed_guest. A plain go build contains none.
 package assets
 
 import "strings"

@@ -2,6 +2,9 @@
 // SHA-256 of the exact bytes of the line before it. Lines are only ever appended. A user that can
 // write to the file can also write a whole new chain, so the log proves most to a reader that has a
 // copy of its last line.
+//
+// Begin with Event, which is a line, and Log, which writes them. Verify checks a log.
+// docs/PROTOCOL.agent.md has the format.
 package audit
 
 import (

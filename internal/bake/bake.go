@@ -3,6 +3,9 @@
 // (internal/guest, sshdMain). The base decides neither the keys that may enter nor the guest
 // program: the layer hides the base's files in the guest's directory, and keyway's own variables
 // are removed. The same base and the same guest yield the same bytes on every machine.
+//
+// The package reads and writes no file and asks no registry; packages images and registry do. Begin
+// with Base and NewGuest.
 package bake
 
 import (

@@ -1,4 +1,5 @@
-// Package bounded keeps the beginning of what another program or machine says.
+// Package bounded keeps the beginning of an output whose length another program or machine decides,
+// and discards the rest. It is used instead of bytes.Buffer wherever the writer is not trusted.
 package bounded
 
 import "bytes"

@@ -1,6 +1,7 @@
 // Package catalogue holds the templates that a place's operators publish: the Spec of a workspace
-// for each, and the changes that users may make. It parses no Compose and opens no file, so the
-// node and the laptop reach the same decisions.
+// for each, and the changes that users may make. It parses no Compose file and opens no file, so
+// the node and the laptop reach the same decisions. Users' own templates are in package template.
+// Begin with Catalogue.Check.
 package catalogue
 
 import (

@@ -1,6 +1,6 @@
-// Package compat decides before anything is pulled whether a workspace will run at a
-// place. It is pure: facts in, findings out. A fact that is not known finds nothing, so
-// that a check never stops what would have run.
+// Package compat decides before anything is pulled whether a workspace will run at a place. It is
+// pure: facts in, findings out. It gathers no fact itself. An unknown fact leads to no finding, so
+// that a check never prevents a workspace that would have run. Begin with Check.
 package compat
 
 import (

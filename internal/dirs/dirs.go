@@ -1,6 +1,6 @@
 // Package dirs locates the files of keyway: the user's configuration (Config), keyway's records
 // (State) and files that end with the login (Runtime). Every directory that it returns exists and
-// is closed to other users.
+// is closed to other users. A directory that belongs to another user is refused.
 package dirs
 
 import (

@@ -1,5 +1,6 @@
-// Package filelock locks files between processes. A lock ends with the process
-// that holds it, however that process ends.
+// Package filelock locks files between processes. A lock ends with the process that holds it,
+// however that process ends. It does not lock between goroutines of one process. Begin with Lock,
+// or with Try and Wait for a file that is already open.
 package filelock
 
 import (

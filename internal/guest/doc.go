@@ -1,5 +1,6 @@
-// Package guest is the program inside a workspace. It needs nothing from the image: no
-// root, shell, package, network or writable root file system.
+// Package guest is the program inside a workspace. It needs nothing from the image: no root, shell,
+// package, network or writable root file system. Begin with Main, which chooses the command, and
+// with Server.
 //
 // Two processes run while a workspace lives:
 //
@@ -12,6 +13,6 @@
 // the workspace.
 //
 // serve authenticates by Home.AuthorizedKeys and then acts as the workspace's own user: an
-// authenticated client may do whatever that user may. The limits below protect memory and
-// the guest, not the user from himself.
+// authenticated client may do whatever that user may. The limits protect memory and the guest. They
+// do not protect the user's own programs from that user.
 package guest

@@ -1,6 +1,6 @@
-// Package handover gives state and descriptors from one process to another: over a unix
-// socket, or to the program that a process becomes. The owner of the state knows
-// its meaning and the version of its form.
+// Package handover gives state and descriptors from one process to another: over a unix socket, or
+// to the program that a process becomes by exec. Only the owner of the state knows its meaning and
+// the version of its format. Begin with Bundle.
 package handover
 
 import "syscall"

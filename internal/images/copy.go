@@ -1,5 +1,6 @@
-// Package images brings images to places, from a registry, another place or a file, with the
-// logins and the routes that only this laptop has.
+// Package images brings images to places, from a registry, another place or a file, with the logins
+// and the routes that only this laptop has. It runs on the laptop, and uses the API of places;
+// package engine/docker/images is the store at a place. Begin with Pull and Copy.
 package images
 
 import (

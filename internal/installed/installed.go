@@ -1,6 +1,6 @@
 // Package installed lists the software in a file system by reading its files. It starts no program
 // of it, neither Python nor a package manager. The file system may belong to anybody, so all input
-// is bounded, and only a valid name of a package counts as a package.
+// is bounded, and only a valid name of a package counts as a package. Begin with Read.
 package installed
 
 import (

@@ -1,5 +1,5 @@
-// Package keyway holds the nouns of the program: names, places, workspaces,
-// what a workspace shall look like, where a workspace keeps its files, and the
-// one error type that reaches people. It decides nothing and starts nothing, so
-// every other package may import it.
+// Package keyway holds the types that all packages share: names, places, workspaces, the Spec of a
+// workspace, the files of a workspace's Home, and the one type of errors that users see. It decides
+// nothing and starts nothing, so every other package may import it. Begin with Spec, Workspace and
+// Error.
 package keyway

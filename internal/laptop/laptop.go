@@ -1,6 +1,6 @@
 // Package laptop implements the use cases of the commands on the laptop: its workspaces, the
-// places, the agent and the link. It returns values and errors, prints nothing, and asks through
-// UI.
+// places, the agent and the link. It returns values and errors, prints nothing, and asks the user
+// through UI. The command line is in cmd/keyway. Begin with Laptop.
 package laptop
 
 import (

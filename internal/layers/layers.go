@@ -1,6 +1,6 @@
-// Package layers fetches layers of images from a registry to a place. The received part of an
-// interrupted layer stays there, and the next attempt requests the rest. No data is passed on
-// before its digest has been verified.
+// Package layers fetches layers of images from a registry to a place, on the node. The received
+// part of an interrupted layer stays there, and the next attempt requests the rest. No data is
+// passed on before its digest has been verified. Begin with Store.
 package layers
 
 import (

@@ -1,8 +1,11 @@
-// Package link keeps uplinks from the laptop to places open. The link is one
-// process per user, started by whichever command needs it first. It reaches each
-// place by the user's own ssh, brings the node there if it is missing, and then
-// speaks HTTP/2 with it over that ssh's standard input and output. It never sees
-// a key, nor what the user's ssh says to a guest.
+// Package link keeps uplinks from the laptop to places open, and carries the streams to guests over
+// them. The link is one process per user, started by the command that needs it first. It reaches
+// each place by the user's own ssh, brings the node there if it is missing, and then speaks HTTP/2
+// with it over that ssh's standard input and output. It never sees a key, or the plaintext of what
+// the user's ssh and a guest exchange.
+//
+// Begin with Client, which commands use, and with Serve, uplink and proxied for the process itself.
+// docs/PROTOCOL.api.md describes what it serves.
 package link
 
 import (

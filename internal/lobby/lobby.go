@@ -1,5 +1,6 @@
-// Package lobby bounds the connections of peers that have not proved who they
-// are, so that none of them keeps others out.
+// Package lobby bounds the connections of peers that have not proved who they are, so that none of
+// them prevents others from connecting. It neither reads nor authenticates a connection. Begin with
+// New and Lobby.Enter.
 //
 // A lobby that is full refuses nobody: one connection is drawn at random, from
 // the peer that has the most, and ends. A peer that fills a lobby with silent

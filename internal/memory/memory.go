@@ -1,4 +1,4 @@
-// Package memory gives back what an idle process does not use.
+// Package memory returns to the operating system the memory that an idle process does not use.
 package memory
 
 import "runtime/debug"

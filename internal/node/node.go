@@ -1,5 +1,6 @@
 // Package node runs workspaces at one place: it serves the API over the engines that the place has.
-// It keeps no state in memory that it cannot query again, so any number of nodes may come and go.
+// It keeps no state in memory that it cannot query again, so any number of nodes may start and end.
+// The process around it is package noded. Begin with New, and with api.Node, which it implements.
 package node
 
 import (

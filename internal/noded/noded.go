@@ -1,5 +1,5 @@
-// Package noded is the process around the node: its engines, its directories and
-// the guest program that it puts into workspaces.
+// Package noded is the process around the node: its engines, its directories and the guest program
+// that it puts into workspaces. What a node does with a request is in package node. Begin with Run.
 package noded
 
 import (

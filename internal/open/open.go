@@ -1,6 +1,6 @@
 // Package open starts and finds the servers of a workspace that users open in a browser or an
 // editor, and returns the URL of each. A workspace decides only the path and the token of a URL on
-// this machine.
+// this machine. The forwarding of the port is the link's. Begin with Targets and Server.
 package open
 
 import (

@@ -1,5 +1,6 @@
-// Package plain makes text that another party may have chosen safe to show. On a terminal it
-// moves no cursor, changes no colour, hides nothing and does not reverse the text beside it.
+// Package plain makes text that another party may have chosen safe to show. Such a text on a
+// terminal moves no cursor, changes no colour, hides nothing and does not reverse the text beside
+// it. Begin with Line and Text, and with Fprintf, which applies Line to its arguments.
 package plain
 
 import (

@@ -1,7 +1,9 @@
-// Package policy decides what an SSH agent may do for an asker. It is pure: facts in, a
-// decision with its rule and its reason out. It opens no file, knows no clock and keeps no
-// state, so every decision can be explained later from the facts in the audit log.
+// Package policy decides what an SSH agent may do for an asker. It is pure: facts in, a decision
+// with its rule and its reason out. It opens no file except in Open and Read, which read a policy,
+// knows no clock and keeps no state. So every decision can be explained later from the facts in the
+// audit log.
 //
-// Facts are gathered elsewhere and contain only verified values. An unverified field is empty,
-// and an empty field never matches a rule that names a value.
+// Facts are gathered elsewhere (package agent) and contain only verified values. An unverified
+// field is empty, and an empty field never matches a rule that names a value. Begin with
+// Policy.Decide and Facts.
 package policy

@@ -1,3 +1,3 @@
-// Package proctree reads the kernel's facts about processes, and decides the order in which the
-// processes of a tree are told to end.
+// Package proctree reads the kernel's facts about processes from /proc, and decides the order in
+// which the processes of a tree are sent SIGTERM. Begin with All, and with Ending for the order.
 package proctree

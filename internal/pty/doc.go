@@ -1,2 +1,2 @@
-// Package pty opens pseudo-terminals.
+// Package pty opens pseudo-terminals. Begin with Open.
 package pty

@@ -1,5 +1,6 @@
-// Package registry asks an image's registry about the image before anything is pulled. It uses the
-// laptop's own credentials, which it sends to no place.
+// Package registry asks an image's registry about the image before anything is pulled, and pushes
+// images that keyway has made. It uses the laptop's own credentials, and runs on the laptop only.
+// Layers that a place needs are fetched by package layers. Begin with Look and Find.
 package registry
 
 import (

@@ -1,4 +1,4 @@
-// Package sleep waits for a time that a context can cut short.
+// Package sleep waits for a time that a context can shorten.
 package sleep
 
 import (

@@ -1,4 +1,5 @@
-// Package sshargs reads command lines of OpenSSH's ssh as ssh itself does.
+// Package sshargs reads command lines of OpenSSH's ssh as ssh itself does. It runs nothing. Begin
+// with Parse.
 package sshargs
 
 import (

@@ -1,8 +1,8 @@
-// Package sshconfig makes the user's own ssh reach workspaces. It remembers
-// which workspaces this laptop knows, and writes from that an ssh_config with a
-// Host entry for each, beside a known_hosts with the host key of each; it puts
-// the one Include line for them into ~/.ssh/config; and it asks ssh -G what the
-// user's configuration makes of a host name.
+// Package sshconfig lets the user's own ssh reach workspaces. It remembers which workspaces this
+// laptop knows, and writes from that an ssh_config with a Host entry for each, beside a known_hosts
+// with the host key of each. It adds the one Include line for them to ~/.ssh/config, and asks ssh
+// -G what the user's configuration makes of a host name. It changes no other file of the user's.
+// Begin with Open and Entry.
 package sshconfig
 
 import (

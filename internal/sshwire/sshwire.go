@@ -1,5 +1,6 @@
-// Package sshwire reads and writes the data types of RFC 4251 section 5. A Reader
-// never looks beyond its bytes and allocates nothing, so it is bounded by them.
+// Package sshwire reads and writes the data types of RFC 4251 section 5. A Reader never reads
+// beyond its bytes and allocates nothing, so it is bounded by them. Begin with NewReader, and with
+// AppendString to write.
 package sshwire
 
 import (

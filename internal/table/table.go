@@ -1,5 +1,6 @@
-// Package table lays text out in columns that fit a terminal: as wide as terminals draw
-// it (East Asian characters and emoji take two columns, combining ones none).
+// Package table prints text in columns that fit a terminal. It knows how wide terminals draw each
+// character: East Asian characters and emoji take two columns, combining ones none. Begin with
+// Table.
 package table
 
 import (

@@ -1,6 +1,6 @@
-// Package typeahead discards the unread input of a terminal. A program that stops
-// reading a terminal leaves the rest of a pasted text in its input queue, and the shell
-// that reads next would run it.
+// Package typeahead discards the unread input of a terminal. A program that stops reading a
+// terminal leaves the rest of a pasted text in the terminal's input queue, and the shell that reads
+// next would run it. Begin with Marks.Discard.
 package typeahead
 
 import "time"

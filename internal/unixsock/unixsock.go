@@ -1,6 +1,6 @@
-// Package unixsock dials and binds unix sockets whose paths may be longer than
-// the 107 bytes that sun_path holds (unix(7)): a home directory, a workspace's
-// name and a session's name together easily are.
+// Package unixsock dials and binds unix sockets whose paths may be longer than the 107 bytes of
+// sun_path (unix(7)). A home directory, a workspace's name and a session's name together are easily
+// longer. Begin with Dial and Listen. Peer identifies the process at the other end.
 package unixsock
 
 import (

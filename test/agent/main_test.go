@@ -1,7 +1,7 @@
 //go:build linux
 
-// Package agent runs keyway's agent, as the program that people run, against
-// OpenSSH's own programs and their regression tests.
+// Package agent tests keyway's agent, as the program that users run, with OpenSSH's own programs
+// and their regression tests.
 package agent
 
 import (

@@ -1,9 +1,8 @@
 //go:build linux
 
-// Package e2e runs the real programs against each other: keyway as it is built,
-// stock OpenSSH and other clients, in the lab's three machines. One lab with one
-// workspace is shared by all tests that do not break anything; a test of a fault
-// starts a lab of its own.
+// Package e2e tests the real programs against each other: keyway as it is built, stock OpenSSH and
+// other clients, on the lab's three machines. The tests that break nothing share one lab with one
+// workspace; a test of a fault starts a lab of its own.
 package e2e
 
 import (

@@ -1,8 +1,8 @@
 //go:build linux
 
-// Package faults breaks everything between a user's programs and the guest while
-// they work, as it is in the lab: stock ssh, scp, sftp, rsync and git on one
-// side, the real guest on the other. They must neither lose a byte nor notice.
+// Package faults breaks everything between a user's programs and the guest while they work: stock
+// ssh, scp, sftp, rsync and git on one side, the real guest on the other, in the lab. It checks
+// that the programs lose no byte and report no error.
 package faults
 
 import (

@@ -1,9 +1,9 @@
 //go:build linux
 
-// Package hostile runs keyway, as it is built, against places that lie. The place
-// is a double of ours behind the name ssh on PATH: it speaks as a node does and
-// answers what the test has written into files, in every field whatever it likes.
-// Its guests are real servers of streams, in the test itself.
+// Package hostile tests keyway, as it is built, against places that lie. The place is a program of
+// the test's own under the name ssh on PATH. It speaks as a node does, and answers with what the
+// test has written into files, in every field. Its guests are real servers of streams, in the test
+// itself.
 package hostile
 
 import (

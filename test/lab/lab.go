@@ -1,15 +1,15 @@
 //go:build linux
 
-// Package lab starts a small real world for tests, the demo and the
-// measurements, and takes it away again: a laptop, a bastion and a GPU machine,
-// each with its own network, processes, mounts, /etc and home directories, the
-// GPU machine reachable from the bastion only; stock sshd on both; a dockerd of
-// its own on the GPU machine, with images made from what this machine has.
+// Package lab starts a small real world for tests, the demo and the measurements, and removes it at
+// the end: a laptop, a bastion and a GPU machine, each with its own network, processes, mounts,
+// /etc and home directories. The GPU machine can be reached from the bastion only. Both have a
+// stock sshd, and the GPU machine has a dockerd of its own, with images made from what this machine
+// has. Begin with Start.
 //
-// Everything lives in namespaces and one temporary directory, and each host
-// ends with the pipe that its first process reads: a lab whose program is
-// killed leaves no process and no mount. Where namespaces are not permitted,
-// the three hosts are sshds and home directories on loopback (see Mode).
+// Everything is in namespaces and one temporary directory, and each host ends with the pipe that
+// its first process reads. So a lab whose program is killed leaves no process and no mount. Where
+// namespaces are not permitted, the three hosts are sshds and home directories on loopback (see
+// Mode).
 package lab
 
 import (

@@ -1,7 +1,7 @@
 //go:build linux
 
-// Package mux runs the user's own ssh, scp, sftp, rsync and git with keyway's mux and
-// without it, in the lab's three machines, and compares what they do.
+// Package mux runs the user's own ssh, scp, sftp, rsync and git with keyway's mux and without it,
+// on the lab's three machines, and compares the results.
 package mux
 
 import (

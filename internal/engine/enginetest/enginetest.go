@@ -1,10 +1,10 @@
 //go:build linux
 
-// Package enginetest is the contract that every engine keeps, as tests.
+// Package enginetest has the contract that every engine keeps, as tests. An engine's own test makes
+// a Subject and calls Run.
 //
-// An engine's own test makes a Subject and calls Run. The suite drives the
-// engine through the interface only, and speaks SSH to the guests it dials, so
-// it holds for an engine whatever the platform behind it is.
+// The suite uses the engine through its interface only, and speaks SSH to the guests that it dials.
+// So it holds for an engine whatever the platform behind it is.
 package enginetest
 
 import (

@@ -1,3 +1,3 @@
-// Package lines reduces an output to the lines that remain in the end on a terminal of the
-// job's size: the last state of a progress bar, and each other line once.
+// Package lines reduces an output to the lines that would remain on a terminal of the job's size:
+// the last state of a progress bar, and each other line once. Begin with Collapser.
 package lines

@@ -1,6 +1,6 @@
-// Package client reads a file system by SFTP version 3, as an fs.FS. The server may be
-// anybody: all that it says in one life of a connection is bounded, one request is
-// answered before the next is made, and nothing is written.
+// Package client reads a file system by SFTP version 3, as an fs.FS. It writes nothing. Anybody may
+// run the server: all data that it sends on a connection is bounded, and a request is sent only
+// when the one before has been answered. Begin with New.
 package client
 
 import (

@@ -1,4 +1,4 @@
-// Package run starts programs for tests, and tells how they ended.
+// Package run starts programs for tests, and reports how they ended.
 package run
 
 import (

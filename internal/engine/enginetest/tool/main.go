@@ -1,7 +1,7 @@
 //go:build linux
 
-// Command tool is all that the images of the engine tests contain: it shows
-// what a workspace looks like from inside.
+// Command tool is the only program in the images of the engine tests. It prints how a workspace
+// looks from inside.
 package main
 
 import (

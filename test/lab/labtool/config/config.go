@@ -1,4 +1,4 @@
-// Package config is what the lab tells its tool, as JSON in an argument.
+// Package config has the arguments that the lab passes to its tool, as JSON.
 package config
 
 import "time"

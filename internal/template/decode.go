@@ -10,6 +10,8 @@ import (
 	"github.com/compose-spec/compose-go/v2/interpolation"
 	"github.com/compose-spec/compose-go/v2/tree"
 	"github.com/go-viper/mapstructure/v2"
+
+	"keyway/internal/template/fields"
 )
 
 // casts lists the fields that compose-go accepts only as a number before it decodes them. A
@@ -61,7 +63,10 @@ func fromText(from, to reflect.Value) (any, error) {
 	}
 	switch text := from.String(); to.Kind() {
 	case reflect.Bool:
-		return strconv.ParseBool(strings.ToLower(text))
+		if truth, ok := fields.Truth(text); ok {
+			return truth, nil
+		}
+		return nil, errNoTruth
 	case reflect.Int, reflect.Int64:
 		return strconv.ParseInt(text, 10, 64)
 	case reflect.Float32:
@@ -70,6 +75,8 @@ func fromText(from, to reflect.Value) (any, error) {
 	}
 	return from.Interface(), nil
 }
+
+var errNoTruth = errors.New("it must be true or false")
 
 // misformed returns an error of decode with the field and the line that it is about. Of several
 // errors it takes the first.

@@ -12,6 +12,7 @@ import (
 
 	"keyway/internal/keyway"
 	"keyway/internal/lazyregexp"
+	"keyway/internal/template/fields"
 )
 
 // devcontainerName is the name of the template of a devcontainer.json.
@@ -124,13 +125,13 @@ func (d *devcontainer) refuse(doc *document) error {
 	return doc.errorf(doc.root, "it names no image").Hint("for example: \"image\": \"pytorch/pytorch:2.8.0-cuda12.6-cudnn9-devel\"")
 }
 
-func (d *devcontainer) leave(setting string, n *yaml.Node, r reason) {
-	d.left = append(d.left, Left{Setting: setting, Line: n.Line, Why: r.why, Advice: r.advice()})
+func (d *devcontainer) leave(setting string, n *yaml.Node, r fields.Reason) {
+	d.left = append(d.left, Left{Setting: setting, Line: n.Line, Why: r.Why, Advice: r.Advice()})
 }
 
 var (
-	unknownForm     = reason{why: "keyway does not know this form of it"}
-	unknownVariable = reason{why: "keyway has no value for the variable in it"}
+	unknownForm     = fields.Reason{Why: "keyway does not know this form of it"}
+	unknownVariable = fields.Reason{Why: "keyway has no value for the variable in it"}
 )
 
 // settingOrder lists the settings that are converted, in order. If two of them set the same field
@@ -239,7 +240,7 @@ func (d *devcontainer) list(setting, name string, n *yaml.Node) {
 		switch {
 		case !ok:
 		case name == "security_opt" && !strings.HasPrefix(w.Value, "no-new-privileges"):
-			d.leave(setting, each, reason{why: "possible is no-new-privileges alone"})
+			d.leave(setting, each, fields.Reason{Why: "possible is no-new-privileges alone"})
 		default:
 			d.add(name, w)
 		}
@@ -271,7 +272,7 @@ func (d *devcontainer) inner(name string) *yaml.Node {
 
 func (d *devcontainer) variable(setting, name string, n *yaml.Node) {
 	if n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" {
-		d.leave(setting, n, reason{why: "a workspace's programs see all of its variables"})
+		d.leave(setting, n, fields.Reason{Why: "a workspace's programs see all of its variables"})
 		return
 	}
 	if w, ok := d.word(setting, n); ok {
@@ -282,7 +283,7 @@ func (d *devcontainer) variable(setting, name string, n *yaml.Node) {
 func (d *devcontainer) port(setting string, n *yaml.Node) {
 	port, err := strconv.Atoi(n.Value)
 	if n.Kind != yaml.ScalarNode || err != nil {
-		d.leave(setting, n, reason{"only ports of the workspace itself are opened", keyway.InsteadOpen})
+		d.leave(setting, n, fields.Reason{Why: "only ports of the workspace itself are opened", Step: keyway.InsteadOpen})
 		return
 	}
 	d.add("expose", word(strconv.Itoa(port), n.Line))
@@ -340,14 +341,14 @@ func (d *devcontainer) requirements(n *yaml.Node) {
 	for _, p := range pairs(n) {
 		switch gpu := resolve(p.value); {
 		case p.key.Value != "gpu":
-			d.leave("hostRequirements."+p.key.Value, p.key, reason{"you choose the place, and what the workspace takes of it", keyway.InsteadLimits})
+			d.leave("hostRequirements."+p.key.Value, p.key, fields.Reason{Why: "you choose the place, and what the workspace takes of it", Step: keyway.InsteadLimits})
 		case gpu.Value == "false":
 		case gpu.Kind == yaml.ScalarNode && gpu.Value != "true":
-			d.leave("hostRequirements.gpu", gpu, reason{"you ask for GPUs where the place has some", keyway.InsteadGPUs})
+			d.leave("hostRequirements.gpu", gpu, fields.Reason{Why: "you ask for GPUs where the place has some", Step: keyway.InsteadGPUs})
 		default:
 			put(d.service, "gpus", word("all", gpu.Line))
 			if gpu.Kind == yaml.MappingNode {
-				d.leave("hostRequirements.gpu.{cores,memory}", gpu, reason{"all GPUs of the place are asked for", keyway.ChooseGPUs})
+				d.leave("hostRequirements.gpu.{cores,memory}", gpu, fields.Reason{Why: "all GPUs of the place are asked for", Step: keyway.ChooseGPUs})
 			}
 		}
 	}
@@ -361,7 +362,7 @@ func (d *devcontainer) customizations(n *yaml.Node) {
 				put(x, "extensions", resolve(p.value))
 				continue
 			}
-			d.leave("customizations."+tool.key.Value+"."+p.key.Value, p.key, reason{why: "it is a setting of the editor's, which it reads itself when the folder is open there"})
+			d.leave("customizations."+tool.key.Value+"."+p.key.Value, p.key, fields.Reason{Why: "it is a setting of the editor's, which it reads itself when the folder is open there"})
 		}
 	}
 }
@@ -420,27 +421,27 @@ func command(n *yaml.Node) string {
 }
 
 // notOfTheLaptop is the reason against a setting that takes a directory from this laptop.
-var notOfTheLaptop = reason{"directories are of the place, not of this laptop", keyway.InsteadMount}
+var notOfTheLaptop = fields.Reason{Why: "directories are of the place, not of this laptop", Step: keyway.InsteadMount}
 
 // reasons maps each setting that is left out to the reason.
-var reasons = map[string]reason{
-	"features":             {why: "build them into the image, or install what they bring in postCreateCommand"},
-	"privileged":           {why: "name the capabilities that it needs instead: capAdd"},
-	"overrideCommand":      {"the image's own command is not started", keyway.InsteadRun},
-	"build":                {why: "the image that is named counts; build it where it will run"},
-	"dockerFile":           {why: "the image that is named counts; build it where it will run"},
-	"initializeCommand":    {why: "it would run on this laptop"},
-	"postStartCommand":     {"what runs for long is a job", keyway.InsteadRun},
-	"postAttachCommand":    {why: "a shell's start file in the workspace does this"},
+var reasons = map[string]fields.Reason{
+	"features":             {Why: "build them into the image, or install what they bring in postCreateCommand"},
+	"privileged":           {Why: "name the capabilities that it needs instead: capAdd"},
+	"overrideCommand":      {Why: "the image's own command is not started", Step: keyway.InsteadRun},
+	"build":                {Why: "the image that is named counts; build it where it will run"},
+	"dockerFile":           {Why: "the image that is named counts; build it where it will run"},
+	"initializeCommand":    {Why: "it would run on this laptop"},
+	"postStartCommand":     {Why: "what runs for long is a job", Step: keyway.InsteadRun},
+	"postAttachCommand":    {Why: "a shell's start file in the workspace does this"},
 	"workspaceMount":       notOfTheLaptop,
-	"updateRemoteUserUID":  {why: "without remoteUser the workspace has your own uid and gid of the place"},
-	"portsAttributes":      {"ports are opened one by one", keyway.InsteadOpen},
-	"otherPortsAttributes": {"ports are opened one by one", keyway.InsteadOpen},
-	"shutdownAction":       {"a workspace stays until you stop or remove it", keyway.InsteadStop},
-	"secrets":              {"secrets are files of this laptop", keyway.InsteadSecret},
-	"runServices":          {why: notOthers},
+	"updateRemoteUserUID":  {Why: "without remoteUser the workspace has your own uid and gid of the place"},
+	"portsAttributes":      {Why: "ports are opened one by one", Step: keyway.InsteadOpen},
+	"otherPortsAttributes": {Why: "ports are opened one by one", Step: keyway.InsteadOpen},
+	"shutdownAction":       {Why: "a workspace stays until you stop or remove it", Step: keyway.InsteadStop},
+	"secrets":              {Why: "secrets are files of this laptop", Step: keyway.InsteadSecret},
+	"runServices":          {Why: fields.NotOthers},
 }
 
-func reasonFor(setting string) reason {
-	return cmp.Or(reasons[setting], reason{why: "a workspace has nothing that corresponds to it"})
+func reasonFor(setting string) fields.Reason {
+	return cmp.Or(reasons[setting], fields.Reason{Why: "a workspace has nothing that corresponds to it"})
 }

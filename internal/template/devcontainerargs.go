@@ -8,6 +8,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"keyway/internal/keyway"
+	"keyway/internal/template/fields"
 )
 
 // runOptions maps options of docker run to the fields of the service.
@@ -51,24 +52,20 @@ func (d *devcontainer) runArgs(n *yaml.Node) {
 		case runLists[option] != "":
 			d.list(setting, runLists[option], value)
 		default:
-			d.leave(setting, at, cmp.Or(runReasons[option], reason{why: "a workspace has no such option"}))
+			d.leave(setting, at, cmp.Or(runReasons[option], fields.Reason{Why: "a workspace has no such option"}))
 		}
 	}
 }
 
-// notNow is the reason against a file's network: the place's operators and the user decide about
-// it.
-var notNow = reason{"its network is chosen when the workspace is made", keyway.InsteadNetwork}
-
 // runReasons maps each option that is left out to the reason.
-var runReasons = map[string]reason{
-	"--ipc":        {"its owner chooses that when the workspace is made", keyway.InsteadIPC},
-	"--privileged": {why: "name the capabilities that it needs instead: --cap-add"},
-	"--network":    notNow, "--net": notNow, "-p": {why: notNetworks}, "--publish": {why: notNetworks},
-	"--name": {"the workspace is named when it is made", keyway.InsteadName}, "--rm": {"a workspace stays until you remove it", keyway.InsteadStop},
-	"--runtime": {why: "ask for GPUs by --gpus, and the engine finds the runtime"},
-	"-v":        {"write it in mounts, or name it when you make the workspace", keyway.InsteadMount},
-	"--volume":  {"write it in mounts, or name it when you make the workspace", keyway.InsteadMount},
+var runReasons = map[string]fields.Reason{
+	"--ipc":        {Why: "its owner chooses that when the workspace is made", Step: keyway.InsteadIPC},
+	"--privileged": {Why: "name the capabilities that it needs instead: --cap-add"},
+	"--network":    fields.NotNow, "--net": fields.NotNow, "-p": {Why: fields.NotNetworks}, "--publish": {Why: fields.NotNetworks},
+	"--name": {Why: "the workspace is named when it is made", Step: keyway.InsteadName}, "--rm": {Why: "a workspace stays until you remove it", Step: keyway.InsteadStop},
+	"--runtime": {Why: "ask for GPUs by --gpus, and the engine finds the runtime"},
+	"-v":        {Why: "write it in mounts, or name it when you make the workspace", Step: keyway.InsteadMount},
+	"--volume":  {Why: "write it in mounts, or name it when you make the workspace", Step: keyway.InsteadMount},
 }
 
 // gpus converts a value of docker's --gpus: all, a number or device=….

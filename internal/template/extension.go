@@ -9,9 +9,6 @@ import (
 	"keyway/internal/keyway"
 )
 
-// extensionRule is the rule for x-keyway, which holds what Compose has no field for.
-var extensionRule = fields(with(values("forward_agent", "setup", "extensions", "as", "home"), map[string]*rule{"override": overrideRule}))
-
 // Extension is a service's x-keyway.
 type Extension struct {
 	// ForwardAgent forwards the user's agent into the workspace on every connection.

@@ -286,11 +286,11 @@ func (t Template) Resolve(w Where) (Asked, error) {
 	if err != nil {
 		return Asked{}, err
 	}
-	if err := t.doc.check(names); err != nil {
-		return Asked{}, err
-	}
 	env, err := environment{dir: t.dir, home: w.Home, lookup: w.Lookup, confined: t.Source != Mine, fault: new(error)}.dotEnv()
 	if err != nil {
+		return Asked{}, err
+	}
+	if err := t.doc.check(names, env.lookup); err != nil {
 		return Asked{}, err
 	}
 	service, err := t.doc.load(t.Name, names, env.lookup)

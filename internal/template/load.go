@@ -20,6 +20,7 @@ import (
 
 	"keyway/internal/keyway"
 	"keyway/internal/lazyregexp"
+	"keyway/internal/template/fields"
 	"keyway/internal/template/twins"
 	"keyway/internal/template/variables"
 )
@@ -64,17 +65,28 @@ func (d *document) chain(name string) (names []string, err error) {
 	return nil, d.errorf(nil, "more than %d services extend one another", maxExtends)
 }
 
-// check finds the fields that cannot be honoured in the services of names.
-func (d *document) check(names []string) error {
-	w := walker{document: d}
+// check finds the fields that cannot be honoured in the services of names, and in the volumes and
+// secrets that these use.
+func (d *document) check(names []string, lookup func(string) (string, bool)) error {
+	w := walker{document: d, lookup: lookup}
 	for _, p := range ownPairs(d.root) {
-		if p.key.Value != "services" {
-			w.field(p, fileRule, "")
+		top := p.key.Value
+		switch {
+		case top == "services":
+		case (top == "volumes" || top == "secrets") && shapeOf(p.value) == "{":
+			used, rule := w.sources(names, top), fields.File.Fields[top]
+			for _, each := range pairs(p.value) {
+				w.unused = !used[each.key.Value]
+				w.field(each, rule, top+".")
+			}
+			w.unused = false
+		default:
+			w.field(p, fields.File, "")
 		}
 	}
 	for _, p := range pairs(field(d.root, "services")) {
 		if slices.Contains(names, p.key.Value) {
-			w.walk(p.value, serviceRule, "services."+p.key.Value+".")
+			w.walk(p.value, fields.Service, "services."+p.key.Value+".")
 		}
 	}
 	return together(w.problems)
@@ -117,6 +129,7 @@ func (d *document) load(name string, names []string, lookup func(string) (string
 	for _, top := range []string{"volumes", "secrets"} {
 		if n := field(d.root, top); n != nil {
 			model[top] = plain(n)
+			fields.File.Fields[top].Prune(model[top])
 		}
 	}
 	used, filler := map[string]bool{}, new(variables.Filler)
@@ -215,8 +228,8 @@ func (d *document) shortVolumes(service map[string]any, names []string) error {
 			continue
 		}
 		for option := range strings.SplitSeq(parts[2], ",") {
-			if option != "" && option != "ro" && option != "rw" {
-				return d.errorf(at(d.root, []string{"services", d.having(names, "volumes"), "volumes"}), "volumes: %.80q: the option %.40q is not possible: %s", text, option, notMounted).
+			if !slices.Contains(fields.MountOptions, option) {
+				return d.errorf(at(d.root, []string{"services", d.having(names, "volumes"), "volumes"}), "volumes: %.80q: the option %.40q is not possible: %s", text, option, fields.NotMounted).
 					Hint("possible are: ro, rw")
 			}
 		}
@@ -313,15 +326,17 @@ func extended(services any, names []string) (map[string]any, error) {
 }
 
 // services returns the services that compose-go gets. It omits other services of the file, which
-// may be for other programs, and fields that compose-go would only refuse.
+// may be for other programs, fields that compose-go would only refuse, and those whose value
+// changes nothing.
 func (d *document) services(names []string) map[string]any {
 	m := map[string]any{}
 	all := field(d.root, "services")
 	for _, name := range names {
 		m[name] = plain(field(all, name))
-		if fields, ok := m[name].(map[string]any); ok { // in a setup, $NAME is for its shell
-			maps.DeleteFunc(fields, func(name string, _ any) bool { return strings.HasPrefix(name, "x-") })
+		if its, ok := m[name].(map[string]any); ok { // in a setup, $NAME is for its shell
+			maps.DeleteFunc(its, func(name string, _ any) bool { return strings.HasPrefix(name, "x-") })
 		}
+		fields.Service.Prune(m[name])
 	}
 	return m
 }

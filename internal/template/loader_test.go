@@ -16,17 +16,32 @@ import (
 	"github.com/compose-spec/compose-go/v2/types"
 
 	"keyway/internal/keyway"
+	"keyway/internal/template/fields"
 	"keyway/internal/template/variables"
 )
 
-// loadAsCompose is load by compose-go's own loader, with its schema.
+// loadAsCompose is load by compose-go's own loader, with its schema, of the fields that keyway
+// honours.
 func (d *document) loadAsCompose(name string, names []string, lookup func(string) (string, bool)) (_ loaded, err error) {
+	return d.composed(d.services(names), name, lookup)
+}
+
+// loadAll is loadAsCompose with all fields.
+func (d *document) loadAll(name string, names []string, lookup func(string) (string, bool)) (_ loaded, err error) {
+	all := map[string]any{}
+	for _, each := range names {
+		all[each] = plain(field(field(d.root, "services"), each))
+	}
+	return d.composed(all, name, lookup)
+}
+
+func (d *document) composed(services map[string]any, name string, lookup func(string) (string, bool)) (_ loaded, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("it panics: %v", r)
 		}
 	}()
-	config := map[string]any{"name": "keyway", "services": d.services(names)}
+	config := map[string]any{"name": "keyway", "services": services}
 	for _, top := range []string{"volumes", "secrets"} {
 		if n := field(d.root, top); n != nil {
 			config[top] = plain(n)
@@ -55,16 +70,16 @@ var forms = []string{
 }
 
 // fieldPaths are all fields of a service that keyway takes, with those around them.
-func fieldPaths(r *rule, around func(string) string, visit func(string)) {
-	for _, name := range slices.Sorted(maps.Keys(r.fields)) {
-		inner := r.fields[name]
-		if inner.not.why != "" || name == "x-keyway" || name == "extends" {
+func fieldPaths(r *fields.Rule, around func(string) string, visit func(string)) {
+	for _, name := range slices.Sorted(maps.Keys(r.Fields)) {
+		inner := r.Fields[name]
+		if inner.Not.Why != "" || name == "x-keyway" || name == "extends" {
 			continue
 		}
 		for _, form := range forms {
 			visit(around(name + ": " + form))
 		}
-		if inner.fields != nil {
+		if inner.Fields != nil {
 			fieldPaths(inner, func(text string) string { return around(name + ": {" + text + "}") }, visit)
 			fieldPaths(inner, func(text string) string { return around(name + ": [{" + text + "}]") }, visit)
 		}
@@ -98,7 +113,7 @@ func TestAsCompose(t *testing.T) {
 			return tmpl.asked(names, service, env, Where{Local: true})
 		}
 		want, refused := resolve(d.loadAsCompose)
-		got, err := Asked{}, d.check(names)
+		got, err := Asked{}, d.check(names, lookup)
 		if err == nil {
 			got, err = resolve(d.load)
 		}
@@ -117,7 +132,7 @@ func TestAsCompose(t *testing.T) {
 			t.Errorf("%s\n  we: %+v\n  compose-go: %+v", text, got, want)
 		}
 	}
-	fieldPaths(serviceRule, func(inner string) string { return "services: {train: {" + inner + "}}\n" }, compare)
+	fieldPaths(fields.Service, func(inner string) string { return "services: {train: {" + inner + "}}\n" }, compare)
 	t.Logf("%d files, %d taken", tried, taken)
 	if tried < 1000 || taken < 140 {
 		t.Error("the generator has lost fields")

@@ -12,11 +12,6 @@ import (
 	"keyway/internal/keyway"
 )
 
-// overrideRule describes x-keyway.override: the settings of a published template that users may
-// change, in Compose's terms.
-var overrideRule = fields(values("gpus", "cpus", "mem_limit", "shm_size", "pids_limit", "tmpfs", "environment", "volumes",
-	"command", "working_dir", "labels", "secrets", "user"))
-
 // freeWords lists the fields that have no limit; true leaves them to the user.
 var freeWords = map[string]string{
 	"command": catalogue.FreeCommand, "working_dir": catalogue.FreeWorkdir, "labels": catalogue.FreeLabels, "secrets": catalogue.FreeSecrets, "user": catalogue.FreeUser,

@@ -14,6 +14,7 @@ import (
 	"github.com/compose-spec/compose-go/v2/types"
 
 	"keyway/internal/keyway"
+	"keyway/internal/template/fields"
 )
 
 // Asked is the result of resolving a template.
@@ -255,7 +256,7 @@ func (c converter) tmpfs(s *keyway.Spec) error {
 		for option := range strings.SplitSeq(options, ",") {
 			size, ok := strings.CutPrefix(option, "size=")
 			switch {
-			case option == "" || option == "rw" || option == "exec":
+			case slices.Contains(fields.TmpfsOptions, option):
 			case option == "ro":
 				m.ReadOnly = true
 			case ok:

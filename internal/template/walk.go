@@ -1,0 +1,144 @@
+package template
+
+import (
+	"cmp"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"keyway/internal/keyway"
+	"keyway/internal/template/fields"
+	"keyway/internal/template/variables"
+)
+
+// maxProblems bounds the problems of one template that are reported at once.
+const maxProblems = 10
+
+// walker collects what is wrong with a file's fields.
+type walker struct {
+	*document
+	lookup   func(string) (string, bool)
+	unused   bool // no service that counts uses what is walked
+	problems []*keyway.Error
+}
+
+func (w *walker) add(e *keyway.Error) {
+	if len(w.problems) < maxProblems {
+		w.problems = append(w.problems, e)
+	}
+}
+
+// walk compares n with r. where is the path to n in messages.
+func (w *walker) walk(n *yaml.Node, r *fields.Rule, where string) {
+	n = resolve(n)
+	if r == nil || r.Fields == nil && r.Names == nil {
+		return
+	}
+	if n.Kind == yaml.SequenceNode {
+		for _, each := range n.Content {
+			w.walk(each, r, where)
+		}
+		return
+	}
+	seen := map[string]bool{}
+	for _, p := range ownPairs(n) {
+		name := p.key.Value
+		if p.key.Kind != yaml.ScalarNode {
+			w.add(w.errorf(p.key, "the name of a field is a word, not a list or a mapping"))
+			continue
+		}
+		if seen[name] {
+			w.add(w.errorf(p.key, "%s%s is there twice", where, name).Hint("remove one of the two"))
+		}
+		seen[name] = true
+	}
+	for _, p := range pairs(n) {
+		w.field(p, r, where)
+	}
+}
+
+// ownPairs returns the fields of a mapping without those that << merges in.
+func ownPairs(n *yaml.Node) (own []pair) {
+	if n.Kind != yaml.MappingNode {
+		return nil
+	}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if n.Content[i].Tag != "!!merge" {
+			own = append(own, pair{n.Content[i], n.Content[i+1]})
+		}
+	}
+	return own
+}
+
+func (w *walker) field(p pair, r *fields.Rule, where string) {
+	name := p.key.Value
+	if r.Names != nil {
+		w.shape(p, r.Names.Form, where+name)
+		w.walk(p.value, r.Names, where+name+".")
+		return
+	}
+	known := r.Fields[name]
+	switch {
+	case known == nil && strings.HasPrefix(name, "x-"):
+	case known == nil:
+		e := w.errorf(p.key, "there is no field %.80q", strings.TrimPrefix(where, "services.")+name)
+		if near := r.Nearest(name); near != "" {
+			e = e.Hint("did you mean: %s", near)
+		}
+		w.add(e)
+	case known.Not.Why != "" && (w.unused || known.Accepts(w.filled(p.value))):
+	case known.Not.Why != "":
+		e := w.errorf(p.key, "the field %s is not for workspaces: %s", name, known.Not.Why).Hint("leave %s out, or keep a keyway.yaml beside the file that has it", name)
+		e.Advice = known.Not.Advice()
+		w.add(e)
+	default:
+		w.shape(p, known.Form, where+name)
+		w.walk(p.value, known, where+name+".")
+	}
+}
+
+// filled returns the plain value of n with its variables filled in. A text whose variables have
+// no value stays as it is.
+func (w *walker) filled(n *yaml.Node) any {
+	filler := new(variables.Filler)
+	var fill func(any) any
+	fill = func(v any) any {
+		switch v := v.(type) {
+		case string:
+			if text, err := filler.Fill(v, w.lookup); err == nil {
+				return text
+			}
+		case []any:
+			for i := range v {
+				v[i] = fill(v[i])
+			}
+		case map[string]any:
+			for name := range v {
+				v[name] = fill(v[name])
+			}
+		}
+		return v
+	}
+	return fill(plain(n))
+}
+
+// sources returns the names of the volumes or secrets, as field says, that the services of names
+// use.
+func (w *walker) sources(names []string, of string) map[string]bool {
+	used := map[string]bool{}
+	for _, name := range names {
+		service, _ := w.service(name)
+		list, _ := w.filled(cmp.Or(field(service, of), mapping())).([]any)
+		for _, item := range list {
+			switch item := item.(type) {
+			case string:
+				source, _, _ := strings.Cut(item, ":")
+				used[source] = true
+			case map[string]any:
+				source, _ := item["source"].(string)
+				used[source] = true
+			}
+		}
+	}
+	return used
+}

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
 	"os/exec"
@@ -167,21 +168,26 @@ const cellStateOf = `(() => {
 // pageStateOf tells how far a page of the classic notebook has come.
 const pageStateOf = `(() => {
   const nb = window.Jupyter && Jupyter.notebook, k = nb && nb.kernel;
-  return [location.href.split('?')[0], document.readyState, document.title, 'notebook', !!nb, nb && nb._fully_loaded, 'kernel', k && k.id, k && k._ws && k._ws.readyState].join(' ');
+  return [location.href.split('?')[0], document.readyState, document.title, 'notebook', !!nb, nb && nb._fully_loaded, 'kernel', k && k.id, k && k._ws && k._ws.readyState,
+    'resources', performance.getEntriesByType('resource').length].join(' ');
 })()`
 
-// until waits until the last cell satisfies is.
+// until waits until the last cell satisfies is. It gives up when the page has not changed for
+// patience: on a busy machine, a page takes long, but it loads and runs step by step.
 func (p *tab) until(what string, is func(cellState) bool) (s cellState) {
 	p.b.t.Helper()
+	var page, before string
 	for end := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
 		s = cellState{}
 		if p.eval(p.look, &s); s.Ready && is(s) {
 			return s
 		}
+		p.eval(pageStateOf, &page)
+		if now := fmt.Sprintf("%+v; it is %s and says %s", s, page, p.said); now != before {
+			before, end = now, time.Now().Add(patience)
+		}
 		if time.Now().After(end) {
-			var page string
-			p.eval(pageStateOf, &page)
-			p.b.t.Fatalf("%s: not within %v; the page shows %+v; it is %s and says %s", what, patience, s, page, p.said)
+			p.b.t.Fatalf("%s: for %v, the page has shown %s", what, patience, before)
 		}
 		if !s.Ready {
 			p.reloadIfLost()

@@ -22,8 +22,12 @@ import (
 	"keyway/test/await"
 )
 
-// patience bounds the wait for an event that must come.
-const patience = await.Patience
+const (
+	// patience bounds the wait for an event that must come, or for a step towards it.
+	patience = await.Patience
+	// maxPatience bounds the wait for all steps.
+	maxPatience = 4 * patience
+)
 
 // service is the address of keyway-jupyter or of the Jupyter server itself.
 type service struct{ socket, token string }
@@ -83,6 +87,7 @@ type page struct {
 	mu    sync.Mutex
 	more  *sync.Cond
 	cells map[string]*shown
+	last  time.Time // when the last message came
 	err   error
 	done  chan struct{}
 }
@@ -136,6 +141,7 @@ func (c *page) read() {
 	for {
 		kind, data, err := c.conn.ReadMessage()
 		c.mu.Lock()
+		c.last = time.Now()
 		if err != nil {
 			c.err = err
 			c.more.Broadcast()
@@ -222,13 +228,26 @@ func (c *page) run(code, cell string) string {
 		"user_expressions": map[string]any{}, "allow_stdin": true, "stop_on_error": false}, string(meta), []byte("{}"))
 }
 
-// until waits until a cell satisfies is, and returns its text.
+// until waits until a cell satisfies is, and returns its text. It gives up when no message has come
+// for patience, and at the latest after maxPatience.
 func (c *page) until(id, what string, is func(*shown) bool) string {
 	c.t.Helper()
-	timer := time.AfterFunc(patience, func() { c.mu.Lock(); defer c.mu.Unlock(); c.err = errPatience; c.more.Broadcast() })
-	defer timer.Stop()
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.last = time.Now()
+	began := c.last
+	var timer *time.Timer
+	timer = time.AfterFunc(patience, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if quiet := time.Since(c.last); quiet < patience && time.Since(began) < maxPatience {
+			timer.Reset(patience - quiet)
+			return
+		}
+		c.err = errPatience
+		c.more.Broadcast()
+	})
+	defer timer.Stop()
 	for {
 		s := c.cells[id]
 		if s != nil && is(s) {

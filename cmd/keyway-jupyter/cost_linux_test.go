@@ -314,8 +314,8 @@ func (c *crier) swallow(p wire.Protocol) (n int) {
 		c.t.Fatal(err)
 	}
 	defer conn.Close()
-	_ = conn.SetReadDeadline(time.Now().Add(patience))
 	for {
+		_ = conn.SetReadDeadline(time.Now().Add(patience))
 		_, data, err := conn.ReadMessage()
 		if err != nil {
 			c.t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -29,13 +30,37 @@ type world struct {
 	log          string // a file
 }
 
-// build builds the program, without cgo as a release has it.
-func build(t *testing.T, program string) {
-	t.Helper()
+var builtDir string // with the program, once a test needs it
+
+// built builds the program once for all tests, without cgo as a release has it, and returns its path.
+var built = sync.OnceValues(func() (program string, err error) {
+	if builtDir, err = os.MkdirTemp("", "keyway-jupyter"); err != nil {
+		return "", err
+	}
+	program = filepath.Join(builtDir, "keyway-jupyter")
 	cmd := exec.Command("go", "build", "-o", program, ".")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+		return program, fmt.Errorf("%w\n%s", err, out)
+	}
+	return program, nil
+})
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	_ = os.RemoveAll(builtDir) // nothing if it is empty
+	os.Exit(code)
+}
+
+// build puts the program at a path.
+func build(t *testing.T, program string) {
+	t.Helper()
+	from, err := built()
+	if err == nil {
+		err = os.Link(from, program)
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -415,13 +415,12 @@ func (f *Front) beside(ctx context.Context, path string) (string, error) {
 // gone writes the outputs of a kernel that has ended and that the Jupyter server has forgotten,
 // before their journal is removed.
 func (f *Front) gone(k *kernel.Kernel) {
+	defer f.ending.lock(k.ID)()
 	f.mu.Lock()
 	ours := f.kernels[k.ID] == k
 	delete(f.kernels, k.ID)
 	f.mu.Unlock()
 	if ours {
-		f.ending.Lock()
-		defer f.ending.Unlock()
 		f.end(k)
 	}
 }
@@ -517,28 +516,40 @@ func lastChange(dir string) (at time.Time, err error) {
 }
 
 // sweep ends the journals of kernels that the Jupyter server does not have. theirs lists the
-// kernels that it has. A journal that cannot be ended stays for the next start.
+// kernels that it has. A journal that cannot be ended stays for the next start. One that takes long
+// keeps the others back for openTime, and is then ended beside them.
 func (f *Front) sweep(theirs []string) {
-	f.ending.Lock()
-	defer f.ending.Unlock()
 	entries, err := os.ReadDir(f.Dir)
 	if err != nil {
 		f.Logf("the records of kernels that have ended stay: %v", err)
 	}
 	for _, e := range entries {
-		id, dir := e.Name(), filepath.Join(f.Dir, e.Name())
-		if !kernelID.MatchString(id) || slices.Contains(theirs, id) || !f.isOver(id) {
+		id := e.Name()
+		if !kernelID.MatchString(id) || slices.Contains(theirs, id) {
 			continue
 		}
-		done := f.salvage(id)
-		if !done && isOld(dir) {
-			f.Logf("kernel %s: what it has shown could not be written for 30 days, and is deleted", id)
-			done = true
+		done := make(chan struct{})
+		f.work.Go(func() { f.sweepOne(id); close(done) })
+		select {
+		case <-done:
+		case <-time.After(f.openTime):
 		}
-		if done {
-			if err := os.RemoveAll(dir); err != nil {
-				f.Logf("kernel %s: %v", id, err)
-			}
+	}
+}
+
+func (f *Front) sweepOne(id string) {
+	defer f.ending.lock(id)()
+	if !f.isOver(id) {
+		return
+	}
+	done, dir := f.salvage(id), filepath.Join(f.Dir, id)
+	if !done && isOld(dir) {
+		f.Logf("kernel %s: what it has shown could not be written for 30 days, and is deleted", id)
+		done = true
+	}
+	if done {
+		if err := os.RemoveAll(dir); err != nil {
+			f.Logf("kernel %s: %v", id, err)
 		}
 	}
 }

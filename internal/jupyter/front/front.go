@@ -64,12 +64,27 @@ type Front struct {
 
 // oneByOne has the locks of operations that must not overlap.
 type oneByOne struct {
-	writing    sync.Mutex // held while a file is written
-	writeTime  time.Duration
-	ending     sync.Mutex // held while a kernel's journal is ended
-	connecting locks      // by kernel: held while its journal is read, which may have 256 MB
-	sweeping   sync.Once
+	writing   sync.Mutex // held while a file is written
+	writeTime time.Duration
+	ending    locks               // by kernel: held while its journal is ended
+	opening   map[string]*opening // by kernel: its journal is being read. Front.mu guards the map
+	openTime  time.Duration
+	sweeping  sync.Once
 }
+
+// opening is the reading of a kernel's journal, which may have 256 MB, or a disk that does not
+// answer. All that need the kernel share it.
+type opening struct {
+	done chan struct{} // closed after the others are set
+	k    *kernel.Kernel
+	err  error
+}
+
+// openTime bounds the time for which a start waits for one journal. Pages wait for pageTime.
+const openTime = 5 * time.Second
+
+// pageTime bounds the time for which a page waits for its kernel's journal. The page then tries again.
+const pageTime = 30 * time.Second
 
 // locks are locks by name. The zero value has none.
 type locks struct {
@@ -110,7 +125,7 @@ func New(o Options) (*Front, error) {
 		o.Logf("the cells that ended before are not told of: %v", err)
 	}
 	f := &Front{Options: o, token: o.Token, upstream: o.Upstream, transport: o.Upstream.transport(),
-		news: news, kernels: map[string]*kernel.Kernel{}, paths: map[string][]string{}, shared: map[string]bool{}, left: map[string]time.Time{}, failed: map[string]string{}, unnoted: map[string]bool{}, oneByOne: oneByOne{writeTime: writeTime}}
+		news: news, kernels: map[string]*kernel.Kernel{}, paths: map[string][]string{}, shared: map[string]bool{}, left: map[string]time.Time{}, failed: map[string]string{}, unnoted: map[string]bool{}, oneByOne: oneByOne{writeTime: writeTime, opening: map[string]*opening{}, openTime: openTime}}
 	f.ctx, f.cancel = context.WithCancel(context.Background())
 	f.proxy = &httputil.ReverseProxy{Transport: f.transport, FlushInterval: -1, Rewrite: f.rewrite, ModifyResponse: f.modify, ErrorHandler: f.unreachable}
 	f.handler = f.guard(http.HandlerFunc(f.route))
@@ -187,8 +202,8 @@ func (f *Front) resume(ctx context.Context) error {
 // maxOpening bounds the journals that are read at once.
 const maxOpening = 4
 
-// connectAll connects to kernels. A journal that cannot be read, or takes long, does not keep the
-// others back.
+// connectAll connects to kernels. A journal that cannot be read does not keep the others back, and one
+// that takes long does so for openTime.
 func (f *Front) connectAll(ids []string) error {
 	var work sync.WaitGroup
 	errs := make([]error, len(ids))
@@ -200,7 +215,9 @@ func (f *Front) connectAll(ids []string) error {
 		room <- struct{}{}
 		work.Go(func() {
 			defer func() { <-room }()
-			if _, err := f.kernel(id); err != nil {
+			ctx, cancel := context.WithTimeout(f.ctx, f.openTime)
+			defer cancel()
+			if _, err := f.kernel(ctx, id); err != nil {
 				errs[i] = fmt.Errorf("kernel %s: %w", id, err)
 			}
 		})
@@ -244,10 +261,18 @@ func (f *Front) shut() map[string]*kernel.Kernel {
 	for _, k := range all {
 		k.Close()
 	}
-	f.work.Wait()
+	over := make(chan struct{})
+	go func() { f.work.Wait(); close(over) }()
+	select {
+	case <-over:
+	case <-time.After(closeTime): // a journal whose disk does not answer: its reading ends with the process
+	}
 	f.transport.CloseIdleConnections()
 	return all
 }
+
+// closeTime bounds the time for which the end of the program waits for journals that are being read.
+const closeTime = time.Second
 
 var (
 	kernelID     = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
@@ -289,7 +314,9 @@ func (f *Front) channels(w http.ResponseWriter, r *http.Request, id string) {
 		http.Error(w, "The Jupyter server has no such kernel.", http.StatusNotFound)
 		return
 	}
-	k, err := f.kernel(id)
+	ctx, cancel := context.WithTimeout(r.Context(), pageTime)
+	defer cancel()
+	k, err := f.kernel(ctx, id)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
@@ -299,24 +326,39 @@ func (f *Front) channels(w http.ResponseWriter, r *http.Request, id string) {
 }
 
 // kernel returns the kernel with the given id. It connects to the kernel if there is no connection
-// yet.
-func (f *Front) kernel(id string) (*kernel.Kernel, error) {
-	if k := f.find(id); k != nil {
+// yet, which goes on after ctx ends.
+func (f *Front) kernel(ctx context.Context, id string) (*kernel.Kernel, error) {
+	f.mu.Lock()
+	k, o := f.kernels[id], f.opening[id]
+	switch {
+	case k != nil:
+		f.mu.Unlock()
 		return k, nil
-	}
-	defer f.connecting.lock(id)()
-	if k := f.find(id); k != nil {
-		return k, nil
-	}
-	if f.ctx.Err() != nil { // Close has forgotten which kernels are connected
+	case f.closed:
+		f.mu.Unlock()
 		return nil, errEnding
+	case o == nil:
+		o = &opening{done: make(chan struct{})}
+		f.opening[id] = o
+		f.work.Go(func() { o.k, o.err = f.open(id); close(o.done) })
 	}
+	f.mu.Unlock()
+	select {
+	case <-o.done:
+		return o.k, o.err
+	case <-ctx.Done():
+		return nil, errSlow
+	}
+}
+
+func (f *Front) open(id string) (*kernel.Kernel, error) {
 	k, err := kernel.Read(id, f.options(id))
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.opening, id)
 	if err != nil {
 		return nil, fmt.Errorf("the journal of a kernel: %w", err)
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
 	if f.closed {
 		k.Close()
 		return nil, errEnding
@@ -326,12 +368,16 @@ func (f *Front) kernel(id string) (*kernel.Kernel, error) {
 	return k, nil
 }
 
-var errEnding = errors.New("the program is ending")
+var (
+	errEnding = errors.New("the program is ending")
+	errSlow   = errors.New("its stored output is still being read: the disk is slow, or does not answer")
+)
 
 // isOver reports whether nothing uses the journal of a kernel that the Jupyter server does not have.
 func (f *Front) isOver(id string) bool {
-	defer f.connecting.lock(id)()                  // not in the middle of it
-	return f.find(id) == nil && f.ctx.Err() == nil // Close has forgotten which kernels are connected
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.kernels[id] == nil && f.opening[id] == nil && !f.closed // Close has forgotten which kernels are connected
 }
 
 func (f *Front) options(id string) kernel.Options {

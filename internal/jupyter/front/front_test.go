@@ -625,7 +625,7 @@ func TestAJournalThatIsRead(t *testing.T) {
 		return false
 	}
 	opened := make(chan error, 1)
-	go func() { _, err := front.kernel(slow); opened <- err }()
+	go func() { _, err := front.kernel(t.Context(), slow); opened <- err }()
 	<-reading
 	end := sync.OnceFunc(func() { close(read) })
 	t.Cleanup(end) // before the front's

@@ -6,6 +6,7 @@ import (
 	"compress/flate"
 	"crypto/sha1"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -56,27 +57,28 @@ func masked(frame []byte) []byte {
 	return all
 }
 
-// bomb returns a compressed message of 200 MB.
+// bomb returns a compressed message of 200 MB: the same MB each time, since compressing all of them
+// takes long.
 func bomb(t *testing.T) []byte {
 	var b bytes.Buffer
 	w, err := flate.NewWriter(&b, 9)
 	if err == nil {
-		_, err = io.CopyN(w, zeros{}, 200<<20)
+		_, err = w.Write(make([]byte, 1<<20))
 	}
 	if err == nil {
-		err = w.Flush()
+		err = w.Flush() // to a whole number of bytes
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := b.Len() - 4 // without the end that RFC 7692 leaves out
+	all := bytes.Repeat(b.Bytes(), 200)
+	if n, err := io.Copy(io.Discard, flate.NewReader(bytes.NewReader(all))); n != 200<<20 || !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Fatalf("%d bytes, %v", n, err)
+	}
+	n := len(all) - 4 // without the end that RFC 7692 leaves out
 	head := []byte{0xc2, 127, 0, 0, 0, 0, byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)}
-	return append(head, b.Bytes()[:n]...)
+	return append(head, all[:n]...)
 }
-
-type zeros struct{}
-
-func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
 // TestHostileServer checks a server that breaks the protocol on a kernel's websocket. The
 // connection ends, little memory is taken, and other notebooks and kernels are still served.

@@ -75,7 +75,13 @@ func (f *Front) writeLost(ctx context.Context, paths []string, k *kernel.Kernel,
 	sought, byID := f.sought(search, paths, rest)
 	if found := f.search(search, paths, sought, byID); len(found) == 1 {
 		f.Logf("the cells of %s are in %s now", paths[0], found[0])
-		if !f.writeTo(ctx, found[0], k, unclear) {
+		others := unclear
+		for _, r := range rest {
+			if !slices.ContainsFunc(sought, func(s notebook.Run) bool { return s.ID == r.ID }) {
+				others = append(slices.Clip(others), r.ID)
+			}
+		}
+		if !f.writeTo(ctx, found[0], k, others) {
 			return false
 		}
 		rest, said = unplaced(k, unclear, last)
@@ -100,7 +106,8 @@ func (f *Front) writeLost(ctx context.Context, paths []string, k *kernel.Kernel,
 // sought returns the runs whose cells may be in another notebook than those at the paths. If there is
 // a notebook at one of them, byID is true, and the cell of a run has an id that no notebook there has:
 // a cell whose source was changed is still there, and a cell that was not saved is nowhere. One with
-// the same source in another notebook is another cell.
+// the same source in another notebook is another cell. If no notebook is at the paths, such a cell may be
+// the one, provided that it was never run (Document.Fits).
 func (f *Front) sought(ctx context.Context, paths []string, runs []notebook.Run) (some []notebook.Run, byID bool) {
 	some = slices.Clone(runs)
 	for _, path := range paths {
@@ -163,8 +170,7 @@ func (f *Front) hasAll(ctx context.Context, path string, runs []notebook.Run, by
 		return false
 	}
 	defer file.Close()
-	_, ids := doc.Splice(runs)
-	return len(ids) == len(runs) && (doc.HasIDs() || !byID)
+	return doc.Fits(runs) && (doc.HasIDs() || !byID)
 }
 
 // keep writes runs with their sources into a new notebook, and returns its path.

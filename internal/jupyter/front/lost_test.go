@@ -33,6 +33,12 @@ func withoutIDs() document {
 	return doc
 }
 
+// withNumber returns a notebook whose cell was run before.
+func withNumber(doc document) document {
+	doc["cells"].([]any)[0].(map[string]any)["execution_count"] = 7
+	return doc
+}
+
 // TestNotebookElsewhere moves, removes and replaces a notebook while a cell runs and no page is
 // open. It checks that the output is written to the notebook that has the cell, and that the end of
 // the kernel otherwise puts it into a notebook of its own.
@@ -42,20 +48,23 @@ func TestNotebookElsewhere(t *testing.T) {
 		in   string // the notebook that gets the output
 		kept bool   // only at the end of the kernel
 	}{
-		"where it was":           {map[string]document{"dir/x.ipynb": newDocument(), "copy.ipynb": newDocument()}, "dir/x.ipynb", false},
-		"renamed":                {map[string]document{"dir/z.ipynb": newDocument(), "dir/a.ipynb": otherDocument()}, "dir/z.ipynb", false},
-		"renamed, without ids":   {map[string]document{"dir/z.ipynb": withoutIDs(), "dir/a.ipynb": otherDocument()}, "dir/z.ipynb", false},
-		"moved down":             {map[string]document{"dir/deep/er/x.ipynb": newDocument()}, "dir/deep/er/x.ipynb", false},
-		"moved up":               {map[string]document{"x.ipynb": newDocument(), "dir/a.ipynb": otherDocument()}, "x.ipynb", false},
-		"its directory renamed":  {map[string]document{"done/x.ipynb": newDocument()}, "done/x.ipynb", false},
-		"swapped":                {map[string]document{"dir/x.ipynb": otherDocument(), "dir/y.ipynb": newDocument()}, "dir/y.ipynb", false},
-		"removed":                {map[string]document{"dir/a.ipynb": otherDocument()}, "dir/x (outputs kept).ipynb", true},
-		"removed with directory": {map[string]document{}, "x (outputs kept).ipynb", true},
-		"made anew":              {map[string]document{"dir/x.ipynb": otherDocument()}, "dir/x (outputs kept).ipynb", true},
-		"edited after a copy":    {map[string]document{"dir/x.ipynb": editedDocument(), "dir/y.ipynb": newDocument()}, "dir/x (outputs kept).ipynb", true},
-		"the same source only":   {map[string]document{"dir/x.ipynb": otherDocument(), "dir/y.ipynb": withoutIDs()}, "dir/x (outputs kept).ipynb", true},
-		"moved and copied":       {map[string]document{"y.ipynb": newDocument(), "z.ipynb": newDocument()}, "x (outputs kept).ipynb", true},
-		"removed twice":          {map[string]document{"dir/x (outputs kept).ipynb": otherDocument()}, "dir/x (outputs kept 2).ipynb", true},
+		"where it was":                          {map[string]document{"dir/x.ipynb": newDocument(), "copy.ipynb": newDocument()}, "dir/x.ipynb", false},
+		"renamed":                               {map[string]document{"dir/z.ipynb": newDocument(), "dir/a.ipynb": otherDocument()}, "dir/z.ipynb", false},
+		"renamed, without ids":                  {map[string]document{"dir/z.ipynb": withoutIDs(), "dir/a.ipynb": otherDocument()}, "dir/z.ipynb", false},
+		"renamed, run before":                   {map[string]document{"dir/z.ipynb": withNumber(newDocument())}, "dir/z.ipynb", false},
+		"an equal cell with outputs of its own": {map[string]document{"dir/z.ipynb": withNumber(withoutIDs())}, "dir/x (outputs kept).ipynb", true},
+		"one that was run, one that was not":    {map[string]document{"dir/z.ipynb": withNumber(withoutIDs()), "dir/y.ipynb": withoutIDs()}, "dir/y.ipynb", false},
+		"moved down":                            {map[string]document{"dir/deep/er/x.ipynb": newDocument()}, "dir/deep/er/x.ipynb", false},
+		"moved up":                              {map[string]document{"x.ipynb": newDocument(), "dir/a.ipynb": otherDocument()}, "x.ipynb", false},
+		"its directory renamed":                 {map[string]document{"done/x.ipynb": newDocument()}, "done/x.ipynb", false},
+		"swapped":                               {map[string]document{"dir/x.ipynb": otherDocument(), "dir/y.ipynb": newDocument()}, "dir/y.ipynb", false},
+		"removed":                               {map[string]document{"dir/a.ipynb": otherDocument()}, "dir/x (outputs kept).ipynb", true},
+		"removed with directory":                {map[string]document{}, "x (outputs kept).ipynb", true},
+		"made anew":                             {map[string]document{"dir/x.ipynb": otherDocument()}, "dir/x (outputs kept).ipynb", true},
+		"edited after a copy":                   {map[string]document{"dir/x.ipynb": editedDocument(), "dir/y.ipynb": newDocument()}, "dir/x (outputs kept).ipynb", true},
+		"the same source only":                  {map[string]document{"dir/x.ipynb": otherDocument(), "dir/y.ipynb": withoutIDs()}, "dir/x (outputs kept).ipynb", true},
+		"moved and copied":                      {map[string]document{"y.ipynb": newDocument(), "z.ipynb": newDocument()}, "x (outputs kept).ipynb", true},
+		"removed twice":                         {map[string]document{"dir/x (outputs kept).ipynb": otherDocument()}, "dir/x (outputs kept 2).ipynb", true},
 	} {
 		for _, last := range []bool{false, true} {
 			f := newFake(t)

@@ -36,6 +36,7 @@ type cell struct {
 	open     int64
 	outputs  Span
 	count    Span
+	ran      bool // it has outputs or a number
 	metadata Span
 	bare     bool    // the metadata has no members, or is no object
 	mark     *member // in the metadata
@@ -131,10 +132,15 @@ func scanCell(s *scanner) (c *cell, code bool, err error) {
 			c.metadata, c.bare, c.mark = Span{m.value, s.at}, true, nil
 			return err
 		case "outputs":
-			err := s.skip()
+			skip := s.skip
+			if kind == '[' {
+				skip = func() error { return s.array(func() error { c.ran = true; return s.skip() }) }
+			}
+			err := skip()
 			c.outputs = Span{m.value, s.at}
 			return err
 		case "execution_count":
+			c.ran = c.ran || kind != 'n'
 			err := s.skip()
 			c.count = Span{m.value, s.at}
 			return err

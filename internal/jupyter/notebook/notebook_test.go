@@ -155,6 +155,34 @@ func shown(t *testing.T, model string) (all []string) {
 	return all
 }
 
+// TestFits checks which cells of a notebook that may be another one a run can have: that of its id, and
+// one that was never run.
+func TestFits(t *testing.T) {
+	never, number, output := `"outputs": [ ],"execution_count":null`, `"execution_count":0,"outputs":[]`, `"outputs":[{}]`
+	for _, c := range []struct {
+		id, state, cell string
+		want            bool
+	}{
+		{"a", never, "a", true}, {"a", number, "a", true}, {"a", output, "a", true},
+		{"a", never, "", true}, {"a", number, "", false}, {"a", output, "", false},
+		{"a", never, "b", false}, {"a", output, "b", false},
+		{"", never, "a", true}, {"", number, "a", false}, {"", output, "a", false},
+		{"", never, "", true}, {"", number, "", false}, {"", output, "", false}, {"", `"outputs":null`, "", true},
+	} {
+		id := ""
+		if c.id != "" {
+			id = `"id":"` + c.id + `",`
+		}
+		doc := scan(t, `{"content":{"cells":[{"cell_type":"code",`+id+c.state+`,"source":"x"}]}}`)
+		if got := doc.Fits([]Run{run("1", c.cell, "x", true)}); got != c.want {
+			t.Errorf("a run of cell %q, and cell %q with %s: %v", c.cell, c.id, c.state, got)
+		}
+		if doc.Fits([]Run{run("1", c.cell, "x", true), run("2", "", "y", true)}) {
+			t.Error("a run without a cell has one")
+		}
+	}
+}
+
 func TestSplice(t *testing.T) {
 	for name, c := range map[string]struct {
 		cells []string

@@ -51,6 +51,19 @@ func (doc *Document) Splice(runs []Run) (edits []Edit, ids []string) {
 	return edits, ids
 }
 
+// Fits reports whether the notebook has a cell for each run that is the run's own, or can do no harm:
+// its id is that of the run, or it was never run. An equal source alone proves little, and must
+// not replace outputs that may be those of another cell.
+func (doc *Document) Fits(runs []Run) bool {
+	found := doc.assign(runs)
+	for c, run := range found {
+		if c.ran && (c.id == "" || c.id != run.Cell) {
+			return false
+		}
+	}
+	return len(found) == len(runs)
+}
+
 func (c *cell) edits(run Run) (all []Edit) {
 	if run.Outputs != nil {
 		all = append(all, c.set("outputs", c.outputs, run.Outputs))

@@ -90,7 +90,7 @@ func parse(f *flag.FlagSet, args []string, more bool, news io.Writer) error {
 	case err != nil:
 		return &usageError{err}
 	case f.NArg() > 0 && !more:
-		return &usageError{fmt.Errorf("%.40q is too much", f.Arg(0))}
+		return &usageError{fmt.Errorf("unexpected argument %.40q", f.Arg(0))}
 	}
 	return nil
 }

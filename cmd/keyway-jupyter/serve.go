@@ -117,7 +117,7 @@ func ready(w wish, state string, news io.Writer, stop <-chan os.Signal) (server,
 		case <-time.After(200 * time.Millisecond):
 		}
 		if s.ended() {
-			return s, errors.New("the Jupyter server has ended: see above what it says")
+			return s, errors.New("the Jupyter server has ended: see its output above")
 		}
 	}
 	s = s.located()

@@ -96,7 +96,7 @@ digest and the guest.` +
 func (o bakeOptions) check() error {
 	switch {
 	case o.tag == "":
-		return keyway.Errorf(keyway.Usage, "which name is the image to get?").Hint("for example: keyway bake pytorch --tag team/pytorch:ssh")
+		return keyway.Errorf(keyway.Usage, "the new image needs a name").Hint("for example: keyway bake pytorch --tag team/pytorch:ssh")
 	case !isReference(o.tag) || strings.Contains(o.tag, "@"):
 		return keyway.Errorf(keyway.Usage, "%.100q cannot be the name of a new image", o.tag).Hint("for example: --tag team/pytorch:ssh")
 	case o.push && o.file != "":
@@ -137,7 +137,7 @@ func runBake(ctx context.Context, o bakeOptions, stdout, news io.Writer) error {
 		s.Engine = o.up.engine
 	}
 	if s.Image == "" {
-		return keyway.Errorf(keyway.Usage, "which image is the SSH server to be put into?").Hint("name a template, or --image REF; see them: keyway templates")
+		return keyway.Errorf(keyway.Usage, "no image is named for the SSH server").Hint("name a template, or --image REF; see them: keyway templates")
 	}
 	if !isReference(s.Image) {
 		return keyway.Errorf(keyway.Usage, "%.100q cannot be an image", s.Image).Hint("for example: --image %s", keyway.DefaultImage)

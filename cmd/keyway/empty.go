@@ -12,7 +12,7 @@ import (
 func refuseEmpty(cmd *cobra.Command, _ []string) (err error) {
 	cmd.Flags().Visit(func(f *pflag.Flag) {
 		if err == nil && f.Value.Type() == "string" && f.Value.String() == "" {
-			err = keyway.Errorf(keyway.Usage, "--%s has nothing after it", f.Name).
+			err = keyway.Errorf(keyway.Usage, "--%s needs a value", f.Name).
 				Hint("leave the option out, or say what it is: %s --help", cmd.CommandPath())
 		}
 	})

@@ -91,7 +91,7 @@ func isImageFile(arg string) bool {
 func (o imageCopyOptions) ends(args []string) (c images.ImageCopy, from, to string, err error) {
 	c = images.ImageCopy{FromEngine: o.fromEngine, ToEngine: o.toEngine}
 	if len(args) == 2 && strings.ContainsRune(args[0], ':') && isReference(args[0]) && !isImageFile(args[0]) {
-		return c, "", "", keyway.Errorf(keyway.Usage, "from which place is %.100s to be copied?", args[0]).
+		return c, "", "", keyway.Errorf(keyway.Usage, "no place is named from which %.100s is copied", args[0]).
 			Hint("for example: keyway image copy local %s %s", plain.Shell(args[1]), plain.Shell(args[0]))
 	}
 	if len(args) > 2 {

@@ -178,21 +178,21 @@ func (o opening) serverIn(ctx context.Context, w insideOf, target string, args [
 		})
 		if keyway.Is(err, keyway.NotRunning) {
 			if runs, asked := w.Runs(ctx, t.Session); asked == nil && !runs {
-				err = keyway.AsError(err).Hint("see what it said: keyway logs %s/%s", o.entry.Name, t.Session)
+				err = keyway.AsError(err).Hint("see its output: keyway logs %s/%s", o.entry.Name, t.Session)
 			}
 		}
 		return s, t.Forgets, err
 	}
 	port, err := strconv.Atoi(target)
 	if err != nil {
-		return s, "", keyway.Errorf(keyway.Usage, "%.40q is nothing that can be opened", target).
+		return s, "", keyway.Errorf(keyway.Usage, "%.40q cannot be opened", target).
 			Hint("a port, or one of: %s\nsee what listens: keyway ports %s", strings.Join(targetNames(), ", "), o.entry.Name)
 	}
 	if port < 1 || port > 65535 {
 		return s, "", keyway.Errorf(keyway.Usage, "%d is not a port: ports are 1 to 65535", port)
 	}
 	if len(args) > 0 {
-		return s, "", keyway.Errorf(keyway.Usage, "a port takes no arguments; %q is too much", args[0])
+		return s, "", keyway.Errorf(keyway.Usage, "a port takes no arguments; leave %q out", args[0])
 	}
 	ports, err := w.Ports(ctx)
 	if keyway.Is(err, keyway.NotRunning) || keyway.Is(err, keyway.HostKeyChanged) {

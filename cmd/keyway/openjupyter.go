@@ -101,7 +101,7 @@ func (o opening) keeper(ctx context.Context, w insideOf, program string, args []
 			return session, at, err
 		} else if !runs {
 			return session, at, keyway.Errorf(keyway.NotRunning, "Jupyter has ended before it listened").
-				Hint("see what it said: keyway logs %s/%s", o.entry.Name, session)
+				Hint("see its output: keyway logs %s/%s", o.entry.Name, session)
 		}
 	}
 }

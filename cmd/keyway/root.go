@@ -77,9 +77,9 @@ func takes(min, max int, what string) cobra.PositionalArgs {
 		}
 		problem := "needs " + what
 		if max >= 0 && len(args) > max {
-			problem = fmt.Sprintf("takes %s; %q is too much", what, args[max])
+			problem = fmt.Sprintf("takes %s; leave %q out", what, args[max])
 			if max == 0 {
-				problem = fmt.Sprintf("takes no arguments; %q is too much", args[0])
+				problem = fmt.Sprintf("takes no arguments; leave %q out", args[0])
 			}
 		}
 		return keyway.Errorf(keyway.Usage, "%s %s", cmd.CommandPath(), problem).

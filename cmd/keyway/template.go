@@ -172,10 +172,10 @@ func (a asked) setupEnded(place keyway.Place, name keyway.Name, status exitStatu
 			Hint("see it: keyway logs -f %[1]s/%[2]s\nend it: keyway kill %[1]s/%[2]s", plain.Shell(place.Of(name)), setupJob)
 	case status == sshFailed:
 		return keyway.Errorf(keyway.Other, "%s is up, but ssh ended with %d before the end of its setup was known", name, int(status)).
-			Hint("see whether it runs: keyway ls %[1]s\nsee what it said: keyway logs %[1]s/%[2]s", plain.Shell(place.Of(name)), setupJob)
+			Hint("see whether it runs: keyway ls %[1]s\nsee its output: keyway logs %[1]s/%[2]s", plain.Shell(place.Of(name)), setupJob)
 	}
 	return keyway.Errorf(keyway.Other, "%s is up, and its setup failed with %d", name, int(status)).
-		Hint("see what it said: keyway logs %[1]s/%[2]s\ngo in: keyway ssh %[1]s\nor make it anew, with the options that you gave: %[3]s",
+		Hint("see its output: keyway logs %[1]s/%[2]s\nenter it: keyway ssh %[1]s\nor make it anew, with the options that you gave: %[3]s",
 			plain.Shell(place.Of(name)), setupJob, anew(place, name, a.Spec.Engine, a.from.Name))
 }
 

@@ -164,7 +164,7 @@ func (a *app) agentRefuses(ctx context.Context) error {
 			Hint("see why, if the agent is keyway's: keyway log")
 	}
 	socket := cmp.Or(a.AgentSocket(), os.Getenv("SSH_AUTH_SOCK"))
-	return keyway.Errorf(keyway.NoKey, "not unlocked: the agent shows no key and takes none: it is locked with a passphrase of its own (ssh-add -x)").
+	return keyway.Errorf(keyway.NoKey, "not unlocked: the agent lists no key and takes none: it is locked with a passphrase of its own (ssh-add -x)").
 		Hint("unlock the agent with that passphrase: SSH_AUTH_SOCK=%s ssh-add -X", plain.Shell(socket))
 }
 

@@ -82,11 +82,11 @@ func (c *connection) unasked(h *held) error {
 	_, _, limited := c.agent.keys.limits(h)
 	switch {
 	case h.confirm:
-		return errors.New("the key's use is to be confirmed each time")
+		return errors.New("each use of the key must be confirmed")
 	case h.key.OnSecurityKey() || h.key.Provider != "":
-		return errors.New("the key is on a device that may want to be touched each time")
+		return errors.New("the key is on a device that may require a touch for each use")
 	case h.upstream != "":
-		return errors.New("the key is another agent's, which may ask each time")
+		return errors.New("the key is another agent's, which may ask for each use")
 	case limited:
 		return errors.New("the number of the key's signatures is limited")
 	}

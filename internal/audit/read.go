@@ -69,9 +69,9 @@ func (c *checker) end(list []string) error {
 	case len(r.Flaws) > 0:
 		return errors.New(strings.Join(r.Flaws, "; "))
 	case c.first.Seq == r.Oldest && c.first.Prev != r.Before && c.report.Events > 0 && c.report.Torn == 0:
-		return fmt.Errorf("event %d is not the one that the log says it begins with", c.first.Seq)
+		return fmt.Errorf("event %d is not the one with which the log should begin", c.first.Seq)
 	case len(list) > 0 && c.last.Event == Rotate && list[len(list)-1] != c.path:
-		return fmt.Errorf("%s is missing: the file before it says that the log goes on", c.path)
+		return fmt.Errorf("%s is missing: the file before it announces more", c.path)
 	}
 	return c.kept(r)
 }
@@ -142,7 +142,7 @@ func (c *checker) line(line []byte) error {
 	case e.Seq != c.tail.seq+1:
 		return fmt.Errorf("event %d follows event %d", e.Seq, c.tail.seq)
 	case c.tail.torn && e.Event != Repaired:
-		return errors.New("the line before is not an event, and nothing says why")
+		return errors.New("the line before is not an event, and no event explains it")
 	}
 	if first {
 		c.report.First, c.first = e.Time, e

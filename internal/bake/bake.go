@@ -132,7 +132,7 @@ func (g Guest) Config(base Base, config []byte) ([]byte, error) {
 	}
 	for target := range c.Config.Volumes {
 		if keyway.GuestHome.Has(target) {
-			return nil, keyway.Errorf(keyway.Usage, "the image %s wants a volume at %.200q, which is keyway's own place", base.Reference, target).
+			return nil, keyway.Errorf(keyway.Usage, "the image %s declares a volume at %.200q, which is keyway's own place", base.Reference, target).
 				Hint("take another image, or make one without that VOLUME")
 		}
 	}

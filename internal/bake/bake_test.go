@@ -243,7 +243,7 @@ func TestImagesThatAreRefused(t *testing.T) {
 	for want, config := range map[string][]byte{
 		"is for linux/arm64, and":   change(func(c *v1.ConfigFile) { c.Architecture = "arm64" }),
 		"is for windows/amd64, and": change(func(c *v1.ConfigFile) { c.OS = "windows" }),
-		"wants a volume at":         change(func(c *v1.ConfigFile) { c.Config.Volumes = map[string]struct{}{"/x/../.keyway/bin": {}} }),
+		"declares a volume at":      change(func(c *v1.ConfigFile) { c.Config.Volumes = map[string]struct{}{"/x/../.keyway/bin": {}} }),
 		"the configuration of":      []byte("{"),
 		"is over":                   bytes.Repeat([]byte(" "), keyway.MaxConfig+1),
 	} {

@@ -201,7 +201,7 @@ func otherEngine(_ Override, want, got keyway.Spec) *keyway.Error {
 func otherVariables(o Override, want, got keyway.Spec) *keyway.Error {
 	for _, name := range keyway.Differing(variables(want), variables(got)) {
 		if !matches(o.Env, name) {
-			return refuse("the variable %.80q is not for users to set; possible are %s", name, listed(o.Env)).Advise(keyway.AsTemplate, "env")
+			return refuse("users may not set the variable %.80q; they may set: %s", name, listed(o.Env)).Advise(keyway.AsTemplate, "env")
 		}
 	}
 	return nil
@@ -268,10 +268,10 @@ func (o Override) mount(m keyway.Mount) *keyway.Error {
 			return nil
 		}
 		if slices.Contains(o.Volumes, m.Source+":ro") {
-			return refuse("%.200s may be mounted to read only", m.Source).Advise(keyway.Example, "volume", m.Source+":"+m.Target+":ro")
+			return refuse("%.200s may only be mounted read-only", m.Source).Advise(keyway.Example, "volume", m.Source+":"+m.Target+":ro")
 		}
 	}
-	return refuse("%.200q is not for users to mount; possible are %s", m.Source, listed(o.Volumes)).Advise(keyway.AsTemplate, "volume")
+	return refuse("users may not mount %.200q; they may mount: %s", m.Source, listed(o.Volumes)).Advise(keyway.AsTemplate, "volume")
 }
 
 func sizeAt(target string, n int64) string {

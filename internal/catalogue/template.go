@@ -171,7 +171,7 @@ func (o Override) validate() error {
 	}
 	for _, f := range o.Free {
 		if !slices.Contains(FreeFields, f) {
-			return keyway.Errorf(keyway.BadConfig, "its override leaves %.80q free; possible are %s", f, strings.Join(FreeFields, ", "))
+			return keyway.Errorf(keyway.BadConfig, "its override leaves %.80q free, and it can leave %s free", f, strings.Join(FreeFields, ", "))
 		}
 	}
 	return nil

@@ -119,7 +119,7 @@ func Greets(ctx context.Context, conn net.Conn) error {
 		return greetErr(ctx, err)
 	}
 	if string(first[:]) != "SSH-" {
-		return fmt.Errorf("the guest says %q instead of SSH", first)
+		return fmt.Errorf("the guest sends %q instead of an SSH identification", first)
 	}
 	return nil
 }
@@ -128,7 +128,7 @@ func greetErr(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	return fmt.Errorf("the guest does not greet: %w", err)
+	return fmt.Errorf("the guest sends no SSH identification: %w", err)
 }
 
 // The intervals at which Await polls: short at first, because a guest needs some ten milliseconds

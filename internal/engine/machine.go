@@ -57,7 +57,7 @@ func (h Homes) Refuse(r Record, here Daemon) error {
 		return nil
 	}
 	return keyway.Errorf(keyway.Unreachable, "the workspace %s is of another daemon than the one at %s: it was made at %s", r.Spec.Name, here.At, r.Daemon.At).
-		Hint("have that one asked at the place: export DOCKER_HOST=%s\nif it is gone for good, remove what is left there: rm -rf %s", r.Daemon.At, h.Home(r.Spec.Name))
+		Hint("choose that daemon at the place: export DOCKER_HOST=%s\nif it is gone for good, remove what is left there: rm -rf %s", r.Daemon.At, h.Home(r.Spec.Name))
 }
 
 // Mistaken returns the reason for which the Home of that name does not belong to the container that

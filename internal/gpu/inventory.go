@@ -99,19 +99,19 @@ type logProcess struct {
 // their UUIDs; see List.
 func Parse(output []byte) (Inventory, error) {
 	if len(output) > maxOutput {
-		return Inventory{}, fmt.Errorf("nvidia-smi says over %d bytes", maxOutput)
+		return Inventory{}, fmt.Errorf("the output of nvidia-smi is over %d bytes", maxOutput)
 	}
 	var l log
 	if err := xml.Unmarshal(withoutNames(output), &l); err != nil {
 		return Inventory{}, fmt.Errorf("the output of nvidia-smi cannot be read: %w", err)
 	}
 	if len(l.GPUs) > maxGPUs {
-		return Inventory{}, fmt.Errorf("nvidia-smi tells of over %d GPUs", maxGPUs)
+		return Inventory{}, fmt.Errorf("nvidia-smi lists over %d GPUs", maxGPUs)
 	}
 	inv := Inventory{Driver: text(l.Driver), CUDA: text(l.CUDA)}
 	for i, g := range l.GPUs {
 		if len(g.Parts) > maxParts || len(g.Processes.Info) > maxProcesses {
-			return Inventory{}, fmt.Errorf("nvidia-smi tells of over %d parts or %d processes of one GPU", maxParts, maxProcesses)
+			return Inventory{}, fmt.Errorf("nvidia-smi lists over %d parts or %d processes of one GPU", maxParts, maxProcesses)
 		}
 		inv.Devices = append(inv.Devices, g.devices(i)...)
 	}
@@ -123,7 +123,7 @@ func (inv Inventory) check() error {
 	seen := map[string]bool{}
 	for _, d := range inv.Devices {
 		if d.UUID != "" && seen[d.UUID] {
-			return fmt.Errorf("nvidia-smi tells of two GPUs %s", d.UUID)
+			return fmt.Errorf("nvidia-smi lists two GPUs %s", d.UUID)
 		}
 		seen[d.UUID] = true
 	}
@@ -246,7 +246,7 @@ var (
 // drivers do not have them in their XML.
 func (inv Inventory) List(output []byte) (Inventory, error) {
 	if len(output) > maxOutput {
-		return inv, fmt.Errorf("nvidia-smi says over %d bytes", maxOutput)
+		return inv, fmt.Errorf("the output of nvidia-smi is over %d bytes", maxOutput)
 	}
 	found := map[string]string{}
 	gpu := ""

@@ -26,7 +26,7 @@ func NoOtherWay(s keyway.Spec, local bool) error {
 	value, set := s.Env[VisibleDevices]
 	switch none := value == "" || value == "void" || value == "none"; {
 	case set && !s.GPUs.None():
-		return keyway.Errorf(keyway.Usage, "the GPUs %s and the variable %s=%.200s both say which GPUs there are", s.GPUs, VisibleDevices, value).
+		return keyway.Errorf(keyway.Usage, "the GPUs %s and the variable %s=%.200s both choose the GPUs", s.GPUs, VisibleDevices, value).
 			Advise(keyway.EitherGPUs, VisibleDevices)
 	case set && !none:
 		return keyway.Errorf(keyway.Usage, "the variable %s=%.200s would give the workspace GPUs that are lent to nobody", VisibleDevices, value).

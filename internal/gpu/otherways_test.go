@@ -26,7 +26,7 @@ func TestNoOtherWay(t *testing.T) {
 		{keyway.Spec{}, ""}, {keyway.Spec{Resources: keyway.Resources{GPUs: one}}, ""},
 		{variable(keyway.GPUs{}, "void"), ""}, {variable(keyway.GPUs{}, "none"), ""}, {variable(keyway.GPUs{}, ""), ""},
 		{variable(keyway.GPUs{}, "all"), "lent to nobody"}, {variable(keyway.GPUs{}, "0"), "lent to nobody"}, {variable(keyway.GPUs{}, "GPU-1"), "lent to nobody"},
-		{variable(one, "all"), "both say"}, {variable(one, "void"), "both say"},
+		{variable(one, "all"), "both choose"}, {variable(one, "void"), "both choose"},
 		{device("/dev/nvidiactl"), ""}, {device("/dev/nvidia-uvm"), ""},
 		{device("/dev/nvidia0"), "lent to nobody"}, {device("/dev/../dev/nvidia12"), "lent to nobody"},
 		{device("/dev/char/195:0"), "lent to nobody"}, {device("/dev/char/195:200"), "lent to nobody"},

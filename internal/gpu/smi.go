@@ -82,7 +82,7 @@ func unreadable(err error) error {
 	if err == nil {
 		return nil
 	}
-	return keyway.Errorf(keyway.NoGPU, "%w", err).Hint("see what it says, at the place: nvidia-smi -q -x")
+	return keyway.Errorf(keyway.NoGPU, "%w", err).Hint("see its output, at the place: nvidia-smi -q -x")
 }
 
 // run returns the output of nvidia-smi.
@@ -134,7 +134,7 @@ func after(ctx context.Context, d time.Duration) <-chan struct{} {
 
 func (s smi) hangs() error {
 	return keyway.Errorf(keyway.NoGPU, "nvidia-smi has not answered in %v: the driver or one of the GPUs hangs", s.timeout).
-		Hint("see what the kernel says, at the place: sudo dmesg | grep -e NVRM -e Xid")
+		Hint("see the kernel's messages, at the place: sudo dmesg | grep -e NVRM -e Xid")
 }
 
 // failed returns the error of nvidia-smi, in its own words, which it prints to standard output.

@@ -121,7 +121,7 @@ func (d directory) lock(ctx context.Context) (func(), error) {
 			return nil, err
 		}
 		if time.Now().After(deadline) {
-			return nil, keyway.Errorf(keyway.NoGPU, "somebody holds the lock %s/lock of this place's GPUs, and does not let go of it", d.path).
+			return nil, keyway.Errorf(keyway.NoGPU, "another process holds the lock %s/lock of this place's GPUs, and does not release it", d.path).
 				Hint("see who: fuser -v %s/lock", d.path)
 		}
 		if err := sleep.For(ctx, lockPoll); err != nil {

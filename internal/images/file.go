@@ -31,7 +31,7 @@ func openArchive(file string) (io.ReadCloser, error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, keyway.Errorf(keyway.Usage, "there is no file %s", file).Hint("a place goes without /, and without .tar at its end")
 	case errors.Is(err, keyway.ErrNoPlainFile):
-		return nil, keyway.Errorf(keyway.Usage, "%s is no file with an image", file).Hint("save it to a file first: docker save IMAGE >image.tar")
+		return nil, keyway.Errorf(keyway.Usage, "%s is not a regular file", file).Hint("save it to a file first: docker save IMAGE >image.tar")
 	case err != nil:
 		return nil, err
 	}
@@ -60,7 +60,7 @@ func readArchive(file string) (archive, error) {
 	defer r.Close()
 	a, err := describeArchive(r)
 	if err != nil {
-		err = keyway.Errorf(keyway.Usage, "%s is no archive of one image: %w", file, err).Hint("make one: docker save IMAGE >image.tar")
+		err = keyway.Errorf(keyway.Usage, "%s is not an archive of one image: %w", file, err).Hint("make one: docker save IMAGE >image.tar")
 	}
 	return a, err
 }

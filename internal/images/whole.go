@@ -49,7 +49,7 @@ func whole(ctx context.Context, file string, write func(part io.Writer, name str
 // mayBecome refuses a device and a directory.
 func mayBecome(file string) error {
 	if st, err := os.Stat(file); err == nil && !st.Mode().IsRegular() {
-		return keyway.Errorf(keyway.Usage, "%s is there, and no file", file).Hint("name another")
+		return keyway.Errorf(keyway.Usage, "%s exists, and is not a file", file).Hint("name another")
 	}
 	return nil
 }

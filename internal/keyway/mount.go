@@ -60,7 +60,7 @@ func (m Mount) validate() error {
 			return Errorf(Usage, "the tmpfs at %s cannot have a source or a negative size", m.Target).Advise(Example, "tmpfs", "/scratch:size=8gb")
 		}
 	default:
-		return Errorf(Usage, "a mount at %s of the kind %.40q is not possible", m.Target, m.Kind).Hint("possible are directories, volumes and tmpfs")
+		return Errorf(Usage, "a mount at %s of the kind %.40q is not possible", m.Target, m.Kind).Hint("mount a directory, a volume or a tmpfs")
 	}
 	if m.Kind != MountBind && !path.IsAbs(m.Target) || path.Clean(m.Target) == "/" {
 		return Errorf(Usage, "nothing can be mounted at %.80q in the workspace: give an absolute path below /", m.Target).Hint("for example: /scratch")

@@ -48,7 +48,7 @@ func readCells(j watch.Job, out []byte) (watch.Report, error) {
 		} `json:"news"`
 	}
 	if err := json.Unmarshal(out, &said); err != nil || said.Last < 0 {
-		return watch.Report{}, errors.Join(errors.New("what keyway-jupyter says of its cells cannot be read"), err)
+		return watch.Report{}, errors.Join(errors.New("keyway-jupyter's report of its cells cannot be read"), err)
 	}
 	next := j
 	next.Seen = said.Last

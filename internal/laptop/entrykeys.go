@@ -138,7 +138,7 @@ func openFiles(ctx context.Context, files []string, held []PublicKey) (open []st
 // that others may read as ssh does.
 func keyOfFile(ctx context.Context, file string) (PublicKey, error) {
 	if info, err := os.Stat(file); err != nil || !info.Mode().IsRegular() {
-		return PublicKey{}, fmt.Errorf("%s is no file", file)
+		return PublicKey{}, fmt.Errorf("%s is not a file", file)
 	}
 	out, err := exec.CommandContext(ctx, "ssh-keygen", "-y", "-P", "", "-f", file).Output()
 	if err != nil {

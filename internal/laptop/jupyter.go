@@ -131,7 +131,7 @@ func programPath(word, rest string) (string, error) {
 	case "nowhere":
 		return "", keyway.Errorf(keyway.Other, "there is no directory for it that is the user's own: %.120q", rest)
 	case "broken":
-		return "", keyway.Errorf(keyway.Other, "it did not arrive whole, or the disk is full")
+		return "", keyway.Errorf(keyway.Other, "it arrived incomplete, or the disk is full")
 	case "noexec":
 		return "", keyway.Errorf(keyway.Other, "the home directory lets no program run")
 	case "no":

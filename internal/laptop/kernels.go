@@ -75,7 +75,7 @@ func (here *Laptop) Kernels(ctx context.Context, e sshconfig.Entry) ([]Kernel, e
 func readKernels(out []byte) ([]Kernel, error) {
 	var all []Kernel
 	if err := json.Unmarshal(out, &all); err != nil {
-		return nil, keyway.Errorf(keyway.VersionMismatch, "what keyway-jupyter says of its kernels cannot be read: %w", err)
+		return nil, keyway.Errorf(keyway.VersionMismatch, "keyway-jupyter's report of its kernels cannot be read: %w", err)
 	}
 	all = all[:min(len(all), maxKernels)]
 	slices.SortStableFunc(all, func(a, b Kernel) int {

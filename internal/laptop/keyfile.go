@@ -21,7 +21,7 @@ func CheckKeyFile(file string) error {
 		return keyway.Errorf(keyway.NoKey, "the key file cannot be used: %w", err).Hint("see which there are: ls ~/.ssh")
 	}
 	if !info.Mode().IsRegular() {
-		return keyway.Errorf(keyway.NoKey, "%s is no file", name).Hint("name the file of a private key: ls ~/.ssh")
+		return keyway.Errorf(keyway.NoKey, "%s is not a file", name).Hint("name the file of a private key: ls ~/.ssh")
 	}
 	f, err := os.Open(file)
 	if err != nil {

@@ -36,7 +36,7 @@ func TestCheckKeyFile(t *testing.T) {
 		write("empty", "", 0o600):                  {"holds no private key", "PRIVATE"},
 		write("junk", "text\n", 0o600):             {"holds no private key", "PRIVATE"},
 		write("a.ppk", "PuTTY-User-Key-File-3: ssh-ed25519\n", 0o600): {"PuTTY", "puttygen"},
-		dir:                           {"is no file", "ls"},
+		dir:                           {"is not a file", "ls"},
 		filepath.Join(dir, "nothing"): {"no such file", "ls"},
 	} {
 		err := CheckKeyFile(file)

@@ -22,7 +22,7 @@ func (here *Laptop) Templates(ctx context.Context, place keyway.Place) ([]catalo
 	for _, file := range files {
 		t, err := catalogue.Parse(file)
 		if err != nil {
-			return nil, keyway.Errorf(keyway.Untrusted, "%s sends a template of its own that is none: %w", place, err).
+			return nil, keyway.Errorf(keyway.Untrusted, "%s sends an invalid template: %w", place, err).
 				Advise(keyway.YourTemplate)
 		}
 		all = append(all, t)

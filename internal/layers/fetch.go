@@ -51,7 +51,7 @@ func checkAddress(p keyway.Pull) error {
 		return keyway.Errorf(keyway.Usage, "%.100q is not the address of a repository", p.Repository)
 	}
 	if u.Scheme != "https" && (u.Scheme != "http" || !p.Login.None() && !keyway.IsLoopback(u.Hostname())) {
-		return keyway.Errorf(keyway.Usage, "others can listen to what goes to %s", u.Host).Hint("have the registry use TLS")
+		return keyway.Errorf(keyway.Usage, "the connection to %s is not encrypted", u.Host).Hint("have the registry use TLS")
 	}
 	return nil
 }
@@ -69,7 +69,7 @@ func newClient() *http.Client {
 			return errors.New("it redirects in a circle")
 		}
 		if next.URL.Scheme != first.Scheme && next.URL.Scheme != "https" {
-			return errors.New("it redirects to what others can listen to")
+			return errors.New("it redirects to an unencrypted address")
 		}
 		if next.URL.Host != first.Host || next.URL.Scheme != first.Scheme {
 			next.Header.Del(authorization)
@@ -106,7 +106,7 @@ func (f *fetch) fill(ctx context.Context, file *os.File, l keyway.Layer) error {
 			if !f.came.Load() {
 				err = UnreachedError{err}
 			}
-			return keyway.Errorf(keyway.Unreachable, "a layer of %s does not come whole: %w", f.pull.Image, err).Hint("try again: what has come is kept")
+			return keyway.Errorf(keyway.Unreachable, "a layer of %s is incomplete: %w", f.pull.Image, err).Hint("try again: what has come is kept")
 		}
 		if err != nil && sleep.For(ctx, orElse(f.Pause, pause)) != nil {
 			return context.Cause(ctx)
@@ -163,13 +163,13 @@ func (f *fetch) accept(p *part, resp *http.Response) error {
 			return err
 		}
 		if resp.StatusCode != http.StatusOK {
-			return errors.New("it sends another part than was asked for")
+			return errors.New("it sends another part than the requested one")
 		}
 		return nil
 	case resp.StatusCode == http.StatusUnauthorized, resp.StatusCode == http.StatusForbidden:
-		return keyway.Errorf(keyway.Denied, "the registry of %s wants another login", f.pull.Image).Hint("log in here: docker login")
+		return keyway.Errorf(keyway.Denied, "the registry of %s requires another login", f.pull.Image).Hint("log in here: docker login")
 	case resp.StatusCode == http.StatusNotFound:
-		return keyway.Errorf(keyway.ImageNotFound, "the registry of %s has not all of its layers", f.pull.Image).Hint("ask who has pushed it")
+		return keyway.Errorf(keyway.ImageNotFound, "the registry of %s lacks some of its layers", f.pull.Image).Hint("ask who has pushed it")
 	}
 	return fmt.Errorf("it answers %d %s", resp.StatusCode, http.StatusText(resp.StatusCode))
 }

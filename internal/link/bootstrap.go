@@ -178,7 +178,7 @@ func (b bootstrap) greeted(r *bufio.Reader, w io.Writer) (version int, err error
 			return 0, keyway.Errorf(keyway.NoSpace, "there is no directory at %s to put a program into and run it: neither the cache directory nor the runtime directory nor /tmp nor /var/tmp can be written to and run from", b.place).
 				Hint("see which is full, read-only or mounted noexec: %s", typedAt(b.place, "df -h . /run /tmp /var/tmp; df -i . /run /tmp /var/tmp"))
 		case "broken":
-			return 0, keyway.Errorf(keyway.NoSpace, "the program did not arrive whole at %s", b.place).
+			return 0, keyway.Errorf(keyway.NoSpace, "the program arrived incomplete at %s", b.place).
 				Hint("see whether its disk is full: %s", typedAt(b.place, "df -h; df -i"))
 		default:
 			return 0, keyway.Errorf(keyway.VersionMismatch, "%s answers the bootstrap with %s", b.place, plainWord(verb))

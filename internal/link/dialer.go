@@ -209,7 +209,7 @@ func (p *path) Read(b []byte) (int, error) {
 	case err != nil && p.trusted.Err() != nil:
 		err = keyway.Errorf(keyway.Unreachable, "%s does not answer any more", p.d.uplink.place)
 	case errors.Is(err, context.Canceled): // closed by the stream, which has waited for the time of a handshake
-		err = p.d.judge(keyway.Errorf(keyway.Unreachable, "the node at %s does not connect to %s, and does not say why: something hangs there", p.d.uplink.place, p.d.name).
+		err = p.d.judge(keyway.Errorf(keyway.Unreachable, "the node at %s does not connect to %s, and gives no reason: something hangs there", p.d.uplink.place, p.d.name).
 			Advise(keyway.SeePlace, string(p.d.uplink.place)))
 	case err != nil:
 		err = p.d.judge(err)

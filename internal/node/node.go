@@ -149,7 +149,7 @@ func (n *Node) choose(ctx context.Context, s keyway.Spec, report func(keyway.Pro
 			return e, e.Probe(ctx)
 		}
 	}
-	return nil, keyway.Errorf(keyway.Usage, "there is no engine %q", s.Engine).Hint("possible are: %s", keyway.EngineChoice())
+	return nil, keyway.Errorf(keyway.Usage, "there is no engine %q", s.Engine).Hint("choose one of: %s", keyway.EngineChoice())
 }
 
 // find returns the engine that has the workspace. The error is NotFound only if none is known to

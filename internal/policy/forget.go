@@ -45,11 +45,11 @@ func ParseForget(words []string) (Forget, error) {
 		case word == "screen-lock":
 			f.ScreenLock = true
 		default:
-			return Forget{}, fmt.Errorf("keys are not forgotten on %q, only on idle=TIME, sleep and screen-lock, or never", word)
+			return Forget{}, fmt.Errorf("%q is not a trigger; the triggers are idle=TIME, sleep and screen-lock, or never for none", word)
 		}
 	}
 	if f == (Forget{}) {
-		return f, errors.New("it is not said on what keys are forgotten: idle=TIME, sleep, screen-lock, or never")
+		return f, errors.New("no trigger is given: idle=TIME, sleep, screen-lock, or never")
 	}
 	return f, nil
 }

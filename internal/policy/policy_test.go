@@ -217,7 +217,7 @@ func TestBadFiles(t *testing.T) {
 		"a key twice":        {"preset: openssh\npreset: standard\n", "line 2"},
 		"a list of nothing":  {"- a\n", "line 1"},
 		"too large":          {strings.Repeat("#\n", maxFile), "bytes"},
-		"unknown trigger":    {"rules: []\nforget: lunch\n", "line 2: keys are not forgotten on"},
+		"unknown trigger":    {"rules: []\nforget: lunch\n", `line 2: "lunch" is not a trigger`},
 		"relative upstream":  {"rules: []\nupstream: agent.sock\n", "line 2: upstream"},
 		"verdict as a field": {"allow: login\n", "line 1"},
 	} {

@@ -180,7 +180,7 @@ type sealed struct {
 	login bool // there is one
 }
 
-var errHeard = errors.New("it wants a login where others can listen")
+var errHeard = errors.New("it requires a login over an unencrypted connection")
 
 func (s sealed) RoundTrip(r *http.Request) (*http.Response, error) {
 	secret := r.Header.Get("Authorization") != "" || r.Method == http.MethodPost // of an identity token

@@ -137,10 +137,10 @@ func explain(ref name.Reference, err error, near func() []string) error {
 		}
 		return e.Hint("check the name and the tag")
 	case http.StatusUnauthorized, http.StatusForbidden:
-		return keyway.Errorf(keyway.ImageNotFound, "the image %s does not exist, or you may not have it", ref).
+		return keyway.Errorf(keyway.ImageNotFound, "the image %s does not exist, or you have no access to it", ref).
 			Hint("check the name; if the image is private, log in here: docker login %s", loginName(ref))
 	case http.StatusTooManyRequests:
-		return keyway.Errorf(keyway.Unreachable, "the registry of %s answers no more questions for now", ref).Hint("wait, or log in here: docker login %s", loginName(ref))
+		return keyway.Errorf(keyway.Unreachable, "the registry of %s allows no more requests for now", ref).Hint("wait, or log in here: docker login %s", loginName(ref))
 	}
 	return keyway.Errorf(keyway.Unreachable, "the registry of %s answers %s", ref, http.StatusText(said.StatusCode)).Hint("try again later")
 }

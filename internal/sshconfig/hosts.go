@@ -87,7 +87,7 @@ func (e Entry) Validate() error {
 		return keyway.Errorf(keyway.GuestFailed, "the workspace %s has an engine of a strange name: %q", e.Name, clip(e.Engine, maxQuoted))
 	}
 	if _, err := ParseHostKey(e.HostKey); err != nil {
-		return keyway.Errorf(keyway.GuestFailed, "the workspace %s shows no usable host key: %w", e.Name, err).
+		return keyway.Errorf(keyway.GuestFailed, "the workspace %s has no usable host key: %w", e.Name, err).
 			Advise(keyway.MakeAnew, e.Place.Of(e.Name))
 	}
 	return e.Sent.validate()

@@ -193,7 +193,7 @@ func (u *Surroundings) CheckKey(place keyway.Place, name keyway.Name, hostKey st
 	if owner == "" {
 		return nil
 	}
-	return keyway.Errorf(keyway.Untrusted, "%s gives for the workspace %s the host key of %s: %s", place, name, owner, ssh.FingerprintSHA256(key)).
+	return keyway.Errorf(keyway.Untrusted, "%s reports for the workspace %s the host key of %s: %s", place, name, owner, ssh.FingerprintSHA256(key)).
 		Hint("nothing was written. A place that does this lies, or has copied that key: ask its administrator")
 }
 

@@ -219,8 +219,8 @@ func (w *world) publishedTemplates(t *testing.T) {
 	}
 	refused("beyond a limit", "129mb is asked for (shared memory), and 128mb is the most", "--shm-size", "129mb")
 	refused("another image", "users may not change the image", "--image", "keyway-lab/base")
-	refused("another directory", `"/srv" is not for users to mount; possible are /srv/data`, "-v", "/srv:/mnt/srv")
-	refused("another variable", `"MODE" is not for users to set; possible are SEED`, "-e", "MODE=mine")
+	refused("another directory", `users may not mount "/srv"; they may mount: /srv/data`, "-v", "/srv:/mnt/srv")
+	refused("another variable", `users may not set the variable "MODE"; they may set: SEED`, "-e", "MODE=mine")
 	refused("as root", "users may not change the user", "--user", "0")
 	refused("plain processes", "users may not choose the engine host", "--engine", "host")
 	var told struct{ Error keyway.Error }

@@ -49,7 +49,7 @@ var pulls = []mutant{
 	},
 	{
 		claim: "a registry that refuses gets no login sent to the place",
-		file:  "internal/registry/registry.go", old: `"the registry of %s answers no more questions for now", ref)`, new: `"the registry of %s answers no more questions for now: %w", ref, SilentError{err})`,
+		file:  "internal/registry/registry.go", old: `"the registry of %s allows no more requests for now", ref)`, new: `"the registry of %s allows no more requests for now: %w", ref, SilentError{err})`,
 		pkg: "internal/images", run: "TestARefusalBringsNoLogin",
 	},
 	{

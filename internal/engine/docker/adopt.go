@@ -131,7 +131,7 @@ func (e *Engine) findAdopted(ctx context.Context, rec engine.Record) (made, *con
 	}
 	c := found.Container
 	if c.State == nil || c.ID != rec.Container {
-		return made{}, nil, keyway.Errorf(keyway.Other, "the daemon says too little of the container %.80q", c.Name)
+		return made{}, nil, keyway.Errorf(keyway.Other, "the daemon's description of the container %.80q is incomplete", c.Name)
 	}
 	s := rec.Spec
 	s.GPUs = beside.GPUsOf(c)

@@ -445,6 +445,6 @@ func (e *Engine) guestFailed(ctx context.Context, m made, err error) error {
 	if words == "" {
 		words = "(it said nothing)"
 	}
-	return keyway.Errorf(keyway.GuestFailed, "the workspace %s did not come up: %w; its last words:\n%s", m.spec.Name, err, words).
+	return keyway.Errorf(keyway.GuestFailed, "the workspace %s did not come up: %w; its last output:\n%s", m.spec.Name, err, words).
 		Hint("try the image by hand at the place: %s run --rm -it %s", e.Name(), m.spec.Image)
 }

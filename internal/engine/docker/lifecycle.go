@@ -46,7 +46,7 @@ func (e *Engine) inspect(ctx context.Context, name keyway.Name) (made, container
 		return made{}, c, e.client.Explain(ctx, err)
 	}
 	if c.Config == nil || c.State == nil {
-		return made{}, c, keyway.Errorf(keyway.Other, "the daemon says too little of the container %s", c.Name)
+		return made{}, c, keyway.Errorf(keyway.Other, "the daemon's description of the container %s is incomplete", c.Name)
 	}
 	m, err := e.parseLabels(c.ID, c.Name, c.Config.Labels)
 	if err != nil {
@@ -370,7 +370,7 @@ func (e *Engine) ended(ctx context.Context, id string) error {
 		}
 		if st := c.Container.State; st != nil && !st.Running && st.Status != container.StateCreated {
 			if st.ExitCode != 0 {
-				return keyway.Errorf(keyway.Other, "sweeping failed: %s", e.client.LastWords(ctx, id))
+				return keyway.Errorf(keyway.Other, "files of other users cannot be removed: %s", e.client.LastWords(ctx, id))
 			}
 			return nil
 		}

@@ -195,7 +195,7 @@ func badWorkdir(_ daemon.Identity, s keyway.Spec, said, low string) error {
 	}
 	if strings.Contains(low, "chdir to cwd") || strings.Contains(low, "cwd must be") || strings.Contains(low, "working directory") ||
 		strings.Contains(low, "workdir") || mentions(said, s.Workdir) {
-		return keyway.Errorf(keyway.Usage, "people and jobs cannot start in %s: %s", s.Workdir, said).
+		return keyway.Errorf(keyway.Usage, "shells and jobs cannot start in %s: %s", s.Workdir, said).
 			Advise(keyway.OtherWorkdir, s.Image)
 	}
 	return nil

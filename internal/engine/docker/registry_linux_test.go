@@ -320,7 +320,7 @@ func TestPullRefused(t *testing.T) {
 	t.Cleanup(func() { _ = w.tool("rmi", "-f", r.ref("foreign")).Run() })
 	for image, says := range map[string]string{
 		r.ref("nothing"):           "there is no image",
-		r.ref("limited"):           "wants no more pulls",
+		r.ref("limited"):           "allows no more pulls",
 		r.ref("foreign"):           "it is for " + other,
 		r.ref("foreign-list"):      "does not run on this machine",
 		closedPort + "/image:1":    "registry cannot be reached",

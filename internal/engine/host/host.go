@@ -82,7 +82,7 @@ const visibleDevices = "CUDA_VISIBLE_DEVICES"
 // contradicts refuses a variable that contradicts the GPUs.
 func contradicts(s keyway.Spec) error {
 	if value, set := s.Env[visibleDevices]; set && !s.GPUs.None() {
-		return keyway.Errorf(keyway.Usage, "the GPUs %s and the variable %s=%s both say which GPUs there are", s.GPUs, visibleDevices, value).
+		return keyway.Errorf(keyway.Usage, "the GPUs %s and the variable %s=%s both choose the GPUs", s.GPUs, visibleDevices, value).
 			Advise(keyway.EitherGPUs, visibleDevices)
 	}
 	return nil
@@ -196,7 +196,7 @@ func workdirExists(s keyway.Spec) error {
 		return nil
 	}
 	if st, err := os.Stat(s.Workdir); err != nil || !st.IsDir() {
-		return keyway.Errorf(keyway.Usage, "there is no directory %s at the place for people and jobs to start in", s.Workdir).
+		return keyway.Errorf(keyway.Usage, "there is no directory %s at the place for shells and jobs to start in", s.Workdir).
 			Advise(keyway.MakeWorkdir)
 	}
 	return nil

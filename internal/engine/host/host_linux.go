@@ -100,7 +100,7 @@ func guestFailed(err error, log *initLog) error {
 	if said == "" {
 		return keyway.Errorf(keyway.GuestFailed, "the workspace did not come up: %w", err)
 	}
-	return keyway.Errorf(keyway.GuestFailed, "the workspace did not come up: %w; its last words:\n%s", err, said)
+	return keyway.Errorf(keyway.GuestFailed, "the workspace did not come up: %w; its last output:\n%s", err, said)
 }
 
 // link links Home's bin to the directory with the guest program. A workspace that is started again

@@ -82,7 +82,7 @@ func (c *Client) send(kind byte, body []byte) error {
 	return err
 }
 
-var errTooMuch = errors.New("the server says too much")
+var errTooMuch = errors.New("the server sends too much")
 
 func (c *Client) receive() (kind byte, body []byte, err error) {
 	var head [5]byte

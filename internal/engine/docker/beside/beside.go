@@ -183,7 +183,7 @@ func (w *words) ended(context.Context) error {
 	select {
 	case <-w.done:
 		if w.err == nil {
-			return errors.New("it has ended without a word")
+			return errors.New("it ended without output")
 		}
 		return w.err
 	default:

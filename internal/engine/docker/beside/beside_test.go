@@ -47,8 +47,8 @@ func TestContainersThatAreRefused(t *testing.T) {
 		kind   keyway.Kind
 		says   string
 	}{
-		"nothing said":        {func(c *container.InspectResponse) { c.State = nil }, keyway.Other, "too little"},
-		"no ID":               {func(c *container.InspectResponse) { c.ID = "../etc" }, keyway.Other, "too little"},
+		"nothing said":        {func(c *container.InspectResponse) { c.State = nil }, keyway.Other, "is incomplete"},
+		"no ID":               {func(c *container.InspectResponse) { c.ID = "../etc" }, keyway.Other, "is incomplete"},
 		"my workspace":        {labels("1000", "train"), keyway.NameTaken, "the workspace train already"},
 		"another's workspace": {labels("1001", "train"), keyway.NameTaken, "the user with uid 1001"},
 		"an odd owner":        {labels("1\x1b[31m evil", "train"), keyway.NameTaken, "another user"},

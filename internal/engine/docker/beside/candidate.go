@@ -56,7 +56,7 @@ func (g *Guests) candidate(ctx context.Context, name string) (container.InspectR
 // refusal returns the reason for which no guest can be beside the first process of a container.
 func (g *Guests) refusal(c container.InspectResponse) error {
 	if c.Config == nil || c.State == nil || c.HostConfig == nil || !keyway.IsContainerID(c.ID) {
-		return keyway.Errorf(keyway.Other, "the daemon says too little of the container %.80q", c.Name)
+		return keyway.Errorf(keyway.Other, "the daemon's description of the container %.80q is incomplete", c.Name)
 	}
 	name, engine := NameOf(c), g.Client.Name()
 	switch {

@@ -108,7 +108,7 @@ func identify(ctx context.Context, c *client.Client) (Identity, error) {
 		return Identity{}, err
 	}
 	if v.APIVersion == "" {
-		return Identity{}, errors.New("it tells no version")
+		return Identity{}, errors.New("it reports no version")
 	}
 	if versions.LessThan(v.APIVersion, minAPI) {
 		return Identity{}, keyway.Errorf(keyway.VersionMismatch, "the Docker daemon is too old: version %s speaks API %s, keyway needs %s",

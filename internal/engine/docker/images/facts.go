@@ -122,7 +122,7 @@ func (f Facts) check(d daemon.Identity, image string) error {
 	}
 	for target := range f.volumes {
 		if keyway.GuestHome.Has(target) {
-			return keyway.Errorf(keyway.Usage, "the image %s wants a volume at %.200q, which is keyway's own place in a workspace", image, target).
+			return keyway.Errorf(keyway.Usage, "the image %s declares a volume at %.200q, which is keyway's own place in a workspace", image, target).
 				Hint("take another image, or make one without that VOLUME")
 		}
 	}

@@ -174,7 +174,7 @@ func (s *Store) ImportImage(ctx context.Context, image string, archive io.Reader
 	case daemon.SaysNoSpace(err.Error()):
 		return daemon.NoSpace(d, daemon.Says(err))
 	}
-	return keyway.Errorf(keyway.Other, "%s has not taken the image %s: %s", d.Title(), image, daemon.Says(err)).Hint("see what it says, at the place: journalctl -u %s", d.Name())
+	return keyway.Errorf(keyway.Other, "%s has not taken the image %s: %s", d.Title(), image, daemon.Says(err)).Hint("see its log, at the place: journalctl -u %s", d.Name())
 }
 
 // importName returns the full name for an archive's image.

@@ -149,10 +149,10 @@ func pullFailed(d daemon.Identity, image, said string) error {
 	case has("no matching manifest", "no image found in manifest list", "no image found in image index"):
 		return otherPlatform(d, image, said)
 	case has("toomanyrequests", "rate limit"):
-		return keyway.Errorf(keyway.ImageNotFound, "the registry of %s wants no more pulls for now: %s", image, said).
+		return keyway.Errorf(keyway.ImageNotFound, "the registry of %s allows no more pulls for now: %s", image, said).
 			Hint("log in at the place: %s login\nor wait", d.Name())
 	case has("unauthorized", "denied", "authentication required", "no basic auth"):
-		return keyway.Errorf(keyway.ImageNotFound, "the image %s does not exist, or you may not have it: %s", image, said).
+		return keyway.Errorf(keyway.ImageNotFound, "the image %s does not exist, or you have no access to it: %s", image, said).
 			Hint("check the name; if the image is private, log in at the place: %s login %s", d.Name(), registryOf(image))
 	case has("manifest unknown", "not found", "does not exist", "name unknown"):
 		return keyway.Errorf(keyway.ImageNotFound, "there is no image %s: %s", image, said).

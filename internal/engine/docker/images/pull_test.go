@@ -12,10 +12,10 @@ import (
 func TestPullFailed(t *testing.T) {
 	for said, want := range map[string]string{
 		"manifest for pytorch/pytorch:9 not found: manifest unknown: manifest unknown":                                           "there is no image",
-		"pull access denied for nothing, repository does not exist or may require 'docker login': denied":                        "does not exist, or you may not have it",
+		"pull access denied for nothing, repository does not exist or may require 'docker login': denied":                        "does not exist, or you have no access to it",
 		"Get https://registry-1.docker.io/v2/: dial tcp: lookup registry-1.docker.io: no such host":                              "cannot be reached",
 		"net/http: request canceled while waiting for connection (Client.Timeout exceeded while awaiting headers)":               "cannot be reached",
-		"toomanyrequests: You have reached your pull rate limit":                                                                 "wants no more pulls",
+		"toomanyrequests: You have reached your pull rate limit":                                                                 "allows no more pulls",
 		"no matching manifest for linux/arm64/v8 in the manifest list entries":                                                   "does not run on this machine",
 		"write /var/lib/docker/tmp/x: no space left on device":                                                                   "no space left",
 		"initializing source docker://x:1: pinging container registry registry.invalid: Get \"https://registry.invalid/v2/\": x": "cannot be reached",

@@ -203,7 +203,7 @@ func UserUnknown(s keyway.Spec, said string) error {
 	low := strings.ToLower(said)
 	for _, sign := range []string{"unable to find user", "unable to find group", "no matching entries in passwd", "no matching entries in group", "invalid user"} {
 		if strings.Contains(low, sign) {
-			return keyway.Errorf(keyway.Usage, "the image %s knows no user %q: %s", s.Image, s.User, said).
+			return keyway.Errorf(keyway.Usage, "the image %s has no user %q: %s", s.Image, s.User, said).
 				Advise(keyway.NumericUser)
 		}
 	}

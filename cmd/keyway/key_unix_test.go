@@ -49,7 +49,7 @@ func program(t *testing.T, stdin io.Reader, args ...string) (output string, code
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, os.Args[0], args...)
-	cmd.WaitDelay = time.Second
+	cmd.WaitDelay = patience
 	cmd.Env = append(os.Environ(), envMain+"=1")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	cmd.Stdin = stdin

@@ -28,7 +28,7 @@ func TestAShellThatStaysFetchesWithTheAgentOfWhoIsAttached(t *testing.T) {
 
 	// fetch returns the typed line; result is the file that it writes.
 	fetch := func(result string) string {
-		return "timeout 20 git -C " + clone + " fetch -q; echo $? >" + result + ".new; mv " + result + ".new " + result
+		return "timeout 50 git -C " + clone + " fetch -q; echo $? >" + result + ".new; mv " + result + ".new " + result
 	}
 	result := func(name string) (code string) {
 		await.That(t, "git fetch", func() bool {

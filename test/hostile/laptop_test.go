@@ -156,7 +156,7 @@ func (l *laptop) keyway(args ...string) result {
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	var stdout, stderr bytes.Buffer
 	cmd.Env, cmd.Stdout, cmd.Stderr = l.env, &stdout, &stderr
-	cmd.WaitDelay = time.Second
+	cmd.WaitDelay = patience
 	begun := time.Now()
 	err := cmd.Run()
 	r := result{line: strings.Join(args, " "), stdout: stdout.String(), stderr: stderr.String()}

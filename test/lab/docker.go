@@ -75,11 +75,10 @@ func (l *Lab) KillDockerd() {
 // hierarchy. The kernel empties a group a moment after its last process ended.
 func removeCgroups(name string) error {
 	var err error
-	for range 50 {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) { // nothing tells when a group may be removed
 		if err = removeCgroupsOnce(name); err == nil {
 			return nil
 		}
-		time.Sleep(20 * time.Millisecond) // nothing tells when a group may be removed
 	}
 	return err
 }

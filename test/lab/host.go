@@ -230,9 +230,9 @@ func (h *Host) startDaemon(logName, ready, name string, args ...string) (*daemon
 		return d, nil
 	case <-d.done:
 		return nil, fmt.Errorf("%s: %s ended: %s", h.Name, name, tail(log.Name()))
-	case <-time.After(30 * time.Second):
+	case <-time.After(time.Minute):
 		d.stop(syscall.SIGKILL)
-		return nil, fmt.Errorf("%s: %s is not ready after 30 s: %s", h.Name, name, tail(log.Name()))
+		return nil, fmt.Errorf("%s: %s is not ready after a minute: %s", h.Name, name, tail(log.Name()))
 	}
 }
 

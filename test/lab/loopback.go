@@ -139,7 +139,7 @@ func (h *Host) marked(pid int) bool {
 
 // killAll ends everything that carries the host's mark.
 func (h *Host) killAll() error {
-	for range 100 {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); {
 		var pids []int
 		entries, _ := os.ReadDir("/proc")
 		for _, e := range entries {

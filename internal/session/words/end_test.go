@@ -198,7 +198,7 @@ func TestATerminalThatNobodyHasOpen(t *testing.T) {
 }
 
 func TestASIGKILLThatIsNotForLackOfMemory(t *testing.T) {
-	group := memoryGroup(t, 64<<20)
+	group := memoryGroup(t, 256<<20) // a holder built with the race detector needs 40
 	for _, c := range []struct{ what, job string }{
 		{"a child was killed for that, at once", "tail /dev/zero; kill -KILL $$"},
 		{"a child was killed for that, before", "tail /dev/zero; sleep 3; kill -KILL $$"},

@@ -123,7 +123,7 @@ func TestKill(t *testing.T) {
 	}
 }
 
-// TestKillAtRandom kills processes at random for -duration, two minutes by default; "make soak"
+// TestKillAtRandom kills processes at random for -duration, a minute by default; "make soak"
 // sets it. KEYWAY_SEED repeats a choice.
 func TestKillAtRandom(t *testing.T) {
 	t.Parallel()

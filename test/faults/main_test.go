@@ -36,7 +36,7 @@ var (
 )
 
 var (
-	duration = flag.Duration("duration", 2*time.Minute, "how long TestKillAtRandom kills")
+	duration = flag.Duration("duration", time.Minute, "how long TestKillAtRandom kills")
 	size     = flag.Int64("size", 2<<10, "MiB, and one byte more, of the file that TestKill copies")
 )
 

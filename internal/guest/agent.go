@@ -19,8 +19,10 @@ const (
 	// maxAgentClients bounds the programs that are connected to the agent at once.
 	maxAgentClients = 128
 	// agentTimeout is the time that a connection has to open the agent's channel. After
-	// that, the next connection is asked: the laptop of the first may be asleep.
+	// that, the next connection is asked as well: the laptop of the first may be asleep.
 	agentTimeout = 5 * time.Second
+	// lastAgentTimeout is the time that all of them have. A laptop may be about to reconnect.
+	lastAgentTimeout = time.Minute
 	// lengthLen is the number of bytes of a request's length (RFC 9987, section 3).
 	lengthLen = 4
 )
@@ -91,11 +93,9 @@ func (b *agentBroker) serveClient(ctx context.Context, conn *net.UnixConn) {
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
-	for _, c := range b.newestFirst() {
-		if channel, reqs, ok := c.openAgent(); ok {
-			c.relay(channel, reqs, wholeRequests{conn, c.server.gather})
-			return
-		}
+	if a, ok := b.openAgent(); ok {
+		a.from.relay(a.channel, a.reqs, wholeRequests{conn, a.from.server.gather})
+		return
 	}
 	endGently(conn)
 }
@@ -128,22 +128,55 @@ func endGently(conn *net.UnixConn) {
 
 // agentChannel is a client's answer to the opening of its agent's channel.
 type agentChannel struct {
+	from    *connection
 	channel ssh.Channel
 	reqs    <-chan *ssh.Request
 	err     error
 }
 
-// openAgent opens a channel to the client's agent. If the answer comes after the timeout,
-// the channel is closed again.
-func (c *connection) openAgent() (ssh.Channel, <-chan *ssh.Request, bool) {
-	answer := make(chan agentChannel)
+// openAgent opens a channel to the agent of the connection that answers first, if one
+// does. The newest connection is asked first, and each other one after agentTimeout.
+func (b *agentBroker) openAgent() (agentChannel, bool) {
+	answers := make(chan agentChannel)
 	givenUp := make(chan struct{})
 	defer close(givenUp)
-	started := c.start(func() {
-		var a agentChannel
+	toAsk, asked := b.newestFirst(), 0
+	late := time.After(lastAgentTimeout)
+	for {
+		var next <-chan time.Time
+		switch {
+		case len(toAsk) > 0:
+			c := toAsk[0]
+			toAsk = toAsk[1:]
+			if !c.askForAgent(answers, givenUp) {
+				continue
+			}
+			asked++
+			next = time.After(agentTimeout)
+		case asked == 0:
+			return agentChannel{}, false
+		}
+		select {
+		case a := <-answers:
+			if a.err == nil {
+				return a, true
+			}
+			asked--
+		case <-next:
+		case <-late:
+			return agentChannel{}, false
+		}
+	}
+}
+
+// askForAgent requests a channel to the client's agent, and reports whether an answer will come.
+// A channel that is opened after givenUp is closed again.
+func (c *connection) askForAgent(answers chan<- agentChannel, givenUp <-chan struct{}) bool {
+	return c.start(func() {
+		a := agentChannel{from: c}
 		a.channel, a.reqs, a.err = c.ssh.OpenChannel("auth-agent@openssh.com", nil)
 		select {
-		case answer <- a:
+		case answers <- a:
 		case <-givenUp:
 			if a.err == nil {
 				a.channel.Close()
@@ -151,13 +184,4 @@ func (c *connection) openAgent() (ssh.Channel, <-chan *ssh.Request, bool) {
 			}
 		}
 	})
-	if !started {
-		return nil, nil, false
-	}
-	select {
-	case a := <-answer:
-		return a.channel, a.reqs, a.err == nil
-	case <-time.After(agentTimeout):
-		return nil, nil, false
-	}
 }

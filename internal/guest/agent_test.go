@@ -7,9 +7,12 @@ import (
 	"errors"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 
@@ -40,7 +43,14 @@ func sshAgent(t *testing.T, w *workspace, comment string) string {
 // called.
 func (w *workspace) forwardAgent(socket string) (leave func()) {
 	w.t.Helper()
-	cmd := w.ssh("-A", "ws", "echo ready; cat")
+	_, leave = w.forwardingSSH(socket)
+	return leave
+}
+
+// forwardingSSH is forwardAgent, and returns the client as well.
+func (w *workspace) forwardingSSH(socket string) (cmd *exec.Cmd, leave func()) {
+	w.t.Helper()
+	cmd = w.ssh("-A", "ws", "echo ready; cat")
 	cmd.Env = append(os.Environ(), "SSH_AUTH_SOCK="+socket)
 	in, err := cmd.StdinPipe()
 	must(w.t, err)
@@ -51,7 +61,7 @@ func (w *workspace) forwardAgent(socket string) (leave func()) {
 	if line != "ready\n" {
 		w.t.Fatalf("%q %v", line, err)
 	}
-	return func() {
+	return cmd, func() {
 		in.Close()
 		_ = cmd.Wait()
 	}
@@ -82,6 +92,27 @@ func TestAgentIsTheNewestConnections(t *testing.T) {
 	await.That(t, "the older one is asked again", func() bool { return strings.Contains(w.agentKeys().stdout, "first-key") })
 	leaveFirst()
 	await.That(t, "there is none", func() bool { return w.agentKeys().code != 0 })
+}
+
+// A connection whose laptop does not answer is passed over while there is another one. The only one
+// is waited for.
+func TestAgentOfALaptopThatIsAway(t *testing.T) {
+	t.Parallel()
+	w := startWorkspace(t)
+	leaveFirst := w.forwardAgent(sshAgent(t, w, "first-key"))
+	second, leaveSecond := w.forwardingSSH(sshAgent(t, w, "second-key"))
+	defer leaveSecond()
+	must(t, second.Process.Signal(syscall.SIGSTOP))
+	wake := func() { _ = second.Process.Signal(syscall.SIGCONT) }
+	defer wake()
+	if r := w.agentKeys(); !strings.Contains(r.stdout, "first-key") {
+		t.Errorf("while the newest is away: %+v", r)
+	}
+	leaveFirst()
+	time.AfterFunc(agentTimeout+time.Second, wake)
+	if r := w.agentKeys(); !strings.Contains(r.stdout, "second-key") {
+		t.Errorf("the only one was away for a while: %+v", r)
+	}
 }
 
 func TestConnectionWithoutAgentIsNotAsked(t *testing.T) {

@@ -279,7 +279,7 @@ func TestWhoFollowsTooSlowlyIsTold(t *testing.T) {
 			l.ok("wait", "x")
 		}
 		var got bytes.Buffer
-		within(t, "the rest", func() { _, _ = got.ReadFrom(out) })
+		_ = copyWithin(t, &got, out)
 		code := 0
 		if cmd.Wait() != nil {
 			code = cmd.ProcessState.ExitCode()

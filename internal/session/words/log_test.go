@@ -131,7 +131,7 @@ func TestOnExit(t *testing.T) {
 
 func TestOutOfMemory(t *testing.T) {
 	l := newLab(t)
-	group := memoryGroup(t, 64<<20)
+	group := memoryGroup(t, 256<<20) // the holder, built with the race detector, needs 40
 	for _, job := range []string{"exec tail /dev/zero", "tail /dev/zero; exit 3"} {
 		cmd := l.cmd("run", "--as", "x", "--", "sh", "-c", job)
 		cmd.Args = append([]string{"sh", "-c", `echo $$ >"$0/cgroup.procs"; exec "$@"`, group}, cmd.Args...)

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/term"
 
+	"keyway/internal/bounded"
 	"keyway/internal/keyway"
 	"keyway/internal/laptop"
 	"keyway/internal/lazyregexp"
@@ -97,10 +98,11 @@ func (i inside) run(ctx context.Context, name string, args ...string) error {
 }
 
 // A command whose connection breaks is shown again at most maxAgain times in a row, with a pause
-// that doubles each time. The count begins anew when it was shown for shownWhile.
+// that doubles each time up to maxPause. The count begins anew when it was shown for shownWhile.
 const (
-	maxAgain   = 5
+	maxAgain   = 20
 	againPause = 200 * time.Millisecond
+	maxPause   = 3 * time.Second
 	shownWhile = 10 * time.Second
 )
 
@@ -114,7 +116,7 @@ func (i inside) show(ctx context.Context, a *app, e sshconfig.Entry, own sshWord
 		options = append(options, "-t", "-o", "EscapeChar=none")
 	}
 	out, shownErrs := i.again.outputs(ctx, i.out, errs, i.terminal)
-	again := false // a connection has broken
+	way := &wayBack{app: a, to: e, own: own, errs: errs}
 	for tries := 0; ; tries++ {
 		begun := time.Now()
 		ssh, err := a.InsideCommand(context.WithoutCancel(ctx), e.Name, slices.Concat(options, i.again.options()), args...) // ssh itself gets the signals
@@ -127,22 +129,21 @@ func (i inside) show(ctx context.Context, a *app, e sshconfig.Entry, own sshWord
 		if broke.Sub(begun) > shownWhile {
 			tries = 0
 		}
+		mayBeOwn := i.again.mayExit(tries)
 		for reached := false; !reached; {
 			if !i.again.possible() || err != nil || code != sshFailed {
 				return code, cmp.Or(err, i.again.flush())
 			}
-			// On the way back, nobody may have refused: the link may have ended once more.
-			lost := again && tries < maxAgain && own.unanswered() && a.refused(ctx, e, own.text()) == nil
-			if !lost && !own.mayGoOn(tries) || os.Truncate(own.path, 0) != nil {
+			if tries >= maxAgain || !own.broke(mayBeOwn) && !way.stillOpen(ctx) || os.Truncate(own.path, 0) != nil {
 				return code, i.again.flush()
 			}
-			again = true
 			select {
 			case <-ctx.Done():
 				return code, i.again.flush()
-			case <-time.After(againPause << tries):
+			case <-time.After(min(againPause<<tries, maxPause)):
 			}
-			code, err = enter(ctx, a, e.Name, own, errs)
+			code, err = way.enter(ctx)
+			mayBeOwn = false
 			if reached = err == nil && code == 0; !reached {
 				tries++
 			}
@@ -151,14 +152,49 @@ func (i inside) show(ctx context.Context, a *app, e sshconfig.Entry, own sshWord
 	}
 }
 
-// enter has ssh enter a workspace and leave it. This takes as long as the network is away.
-func enter(ctx context.Context, a *app, name keyway.Name, own sshWords, errs io.Writer) (int, error) {
-	ssh, err := a.SSHCommand(context.WithoutCancel(ctx), name, append(own.options(), "-n"), "true")
+// wayBack leads to a workspace whose connection has broken.
+type wayBack struct {
+	app   *app
+	to    sshconfig.Entry
+	own   sshWords
+	errs  io.Writer
+	taken bool   // a connection has broken
+	said  string // what the last attempt has printed
+}
+
+// maxSaid bounds, in bytes, what an attempt prints.
+const maxSaid = 64 << 10
+
+// enter has ssh enter the workspace and leave it. This takes as long as the network is away. It
+// prints nothing that the last attempt has printed.
+func (w *wayBack) enter(ctx context.Context) (int, error) {
+	w.taken = true
+	ssh, err := w.app.SSHCommand(context.WithoutCancel(ctx), w.to.Name, append(w.own.options(), "-n"), "true")
 	if err != nil {
 		return 0, err
 	}
-	ssh.Env = append(ssh.Env, laptop.EnvOwnSSH+"=1")
-	return runChild(ssh, false, io.Discard, errs)
+	value := "1"
+	if isTerminal(os.Stderr) {
+		value = laptop.OnTerminal
+	}
+	ssh.Env = append(ssh.Env, laptop.EnvOwnSSH+"="+value)
+	said := bounded.Buffer{Max: maxSaid}
+	code, err := runChild(ssh, false, io.Discard, &said)
+	if text := said.String(); text != w.said {
+		w.said = text
+		_, _ = io.WriteString(w.errs, text)
+	}
+	return code, err
+}
+
+// stillOpen reports whether nobody has refused on the way back: the place may be away for a while,
+// or the link may have been killed, once more or at its start.
+func (w *wayBack) stillOpen(ctx context.Context) bool {
+	if !w.taken || !w.own.unanswered() {
+		return false
+	}
+	err := w.app.refused(ctx, w.to, w.own.text())
+	return err == nil || keyway.Is(err, keyway.Unreachable) || keyway.Is(err, keyway.Other)
 }
 
 // explain has ssh say why it does not enter a workspace, which it leaves unsaid at the LogLevel of
@@ -221,12 +257,12 @@ const sentAway = "muxclient: master hello exchange failed"
 // reBroke matches ssh's messages about the end of a connection that was established.
 var reBroke = lazyregexp.New(`(?m)^(client_loop: |Read from remote host |Connection (to|closed by|reset by) )`)
 
-// mayGoOn reports whether ssh has lost its connection to the workspace, and the command may be run
-// once more. If ssh finds the end of its input before that of its output, it ends without a
-// message. It also does so with a job's own exit code 255, which the next run then repeats.
-func (s sshWords) mayGoOn(tries int) bool {
+// broke reports whether ssh has lost its connection to the workspace. If ssh finds the end of its
+// input before that of its output, it ends without a message, as it does if the exit code may be
+// the command's own.
+func (s sshWords) broke(mayBeOwn bool) bool {
 	text := s.text()
-	return text == "" && tries == 0 || tries < maxAgain && reBroke.MatchString(text) && !s.unanswered()
+	return text == "" && !mayBeOwn || reBroke.MatchString(text) && !s.unanswered()
 }
 
 // unanswered reports whether ssh's proxy command has ended, or the link after it, before the

@@ -240,7 +240,7 @@ the connection failed.`,
 		Args:              takes(1, 1, "one workspace or job"),
 		ValidArgsFunction: completeJobs,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return inJob(cmd.Context(), inside{again: &resumption{unmarked: sameWords, outOnly: true}}, args[0], "wait")
+			return inJob(cmd.Context(), inside{again: &resumption{unmarked: sameWords, outOnly: true, ends: true}}, args[0], "wait")
 		},
 	}
 }

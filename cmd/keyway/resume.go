@@ -23,6 +23,7 @@ type resumption struct {
 	unmarked func(args []string, begun, broke time.Time, told io.Writer) []string
 	told     io.Writer // where the user is told of it; nil: nowhere
 	outOnly  bool      // all marks come on standard output
+	ends     bool      // the output moves on before the command itself exits with 255
 
 	word      string // of the marks
 	out, errs *keyway.Unmarker
@@ -102,6 +103,15 @@ func (r *resumption) marked() bool { return r.word != "" && keyway.Marked(r.out,
 
 // possible reports whether the command can continue.
 func (r *resumption) possible() bool { return r != nil && (r.marked() || r.unmarked != nil) }
+
+// mayExit reports whether the command itself may have the exit code that ssh has when its connection
+// breaks.
+func (r *resumption) mayExit(tries int) bool {
+	if r == nil || !r.marked() {
+		return tries > 0 // the next run repeats it
+	}
+	return r.ends && r.out.Moved()
+}
 
 // words returns the words with which the command continues.
 func (r *resumption) words(args []string, begun, broke time.Time) []string {

@@ -162,7 +162,8 @@ func TestALinkThatEndsTwice(t *testing.T) {
 case " $* " in
 *" -G "*|*" -V "*) exec `+openssh+` "$@";;
 *" train "*|*" here "*) ;;
-*) echo 'nobody may enter' >&2; exit 255;; # the link's own, to the place
+*) while [ "$1" != -E ]; do shift; done # the link's own, to the place
+	echo 'ada@gpu1: Permission denied (publickey).' >"$2"; exit 255;;
 esac
 echo >>`+calls+`
 case $(($(wc -l <`+calls+`))) in
@@ -183,6 +184,34 @@ exit 99
 		said, code := program(t, nil, "wait", c.job)
 		if made := bytes.Count(read(t, calls), []byte("\n")); code != c.code || made != c.calls {
 			t.Errorf("wait %s exits with %d after %d calls of ssh, want %d after %d: %s", c.job, code, made, c.code, c.calls, said)
+		}
+	}
+}
+
+// TestWaitKnowsTheJobsOwn255 checks that wait goes on when ssh ends without a word, which it does when
+// its connection breaks at the wrong moment, until the guest says that 255 is the job's exit code.
+func TestWaitKnowsTheJobsOwn255(t *testing.T) {
+	calls := filepath.Join(t.TempDir(), "calls")
+	for last, code := range map[string]int{
+		`printf '\033]%s;1;7;1;\a' "$w"; exit 255`: sshFailed,
+		`exit 5`: 5,
+	} {
+		printingJob(t, `case " $* " in *" train "*) ;; *) exit 255;; esac
+for last; do :; done
+[ "$last" = true ] && exit 0
+w="${RESUME_MARKS%% *}"
+printf '\033]%s;1;7;0;\a' "$w"
+echo >>`+calls+`
+[ $(($(wc -l <`+calls+`))) -le 3 ] && exit 255
+`+last)
+		if said, got := program(t, nil, "wait", "train/x"); got != code || strings.Contains(said, "broke") {
+			t.Errorf("%s: wait exits with %d and says %q, want %d", last, got, said, code)
+		}
+		if made := bytes.Count(read(t, calls), []byte("\n")); made != 4 {
+			t.Errorf("%s: it ends after %d calls, want 4", last, made)
+		}
+		if err := os.Remove(calls); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

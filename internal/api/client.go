@@ -207,7 +207,7 @@ func (c *Client) made(ctx context.Context, method, path string, name keyway.Name
 			report(*e.Progress)
 		}
 	})
-	if errors.As(err, new(cutError)) {
+	if Cut(err) {
 		return keyway.Workspace{}, keyway.AsError(err).Advise(keyway.SeeWhatCame, string(name))
 	}
 	if err != nil {

@@ -321,6 +321,9 @@ type cutError struct{ error }
 
 func (c cutError) Unwrap() error { return c.error }
 
+// Cut reports whether err is the lack of an answer, or of its end.
+func Cut(err error) bool { return errors.As(err, new(cutError)) }
+
 // ReadEvents calls each with the events in body, and returns the last one. An answer that breaks
 // off is an error.
 func ReadEvents(body io.Reader, each func(Event)) (Event, error) {

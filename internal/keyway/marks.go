@@ -55,6 +55,9 @@ func RequestMarks(out, errs *Unmarker) string {
 	return request + " " + cmp.Or(out.last[0], first) + " " + cmp.Or(errs.last[1], first)
 }
 
+// Moved reports whether the output has come further than its first mark.
+func (u *Unmarker) Moved() bool { return u.last[0] != "" && u.last[0] != u.first }
+
 // Marked reports whether any mark has come.
 func Marked(out, errs *Unmarker) bool { return out.first != "" || errs.first != "" }
 

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"keyway/internal/api"
 	"keyway/internal/keyway"
 	"keyway/internal/link"
 	"keyway/internal/plain"
@@ -87,6 +88,9 @@ func (here *Laptop) NotRunning(ctx context.Context, entry sshconfig.Entry) error
 		return err // for which ssh has waited long enough
 	}
 	node, err := unseen.Node(ctx, entry.Place)
+	if api.Cut(err) { // the link has ended meanwhile
+		return nil
+	}
 	if err != nil {
 		return err
 	}

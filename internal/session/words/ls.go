@@ -39,13 +39,18 @@ func waitCommand() command {
 		CommandLine: option.CommandLine{Options: []option.Option{{Name: "json"}}}}
 }
 
+// brokenSSH is the exit code of an ssh whose connection broke. A mark at another position tells the
+// laptop that it is the job's own.
+const brokenSSH = 255
+
 func (c *cli) wait(g option.Given) (int, error) {
 	r := asksToResume()
 	i, err := c.chosen("wait", g.Words, &r)
 	if err != nil {
 		return 0, err
 	}
-	_ = r.mark(c.Out, position{1, uint64(i.Started.UnixNano())})
+	began := position{1, uint64(i.Started.UnixNano())}
+	_ = r.mark(c.Out, began)
 	i, err = c.awaitEnd(i.Name)
 	if err == nil && g.Has("json") {
 		err = plain.JSON(c.Out, i)
@@ -57,6 +62,10 @@ func (c *cli) wait(g option.Given) (int, error) {
 		return 0, c.LostError(i)
 	}
 	c.TellLeft(i)
+	if i.Exit.Code == brokenSSH {
+		began[inLog] = 1
+		_ = r.mark(c.Out, began)
+	}
 	return i.Exit.Code, nil
 }
 

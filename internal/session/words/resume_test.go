@@ -169,17 +169,24 @@ func TestALogGoesOnInTheSameSession(t *testing.T) {
 	}
 }
 
-// TestWaitGoesOn checks that wait continues to wait for the session with which it began.
+// TestWaitGoesOn checks that wait continues to wait for the session with which it began, and that a
+// mark at its end says that the exit code 255 is the job's own.
 func TestWaitGoesOn(t *testing.T) {
 	l := newLab(t)
 	fifo := l.fifo()
-	l.ok("run", "-d", "--as", "x", "--", "sh", "-c", "cat "+fifo+"; exit 7")
-	f := l.follower()
-	f.until("", "wait")
-	l.writeFifo(fifo, "")
-	l.ok("run", "-d", "--as", "y", "--", "sleep", "1000")
-	if code, ended := f.connect([2]int64{1 << 20, 1 << 20}, "wait"); !ended || code != 7 || f.got[0].Len() > 0 {
-		t.Errorf("exit code %d, %q %q", code, &f.got[0], &f.got[1])
+	for _, exit := range []int{7, 255} {
+		l.ok("run", "-d", "--as", "x", "--", "sh", "-c", fmt.Sprintf("cat %s; exit %d", fifo, exit))
+		f := l.follower()
+		f.until("", "wait")
+		l.writeFifo(fifo, "")
+		l.ok("run", "-d", "--as", "y", "--", "sleep", "1000")
+		code, ended := f.connect([2]int64{1 << 20, 1 << 20}, "wait")
+		if !ended || code != exit || f.got[0].Len() > 0 || f.unmarkers[0].Moved() != (exit == 255) {
+			t.Errorf("exit code %d, want %d, the mark has moved: %t; %q %q", code, exit, f.unmarkers[0].Moved(), &f.got[0], &f.got[1])
+		}
+		l.ok("kill", "y")
+		l.finish(l.cmd("wait", "y"))
+		l.ok("rm", "--ended")
 	}
 }
 

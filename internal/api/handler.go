@@ -9,7 +9,9 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 	"unicode/utf8"
@@ -51,6 +53,16 @@ func NewHandler(n Node) http.Handler {
 		WriteError(w, keyway.Errorf(keyway.VersionMismatch, "this version knows nothing of %s %s", r.Method, r.URL.Path))
 	})
 	return mux
+}
+
+// questions are the routes by POST that only ask. Their requests have a body, which a GET has not.
+var questions = []string{"/v1/facts", "/v1/environments", "/v1/images/layers", "/v1/images/have"}
+
+// IsQuestion reports whether a request only asks: it changes nothing at the place, which answers it
+// without waiting for anything. The path may lead through a link.
+func IsQuestion(method, path string) bool {
+	return method == http.MethodGet || method == http.MethodPost &&
+		slices.ContainsFunc(questions, func(q string) bool { return strings.HasSuffix(path, q) })
 }
 
 type handler struct{ node Node }

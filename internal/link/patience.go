@@ -7,13 +7,14 @@ import (
 	"sync"
 	"time"
 
+	"keyway/internal/api"
 	"keyway/internal/keyway"
 )
 
 // A node may answer pings, and yet not a request: a file system that its handler reads may hang.
 const (
 	requestNotice = 10 * time.Second // between two reports that a request is not answered yet
-	questionLimit = 3 * time.Minute  // until a GET is given up
+	questionLimit = 3 * time.Minute  // until a question is given up; see api.IsQuestion
 )
 
 var errNoAnswer = fmt.Errorf("not answered within %v", questionLimit)
@@ -33,7 +34,7 @@ func (p patient) RoundTrip(req *http.Request) (*http.Response, error) {
 	ctx, giveUp := context.WithCancelCause(req.Context())
 	answered := make(chan struct{})
 	var telling sync.WaitGroup
-	telling.Go(func() { p.tell(answered, req.Method == http.MethodGet, giveUp) })
+	telling.Go(func() { p.tell(answered, api.IsQuestion(req.Method, req.URL.Path), giveUp) })
 	resp, err := p.RoundTripper.RoundTrip(req.WithContext(ctx))
 	close(answered)
 	telling.Wait()
@@ -43,8 +44,8 @@ func (p patient) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err // ctx ends with the request's own
 }
 
-// tell reports from time to time that there is no answer yet, and gives up a question, a GET, after
-// questionLimit. Other requests may take as long as an engine, even those that change nothing.
+// tell reports from time to time that there is no answer yet, and gives up a question after
+// questionLimit. Other requests may take as long as an engine.
 func (p patient) tell(answered <-chan struct{}, question bool, giveUp context.CancelCauseFunc) {
 	tick := time.NewTicker(requestNotice)
 	defer tick.Stop()

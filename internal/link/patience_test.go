@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -70,6 +71,80 @@ func TestANodeWhoseHandlerHangs(t *testing.T) {
 				cancel()
 			})
 		})
+	}
+}
+
+// TestEachQuestionIsGivenUp checks of each request that a node knows whether it ends by itself at a
+// node that never answers: those that only ask do.
+func TestEachQuestionIsGivenUp(t *testing.T) {
+	ignore := func(keyway.Progress) {}
+	type call func(ctx context.Context, c *api.Client) error
+	questions := map[string]call{
+		"Info":       func(ctx context.Context, c *api.Client) error { _, err := c.Info(ctx); return err },
+		"List":       func(ctx context.Context, c *api.Client) error { _, err := c.List(ctx); return err },
+		"GPUs":       func(ctx context.Context, c *api.Client) error { _, err := c.GPUs(ctx); return err },
+		"Templates":  func(ctx context.Context, c *api.Client) error { _, err := c.Templates(ctx); return err },
+		"Containers": func(ctx context.Context, c *api.Client) error { _, err := c.Containers(ctx); return err },
+		"Facts":      func(ctx context.Context, c *api.Client) error { _, err := c.Facts(ctx, keyway.Spec{}); return err },
+		"Environments": func(ctx context.Context, c *api.Client) error {
+			_, err := c.Environments(ctx, []keyway.Name{"train"})
+			return err
+		},
+		"ImageLayers": func(ctx context.Context, c *api.Client) error { _, err := c.ImageLayers(ctx, "", "a"); return err },
+		"HaveLayers":  func(ctx context.Context, c *api.Client) error { _, err := c.HaveLayers(ctx, "", nil); return err },
+	}
+	orders := map[string]call{
+		"Create": func(ctx context.Context, c *api.Client) error {
+			_, err := c.Create(ctx, keyway.Spec{Name: "facts"}, ignore)
+			return err
+		},
+		"Adopt": func(ctx context.Context, c *api.Client) error {
+			_, err := c.Adopt(ctx, keyway.Adoption{Name: "facts"}, ignore)
+			return err
+		},
+		"Stop":     func(ctx context.Context, c *api.Client) error { return c.Stop(ctx, "facts", 0) },
+		"Start":    func(ctx context.Context, c *api.Client) error { return c.Start(ctx, "facts") },
+		"Remove":   func(ctx context.Context, c *api.Client) error { return c.Remove(ctx, "facts") },
+		"Purge":    func(ctx context.Context, c *api.Client) error { return c.Purge(ctx, "facts") },
+		"Admit":    func(ctx context.Context, c *api.Client) error { return c.Admit(ctx, "facts", nil) },
+		"WaitIdle": func(ctx context.Context, c *api.Client) error { return c.WaitIdle(ctx, "facts") },
+		"ExportImage": func(ctx context.Context, c *api.Client) error {
+			_, err := c.ExportImage(ctx, "", "a", 0)
+			return err
+		},
+		"ImportImage": func(ctx context.Context, c *api.Client) error {
+			return c.ImportImage(ctx, "", "a", io.MultiReader(strings.NewReader("an archive")))
+		},
+		"PullImage": func(ctx context.Context, c *api.Client) error {
+			return c.PullImage(ctx, "", keyway.Pull{Image: "a"}, ignore)
+		},
+	}
+	ends := func(t *testing.T, each call) (byItself bool) {
+		synctest.Test(t, func(t *testing.T) {
+			node := api.NewClient(patient{slowly(24 * time.Hour), "gpu1", ignore}, "http://link/v1/places/gpu1/node")
+			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+			defer cancel()
+			err := each(ctx, node)
+			byItself = ctx.Err() == nil
+			if err == nil || byItself && !keyway.Is(err, keyway.Unreachable) {
+				t.Error(err)
+			}
+		})
+		return byItself
+	}
+	for m := range reflect.TypeFor[api.Node]().Methods() {
+		question, order := questions[m.Name], orders[m.Name]
+		switch {
+		case m.Name == "Dial": // see TestAStreamThatIsNeverConnected
+		case question != nil:
+			if !ends(t, question) {
+				t.Errorf("%s waits for as long as the user does", m.Name)
+			}
+		case order == nil:
+			t.Errorf("is %s a question?", m.Name)
+		case ends(t, order):
+			t.Errorf("%s is given up", m.Name)
+		}
 	}
 }
 

@@ -128,6 +128,7 @@ var sentences = map[keyway.Step]string{
 	keyway.StopLinkOrRead: "keyway link stop\nif that hangs too, see its log: %s",
 	keyway.OtherPort:      "choose another one, or none: the next that is free is taken",
 	keyway.IsKeyUnlocked:  "see whether your key is in the agent: keyway keys; put it there: keyway unlock",
+	keyway.WhyUnsigned:    "an agent of keyway's has the reason in its log: keyway log",
 	keyway.MakeFirst:      "keyway up",
 
 	keyway.RemoveEnded:     "remove the records of the ended ones: keyway ssh NAME keyway rm --ended",

@@ -170,6 +170,7 @@ const (
 	StopLinkOrRead Step = "stop-link-log"   // the path of its log
 	OtherPort      Step = "other-port"      //
 	IsKeyUnlocked  Step = "is-key-unlocked" //
+	WhyUnsigned    Step = "why-unsigned"    // an agent gave no signature
 	MakeFirst      Step = "make-first"      // there is no workspace yet; said where there is little room
 )
 

@@ -151,8 +151,11 @@ func (c complaint) inWords() error {
 		if st.fault == dropped {
 			err = errors.New("")
 		}
-		return keyway.Errorf(keyway.Unreachable, "%s closed the connection before anybody was logged in%s%w", c.where(), quoted(c.hop, c.greeted), hide(err)).
-			Hint("try by hand: %s", c.try())
+		e := keyway.Errorf(keyway.Unreachable, "%s closed the connection before anybody was logged in%s%w", c.where(), quoted(c.hop, c.greeted), hide(err))
+		if st.signing {
+			return e.Hint("a host waits two minutes for a signature, or less: does the agent ask for confirmation, or for a touch? try by hand: %s", c.try())
+		}
+		return e.Hint("try by hand: %s", c.try())
 	case broken:
 		return keyway.Errorf(keyway.Unreachable, "the connection to %s broke%s", c.hop, quoted(c.hop, c.told)).Hint("try by hand: %s", c.try())
 	case keyChanged:
@@ -161,6 +164,10 @@ func (c complaint) inWords() error {
 		return keyway.Errorf(keyway.HostKeyUnknown, "%s is not known yet, and its key was not accepted", c.where()).
 			Hint("compare its fingerprint with what its administrator publishes, once: ssh %s true", plain.Shell(c.hop))
 	case refused:
+		if st.unsigned != "" {
+			return keyway.Errorf(keyway.Denied, "%s takes the key, but ssh got no signature with it for the login: %s", c.where(), brief(st.unsigned)).
+				Hint("is there a window in which the agent asks for confirmation, or a security key to touch? try by hand: %s", c.try()).Advise(keyway.WhyUnsigned)
+		}
 		return keyway.Errorf(keyway.Denied, "%s does not accept your key (it takes: %s)", c.where(), strings.ReplaceAll(st.detail, ",", ", ")).
 			Hint("try by hand: %s", c.try()).Advise(keyway.IsKeyUnlocked)
 	case dismissed:

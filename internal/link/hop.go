@@ -50,9 +50,9 @@ var hopOptions = []string{
 	"-o", "ServerAliveInterval=0",
 }
 
-// newerHopOptions need OpenSSH 8.5. They add two messages that distinguish a silent host from one
-// that waits for a person (see stepOf).
-var newerHopOptions = []string{"-o", "LogVerbose=compat.c:compat_banner()*,sshconnect2.c:input_userauth_service_accept()*"}
+// newerHopOptions need OpenSSH 8.5. They add messages that distinguish a silent host from one
+// that waits for a person, and from an agent that does not sign (see stepOf).
+var newerHopOptions = []string{"-o", "LogVerbose=compat.c:compat_banner()*,sshconnect2.c:input_userauth_service_accept()*,sshconnect2.c:sign_and_send_pubkey()*"}
 
 // hopHello is the first message of an ssh to a jump host on the ssh run's socket. The answer
 // is a hopWelcome. Its standard error follows.

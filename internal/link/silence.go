@@ -107,7 +107,7 @@ func (d *sshRun) stage(place keyway.Place) string {
 	answers := ""
 	for _, h := range d.route() {
 		at := stepOf(h.own())
-		if at == identified || at == proved {
+		if at == identified || at == proved || at == signing {
 			if socket := d.silentAgent(); socket != "" {
 				return "the agent " + plain.Line(socket) + " does not answer, and the ssh to " + h.name + " may be waiting for it"
 			}
@@ -120,6 +120,8 @@ func (d *sshRun) stage(place keyway.Place) string {
 			return answers + " answers, but " + h.name + " behind it is silent (is it up, and does a firewall let " + answers + " through to it?)"
 		case at == identified:
 			return h.name + " has begun to answer, and goes no further"
+		case at == signing:
+			return "the login to " + h.name + " waits for a signature: is there a window in which the agent asks for confirmation, or a security key to touch?"
 		}
 		return h.name + " does not let anybody in yet, and says nothing"
 	}

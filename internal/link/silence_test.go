@@ -58,6 +58,9 @@ func TestAnAgentThatHangsIsNamed(t *testing.T) {
 		{"another one", lineProved, []string{answers, hangs}, waits},
 		{"no host yet", "", []string{hangs}, "bastion does not let anybody in yet"},
 		{"an agent that answers", lineIdentified, []string{answers}, "bastion has begun to answer"},
+		{"an agent that does not sign", lineProved + "\n" + lineSigning + "1581 (pid=7): signing using x", []string{answers}, "the login to bastion waits for a signature: is there a window"},
+		{"an agent that hangs now", lineSigning, []string{hangs}, waits},
+		{"after a signature that failed", lineSigning + "\nsshconnect2.c:sign_and_send_pubkey():1629 (pid=7): signing failed", []string{answers}, "bastion does not let anybody in yet"},
 		{"no agent", lineProved, []string{filepath.Join(dir, "none")}, "bastion does not let anybody in yet"},
 		{"behind the bastion", lineEntered, []string{hangs}, "bastion answers, but gpu1 behind it is silent"},
 	} {

@@ -285,4 +285,4 @@ func (h *hop) instruction() string {
 }
 
 // ownBeforeLogin are the beginnings of ssh's own lines that may precede a question.
-var ownBeforeLogin = []string{"Warning: ", "Permission denied, please try again.", "Authenticated using ", "Authentications that can continue", "Server accepts key", "sign_and_send_pubkey: ", "Load key ", "debug", "agent key "}
+var ownBeforeLogin = []string{"Warning: ", "Permission denied, please try again.", "Authenticated using ", "Authentications that can continue", "Server accepts key", "sign_and_send_pubkey: ", "sshconnect2.c:sign_and_send_pubkey():", "Load key ", "debug", "agent key "}

@@ -39,6 +39,8 @@ type sshState struct {
 	shown         string // fingerprint of a key that differs from the known one
 	file, line    string // position of the known one
 	name          string // of the host in that file
+	unsigned      string // the key that was not used for the login, and why, in ssh's words; empty: each asked for has signed
+	signing       bool   // a signature was asked for
 }
 
 // step is the progress of an ssh.
@@ -48,14 +50,16 @@ const (
 	begun      step = iota
 	identified      // the host has sent its version
 	proved          // it has proved its host key: the login begins
+	signing         // ssh has asked the agent for a signature, and perhaps sent it to the host
 	entered         // the login has succeeded
 )
 
-// The lines that report steps: two that LogVerbose adds (see newerHopOptions), and one of LogLevel
+// The lines that report steps: three that LogVerbose adds (see newerHopOptions), and one of LogLevel
 // VERBOSE.
 const (
 	lineIdentified = "debug1: compat.c:compat_banner():"
 	lineProved     = "debug1: sshconnect2.c:input_userauth_service_accept():"
+	lineSigning    = "debug3: sshconnect2.c:sign_and_send_pubkey():"
 	lineEntered    = "Authenticated to "
 )
 
@@ -67,6 +71,10 @@ func stepOf(lines []string) step {
 		case strings.HasPrefix(l, lineEntered):
 			return entered
 		case strings.HasPrefix(l, lineProved):
+			at = proved
+		case strings.HasPrefix(l, lineSigning):
+			at = signing
+		case at == signing: // it has ended
 			at = proved
 		case strings.HasPrefix(l, lineIdentified):
 			at = max(at, identified)
@@ -99,6 +107,7 @@ var (
 	reDropped      = lazyregexp.New(`^(kex_exchange_identification|ssh_exchange_identification|banner exchange|kex_protocol_error)\b|^Connection (closed|reset) by |^Connection to \S+ port \d+ timed out|^Connection timed out during banner exchange|^ssh_dispatch_run_fatal: `)
 	reSilent       = lazyregexp.New(`^Connection timed out during banner exchange|^Connection to \S+ port \d+ timed out`)
 	reUnidentified = lazyregexp.New(`^(kex|ssh)_exchange_identification: (read: )?Connection (closed|reset) by `)
+	reUnsigned     = lazyregexp.New(`^(?:sshconnect2\.c:sign_and_send_pubkey\(\):\d+ \(pid=\d+\)|sign_and_send_pubkey): signing failed for (\S+ ".*")(?: from agent)?: (.+)$`)
 	reBroken       = lazyregexp.New(`^(client_loop|Read from remote host|Write failed|packet_write_wait|Timeout, server)\b`)
 )
 
@@ -121,6 +130,10 @@ func readState(lines []string) sshState {
 		if m := reNoCommon.FindStringSubmatch(l); m != nil {
 			s.fault, s.detail, s.said = noCommon, strings.TrimSpace(m[1]), m[2]
 			return s
+		}
+		s.signing = s.signing || strings.HasPrefix(l, lineSigning)
+		if m := reUnsigned.FindStringSubmatch(l); m != nil {
+			s.unsigned = m[1] + ": " + m[2]
 		}
 		if m := reDismissed.FindStringSubmatch(l); m != nil {
 			s.fault, s.said = dismissed, strings.TrimSuffix(m[1], " [preauth]")

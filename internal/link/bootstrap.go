@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 
 	"keyway/internal/api"
@@ -27,6 +28,8 @@ import (
 // It writes these lines to stdout:
 //
 //	keyway-bootstrap unsupported OS MACHINE
+//	keyway-bootstrap closed DESCRIPTORS   a start file has closed standard input (0) or output (1), or
+//	                                      has put /dev/null there; this line goes to stderr, too
 //	keyway-bootstrap nowhere              no directory is writable and allows execution
 //	keyway-bootstrap need MACHINE cache|fallback DIR
 //	                                      answer: a line with the size, then as many bytes of gzip
@@ -43,6 +46,8 @@ import (
 const bootstrapScript = `q=$(umask); umask 077; unset CDPATH; m=$(uname -m); o=$(uname -s); ` +
 	`case $m in x86_64|amd64) h=$1;; aarch64|arm64) h=$2;; *) h=-;; esac; ` +
 	`if [ "$o" = Linux ]; then :; else h=-; fi; if [ "$h" = - ]; then echo "keyway-bootstrap unsupported $o $m"; exit 0; fi; ` +
+	`s=; f=/proc/self/fd; if [ -d "$f" ]; then for i in 0 1; do if [ -e "$f/$i" ]; then if [ "$f/$i" -ef /dev/null ]; then s="$s$i"; fi; else s="$s$i"; fi; done; fi; ` +
+	`if [ -n "$s" ]; then echo "keyway-bootstrap closed $s" >&2; echo "keyway-bootstrap closed $s" 2>/dev/null; exit 0; fi; ` +
 	`u=$(id -u); case ${XDG_CACHE_HOME:-} in /*) a="$XDG_CACHE_HOME/keyway";; *) a="${HOME:-/nonexistent}/.cache/keyway";; esac; ` +
 	`case ${XDG_RUNTIME_DIR:-} in /*) b="$XDG_RUNTIME_DIR/keyway";; *) b="/run/user/$u/keyway";; esac; c="/tmp/keyway-$u"; e="/var$c"; ` +
 	`own() { if [ -h "$1" ]; then return 1; fi; cd "$1" 2>/dev/null || return 1; if [ -O . ]; then :; else cd /; return 1; fi; }; ` +
@@ -174,6 +179,8 @@ func (b bootstrap) greeted(r *bufio.Reader, w io.Writer) (version int, err error
 			}
 		case "unsupported":
 			return 0, b.unsupported(rest)
+		case "closed":
+			return 0, b.closed(rest)
 		case "nowhere":
 			return 0, keyway.Errorf(keyway.NoSpace, "there is no directory at %s to put a program into and run it: neither the cache directory nor the runtime directory nor /tmp nor /var/tmp can be written to and run from", b.place).
 				Hint("see which is full, read-only or mounted noexec: %s", typedAt(b.place, "df -h . /run /tmp /var/tmp; df -i . /run /tmp /var/tmp"))
@@ -221,6 +228,19 @@ func (b bootstrap) unsupported(system string) error {
 			Hint("use a release of keyway, or build one with: make release")
 	}
 	return keyway.Errorf(keyway.EngineAbsent, "%s runs %s on %s; workspaces need Linux on x86_64 or aarch64", b.place, plainWord(kernel), plainWord(machine))
+}
+
+// closed returns the error for a place where a start file takes standard input or output away from
+// the commands that a login runs. descriptors has 0, 1, or both.
+func (b bootstrap) closed(descriptors string) error {
+	var which []string
+	for i, name := range []string{"input", "output"} {
+		if strings.Contains(descriptors, strconv.Itoa(i)) {
+			which = append(which, name)
+		}
+	}
+	return keyway.Errorf(keyway.Other, "at %s, a start file of the login shell takes the standard %s away, so nothing can be run there from afar", b.place, strings.Join(which, " and ")).
+		Hint("find the line in ~/.bashrc, ~/.zshenv or the like there (exec <&-, exec >/dev/null), and let it hold for terminals alone")
 }
 
 // maxPlainWord bounds the bytes of a place's word in a message.

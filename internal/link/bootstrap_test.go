@@ -222,6 +222,7 @@ func TestBootstrapSaysWhatIsWrong(t *testing.T) {
 		"keyway-bootstrap unsupported Linux x86_64": keyway.VersionMismatch,
 		"keyway-bootstrap nowhere":                  keyway.NoSpace,
 		"keyway-bootstrap broken":                   keyway.NoSpace,
+		"keyway-bootstrap closed 01":                keyway.Other,
 		"keyway-bootstrap dance":                    keyway.VersionMismatch,
 		"keyway-node 7 v9":                          keyway.VersionMismatch,
 		"keyway-bootstrap need mips64 cache /x":     keyway.EngineAbsent,

@@ -125,7 +125,7 @@ func (d *sshRun) stage(place keyway.Place) string {
 		}
 		return h.name + " does not let anybody in yet, and says nothing"
 	}
-	return answers + " has let us in, but says nothing: the login or the shell there hangs"
+	return answers + " has let us in, but says nothing: the login hangs, or a start file of the shell there (does it read its input, or start another shell?)"
 }
 
 // heard passes progress of the place on. It counts as a sign of life.

@@ -272,6 +272,12 @@ func (s starter) begin(ctx context.Context, place keyway.Place, cmd *exec.Cmd, d
 		return p, nil
 	}
 	p.halt()
+	if d != nil { // its output may be closed, too
+		if _, closed, ok := strings.Cut(d.last.said.String(), marker+" closed "); ok {
+			descriptors, _, _ := strings.Cut(closed, "\n")
+			return nil, bootstrap{place: place}.closed(descriptors)
+		}
+	}
 	var user *keyway.Error
 	switch {
 	case ctx.Err() != nil:

@@ -88,12 +88,19 @@ func TestParseGPUs(t *testing.T) {
 		"": "none", "none": "none", "0": "none", "all": "all", "2": "2",
 		"GPU-8f6a,GPU-91bc": "GPU-8f6a,GPU-91bc", "device=0,3": "device=0,3", "MIG-1": "MIG-1", "device=0:1,1": "device=0:1,1",
 		"device=1": "device=1", "device=GPU-8f6a": "GPU-8f6a", "device=GPU-8f6a,1": "device=GPU-8f6a,1",
+		// what docker run --gpus takes
+		`"device=0,2"`: "device=0,2", `'"device=0,2"'`: "device=0,2", `"device=0,2","capabilities=compute,utility"`: "device=0,2", "count=2": "2", "count=all": "all", "count=-1": "all",
+		"all,capabilities=utility": "all", "driver=nvidia,count=all": "all", "driver=nvidia,2": "2", "capabilities=compute": "1", "device=all": "all", "driver=nvidia": "1",
+		"device=MIG-GPU-8f6a/1/0": "MIG-GPU-8f6a/1/0", "device=MIG-c6d4": "MIG-c6d4", "count=0": "none",
+		"driver=cdi,device=nvidia.com/gpu=0": "device=0", "device=nvidia.com/gpu=0,nvidia.com/gpu=1:0": "device=0,1:0", "device=nvidia.com/gpu=all": "all",
 	} {
 		if got, err := ParseGPUs(in); err != nil || got.String() != want {
 			t.Errorf("%q: %s, %v", in, got, err)
 		}
 	}
-	for _, bad := range []string{"-1", "some", "0,3", "GPU-a b", "device=", "GPU-1,", "99999", "device=0:", "device=:1", "device=0:x", "device=0:1:2", "0:1"} {
+	for _, bad := range []string{"-1", "some", "0,3", "GPU-a b", "device=", "GPU-1,", "99999", "device=0:", "device=:1", "device=0:x", "device=0:1:2", "0:1",
+		"count=1,device=0", "device=0,count=1", "count=1,count=2", "count=x", "count=", "capabilities=video", "driver=amd", "options=a", "device=all,0", "nvidia.com/gpu=0", "count=nvidia.com/gpu=1",
+		"capabilities=gpu,2", "memory=8g", "count=-2"} {
 		if got, err := ParseGPUs(bad); !Is(err, Usage) {
 			t.Errorf("%q: %s, %v", bad, got, err)
 		}

@@ -372,35 +372,3 @@ func (g GPUs) String() string {
 	}
 	return ids
 }
-
-// ParseGPUs reads a choice of GPUs as people type it: all, none, a number of GPUs, UUIDs
-// separated by commas, or device=… with indices or UUIDs as docker run has it.
-func ParseGPUs(s string) (GPUs, error) {
-	switch s {
-	case "all":
-		return GPUs{All: true}, nil
-	case "", "none", "0":
-		return GPUs{}, nil
-	}
-	if n, err := strconv.Atoi(s); err == nil {
-		if n < 0 || n > maxGPUs {
-			return GPUs{}, Errorf(Usage, "%s GPUs cannot be asked for: from 0 to %d can", s, maxGPUs)
-		}
-		return GPUs{Count: n}, nil
-	}
-	list, byDevice := strings.CutPrefix(s, "device=")
-	ids := strings.Split(list, ",")
-	for _, id := range ids {
-		gpu, part, divided := strings.Cut(id, ":") // 0:1 is a part of a GPU that is divided (MIG)
-		_, err := strconv.ParseUint(gpu, 10, 16)
-		if _, bad := strconv.ParseUint(part, 10, 16); divided && bad != nil {
-			err = bad
-		}
-		uuid := strings.HasPrefix(id, "GPU-") || strings.HasPrefix(id, "MIG-")
-		if !(uuid || byDevice && err == nil) || len(id) > 128 || strings.ContainsAny(id, " \t\r\n\"'\\") {
-			return GPUs{}, Errorf(Usage, "%q is not a GPU", id).
-				Advise(GPUForms)
-		}
-	}
-	return GPUs{IDs: ids}, nil
-}

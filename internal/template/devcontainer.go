@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"maps"
+	"path"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -46,17 +49,18 @@ func parseDevcontainer(file string, data []byte) (*document, []Left, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	d := &devcontainer{service: mapping(), volumes: mapping()}
+	d := &devcontainer{service: mapping()}
 	if err := d.refuse(doc); err != nil {
 		return nil, nil, err
 	}
+	d.know(file, field(doc.root, "workspaceFolder"))
 	for _, name := range settingOrder {
-		if n := field(doc.root, name); n != nil {
+		if n := field(doc.root, name); n != nil && !empty(n) {
 			d.take(name, n)
 		}
 	}
 	for _, p := range ownPairs(doc.root) {
-		if !slices.Contains(settingOrder, p.key.Value) && !slices.Contains(meaningless, p.key.Value) {
+		if !slices.Contains(settingOrder, p.key.Value) && !slices.Contains(meaningless, p.key.Value) && !empty(p.value) {
 			d.leave(p.key.Value, p.key, reasonFor(p.key.Value))
 		}
 	}
@@ -64,9 +68,8 @@ func parseDevcontainer(file string, data []byte) (*document, []Left, error) {
 	put(services, devcontainerName, d.service)
 	root := mapping()
 	put(root, "services", services)
-	put(root, "volumes", d.volumes)
 	slices.SortStableFunc(d.left, func(a, b Left) int { return a.Line - b.Line })
-	return &document{file: file, root: root}, d.left, nil
+	return &document{file: file, root: root, undeclared: true}, d.left, nil
 }
 
 // withoutComments returns JSON in which comments, and tabs outside strings, are replaced by
@@ -104,8 +107,27 @@ var (
 
 // devcontainer is the conversion of one devcontainer.json.
 type devcontainer struct {
-	service, volumes *yaml.Node
-	left             []Left
+	service *yaml.Node
+	left    []Left
+	known   map[string]string // the values of variables that are not of an environment, in Compose's form
+}
+
+// know sets the values of variables for directories: of the laptop's only the name, and of the
+// workspace's if the file sets it.
+func (d *devcontainer) know(file string, folder *yaml.Node) {
+	dir := filepath.Dir(file)
+	if filepath.Base(dir) == ".devcontainer" {
+		dir = filepath.Dir(dir)
+	}
+	if folder != nil && folder.Kind == yaml.ScalarNode {
+		if inside, ok := d.substituted(folder.Value); ok {
+			d.known = map[string]string{"containerWorkspaceFolder": inside, "containerWorkspaceFolderBasename": path.Base(inside)}
+		}
+	}
+	if d.known == nil {
+		d.known = map[string]string{}
+	}
+	d.known["localWorkspaceFolderBasename"] = strings.ReplaceAll(filepath.Base(dir), "$", "$$")
 }
 
 // refuse refuses a file that does not itself say what to run.
@@ -139,6 +161,19 @@ var (
 var settingOrder = []string{
 	"image", "hostRequirements", "runArgs", "containerUser", "remoteUser", "workspaceFolder", "init", "privileged", "capAdd", "securityOpt", "containerEnv", "remoteEnv",
 	"mounts", "forwardPorts", "appPort", "onCreateCommand", "updateContentCommand", "postCreateCommand", "customizations", "overrideCommand",
+	"updateRemoteUserUID", "shutdownAction",
+}
+
+// settingForms maps settings to the shapes that they have. Of others each value has its own check.
+var settingForms = map[string]string{
+	"privileged": "b", "overrideCommand": "b", "updateRemoteUserUID": "b", "containerEnv": "{", "remoteEnv": "{", "hostRequirements": "{", "customizations": "{",
+	"onCreateCommand": "s[{", "updateContentCommand": "s[{", "postCreateCommand": "s[{", "runArgs": "[",
+}
+
+// empty reports whether a setting has no value.
+func empty(n *yaml.Node) bool {
+	n = resolve(n)
+	return n.Kind == yaml.ScalarNode && (n.ShortTag() == "!!null" || n.Value == "") || n.Kind != yaml.ScalarNode && len(n.Content) == 0
 }
 
 // meaningless lists settings that change nothing.
@@ -146,17 +181,29 @@ var meaningless = []string{"$schema", "name"}
 
 // take converts one setting.
 func (d *devcontainer) take(name string, n *yaml.Node) {
+	if shapes, ok := settingForms[name]; ok && !strings.Contains(shapes, shapeOf(n)) {
+		d.leave(name, n, unknownForm)
+		return
+	}
 	switch name {
 	case "image":
 		d.text(name, "image", n)
 	case "containerUser", "remoteUser":
 		d.text(name, "user", n)
 	case "workspaceFolder":
+		if strings.Contains(n.Value, "${local") && !strings.Contains(n.Value, "${localEnv:") { // nothing makes that directory
+			d.leave(name, n, notOfTheLaptop)
+			return
+		}
 		d.text(name, "working_dir", n)
 	case "init":
 		put(d.service, "init", n)
-	case "privileged", "overrideCommand":
+	case "privileged", "overrideCommand", "updateRemoteUserUID":
 		if (n.Value == "true") == (name == "privileged") {
+			d.leave(name, n, reasonFor(name))
+		}
+	case "shutdownAction":
+		if n.Value != "none" {
 			d.leave(name, n, reasonFor(name))
 		}
 	case "capAdd", "securityOpt":
@@ -188,24 +235,43 @@ func (d *devcontainer) take(name string, n *yaml.Node) {
 var variablePattern = lazyregexp.New(`\$\{([^}]*)\}`)
 
 // substituted returns a value with its variables in Compose's form. It reports false for a
-// variable that is not one of the laptop's environment, since others have no value here.
-func substituted(text string) (string, bool) {
+// variable that has no value here.
+func (d *devcontainer) substituted(text string) (string, bool) {
 	ok := true
 	var b strings.Builder
 	rest := 0
 	for _, m := range variablePattern.FindAllStringSubmatchIndex(text, -1) {
 		b.WriteString(strings.ReplaceAll(text[rest:m[0]], "$", "$$"))
 		rest = m[1]
-		kind, name, _ := strings.Cut(text[m[2]:m[3]], ":")
-		name, def, hasDefault := strings.Cut(name, ":")
-		ok = ok && (kind == "localEnv" || kind == "env") && environmentName.MatchString(name) && !strings.ContainsAny(def, "${}")
-		if hasDefault {
-			name += ":-" + def
-		}
-		b.WriteString("${" + name + "}")
+		value, known := d.value(text[m[2]:m[3]])
+		b.WriteString(value)
+		ok = ok && known
 	}
 	b.WriteString(strings.ReplaceAll(text[rest:], "$", "$$"))
 	return b.String(), ok
+}
+
+// value returns the value of a variable, in Compose's form.
+func (d *devcontainer) value(variable string) (string, bool) {
+	if v, ok := d.known[variable]; ok {
+		return v, true
+	}
+	kind, name, _ := strings.Cut(variable, ":")
+	name, def, hasDefault := strings.Cut(name, ":")
+	switch {
+	case !environmentName.MatchString(name) || strings.ContainsAny(def, "${}"):
+	case kind == "localEnv" || kind == "env":
+		if hasDefault {
+			name += ":-" + def
+		}
+		return "${" + name + "}", true
+	case kind == "containerEnv": // only those that the file sets: the image may have others
+		set := field(cmp.Or(field(d.service, "environment"), mapping()), name)
+		if set != nil && shapeOf(set) == "s" {
+			return set.Value, true
+		}
+	}
+	return "", false
 }
 
 var environmentName = lazyregexp.New(`^[A-Za-z_][A-Za-z0-9_]*$`)
@@ -213,11 +279,11 @@ var environmentName = lazyregexp.New(`^[A-Za-z_][A-Za-z0-9_]*$`)
 // word returns the text of n for a field of the service. It reports false if the setting was left
 // out.
 func (d *devcontainer) word(setting string, n *yaml.Node) (*yaml.Node, bool) {
-	if n.Kind != yaml.ScalarNode {
+	if n.Kind != yaml.ScalarNode || n.ShortTag() == "!!null" {
 		d.leave(setting, n, unknownForm)
 		return nil, false
 	}
-	text, ok := substituted(n.Value)
+	text, ok := d.substituted(n.Value)
 	if !ok {
 		d.leave(setting, n, unknownVariable)
 		return nil, false
@@ -281,7 +347,11 @@ func (d *devcontainer) variable(setting, name string, n *yaml.Node) {
 }
 
 func (d *devcontainer) port(setting string, n *yaml.Node) {
-	port, err := strconv.Atoi(n.Value)
+	text := n.Value
+	if setting == "appPort" { // HOST:CONTAINER, of which the first is published by others
+		text = text[strings.LastIndexByte(text, ':')+1:]
+	}
+	port, err := strconv.Atoi(text)
 	if n.Kind != yaml.ScalarNode || err != nil {
 		d.leave(setting, n, fields.Reason{Why: "only ports of the workspace itself are opened", Step: keyway.InsteadOpen})
 		return
@@ -303,7 +373,7 @@ func (d *devcontainer) mount(setting string, n *yaml.Node) {
 	}
 	m := mapping()
 	m.Line = n.Line
-	for _, o := range []struct{ to, names, def string }{{"type", "type", "volume"}, {"source", "source src", ""}, {"target", "target dst destination", ""}} {
+	for _, o := range []struct{ to, names, def string }{{"type", "type", "volume"}, {"source", "source src", ""}, {"target", "target dst destination", ""}, {"size", "tmpfs-size", ""}} {
 		v := o.def
 		for _, name := range strings.Fields(o.names) {
 			if given, ok := options[name]; ok {
@@ -311,29 +381,47 @@ func (d *devcontainer) mount(setting string, n *yaml.Node) {
 			}
 			delete(options, name)
 		}
-		text, ok := substituted(v)
-		if !ok {
-			d.leave(setting, n, notOfTheLaptop)
+		text, ok := d.substituted(v)
+		if !ok || o.to == "source" && strings.HasPrefix(text, ".") && field(m, "type").Value == "bind" {
+			why := unknownVariable
+			if ok || strings.Contains(v, "${localWorkspaceFolder}") {
+				why = notOfTheLaptop
+			}
+			d.leave(setting, n, why)
 			return
 		}
-		if text != "" {
+		switch {
+		case text == "":
+		case o.to == "size":
+			tmpfs := mapping()
+			put(tmpfs, "size", word(text, n.Line))
+			put(m, "tmpfs", tmpfs)
+		default:
 			put(m, o.to, word(text, n.Line))
 		}
 	}
 	for _, name := range []string{"readonly", "ro"} {
-		if v, ok := options[name]; ok && v != "false" && v != "0" {
-			put(m, "read_only", &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!bool", Value: "true", Line: n.Line})
+		v, ok := options[name]
+		if truth, err := strconv.ParseBool(cmp.Or(v, "true")); ok && err == nil {
+			if truth {
+				put(m, "read_only", &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!bool", Value: "true", Line: n.Line})
+			}
+			delete(options, name)
 		}
-		delete(options, name)
 	}
-	delete(options, "consistency") // it changes nothing on Linux
-	if source := field(m, "source"); len(options) > 0 || field(m, "target") == nil {
+	maps.DeleteFunc(options, func(name, v string) bool {
+		return sameMount[name] == "*" || slices.Contains(strings.Fields(sameMount[name]), v)
+	})
+	if len(options) > 0 || field(m, "target") == nil {
 		d.leave(setting, n, unknownForm)
 		return
-	} else if source != nil && field(m, "type").Value == "volume" {
-		put(d.volumes, source.Value, mapping())
 	}
 	d.add("volumes", m)
+}
+
+// sameMount maps options of a mount to the values that change nothing; * stands for any.
+var sameMount = map[string]string{
+	"consistency": "*", "bind-propagation": "rprivate", "bind-nonrecursive": "false", "volume-driver": "local", "volume-nocopy": "false", "tmpfs-mode": "1777 01777", "external": "false",
 }
 
 // requirements converts the request for GPUs. A host's operators know its other properties.
@@ -342,12 +430,14 @@ func (d *devcontainer) requirements(n *yaml.Node) {
 		switch gpu := resolve(p.value); {
 		case p.key.Value != "gpu":
 			d.leave("hostRequirements."+p.key.Value, p.key, fields.Reason{Why: "you choose the place, and what the workspace takes of it", Step: keyway.InsteadLimits})
-		case gpu.Value == "false":
-		case gpu.Kind == yaml.ScalarNode && gpu.Value != "true":
+		case gpu.Value == "false" || empty(gpu) && gpu.Kind != yaml.MappingNode:
+		case gpu.Value == "optional":
 			d.leave("hostRequirements.gpu", gpu, fields.Reason{Why: "you ask for GPUs where the place has some", Step: keyway.InsteadGPUs})
+		case gpu.Value != "true" && gpu.Kind != yaml.MappingNode:
+			d.leave("hostRequirements.gpu", gpu, unknownForm)
 		default:
 			put(d.service, "gpus", word("all", gpu.Line))
-			if gpu.Kind == yaml.MappingNode {
+			if len(gpu.Content) > 0 {
 				d.leave("hostRequirements.gpu.{cores,memory}", gpu, fields.Reason{Why: "all GPUs of the place are asked for", Step: keyway.ChooseGPUs})
 			}
 		}
@@ -356,6 +446,9 @@ func (d *devcontainer) requirements(n *yaml.Node) {
 
 func (d *devcontainer) customizations(n *yaml.Node) {
 	for _, tool := range pairs(n) {
+		if shapeOf(tool.value) != "{" && !empty(tool.value) {
+			d.leave("customizations."+tool.key.Value, tool.key, unknownForm)
+		}
 		for _, p := range pairs(tool.value) {
 			if tool.key.Value == "vscode" && p.key.Value == "extensions" {
 				x := d.inner("x-keyway")
@@ -369,56 +462,69 @@ func (d *devcontainer) customizations(n *yaml.Node) {
 
 // setup adds a command that runs once to the setup.
 func (d *devcontainer) setup(setting string, n *yaml.Node) {
-	var commands []string
-	switch n.Kind {
-	case yaml.ScalarNode, yaml.SequenceNode:
-		commands = []string{command(n)}
-	case yaml.MappingNode: // its commands may run at the same time, but need not
+	commands := []*yaml.Node{n}
+	if n.Kind == yaml.MappingNode { // its commands may run at the same time, but need not
+		commands = nil
 		for _, p := range pairs(n) {
-			commands = append(commands, command(resolve(p.value)))
+			commands = append(commands, resolve(p.value))
 		}
 	}
-	x := d.inner("x-keyway")
+	x := field(d.service, "x-keyway")
 	script := ""
 	if before := field(x, "setup"); before != nil {
 		script = before.Value
 	}
-	for _, c := range commands {
-		if strings.TrimSpace(c) == "" {
-			continue
+	for _, each := range commands {
+		c, why := d.command(each)
+		switch {
+		case why != fields.Reason{}:
+			d.leave(setting, n, why)
+		case strings.TrimSpace(c) != "":
+			script = cmp.Or(script, "set -e\n") + "(" + c + "\n)\n"
 		}
-		if strings.Contains(c, "${local") || strings.Contains(c, "${container") || strings.Contains(c, "${devcontainerId}") {
-			d.leave(setting, n, unknownVariable)
-			continue
-		}
-		if script == "" {
-			script = "set -e\n"
-		}
-		script += "(" + c + "\n)\n"
 	}
 	if script != "" {
-		put(x, "setup", word(script, n.Line))
-	}
-	if len(x.Content) == 0 {
-		remove(d.service, "x-keyway")
+		put(d.inner("x-keyway"), "setup", word(script, n.Line))
 	}
 }
 
-// command returns a shell command for n, which is a line of shell or a list of words. It returns
-// "" if there is none.
-func command(n *yaml.Node) string {
-	if n.Kind == yaml.ScalarNode {
-		if n.ShortTag() == "!!null" {
-			return ""
+// command returns a shell command for n, which is a line of shell or a list of words, or why there
+// is none. Variables of the devcontainer's kind that have a value are filled in; others are the
+// shell's.
+func (d *devcontainer) command(n *yaml.Node) (line string, why fields.Reason) {
+	shape := shapeOf(n)
+	if !strings.Contains("s[0", shape) || slices.ContainsFunc(n.Content, func(item *yaml.Node) bool { return !strings.Contains("sinb", shapeOf(item)) }) {
+		return "", unknownForm
+	}
+	fill := func(text string) string {
+		return string(variablePattern.ReplaceAllFunc([]byte(text), func(found []byte) []byte {
+			name := string(found[2 : len(found)-1])
+			if v, ok := d.known[name]; ok && !strings.Contains(v, "$") {
+				return []byte(v)
+			}
+			kind, _, _ := strings.Cut(name, ":")
+			if slices.Contains(ownVariables, kind) {
+				why = unknownVariable
+			}
+			return found
+		}))
+	}
+	switch shape {
+	case "0":
+	case "s":
+		line = fill(n.Value)
+	default:
+		var words []string
+		for _, each := range items(n) {
+			words = append(words, "'"+strings.ReplaceAll(fill(each.Value), "'", `'\''`)+"'")
 		}
-		return n.Value
+		line = strings.Join(words, " ")
 	}
-	var words []string
-	for _, each := range items(n) {
-		words = append(words, "'"+strings.ReplaceAll(each.Value, "'", `'\''`)+"'")
-	}
-	return strings.Join(words, " ")
+	return line, why
 }
+
+// ownVariables lists the kinds of variables that a devcontainer.json has. A shell has no such names.
+var ownVariables = []string{"localEnv", "containerEnv", "localWorkspaceFolder", "localWorkspaceFolderBasename", "containerWorkspaceFolder", "containerWorkspaceFolderBasename", "devcontainerId"}
 
 // notOfTheLaptop is the reason against a setting that takes a directory from this laptop.
 var notOfTheLaptop = fields.Reason{Why: "directories are of the place, not of this laptop", Step: keyway.InsteadMount}

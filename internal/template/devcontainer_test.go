@@ -55,6 +55,46 @@ func TestDevcontainerSettings(t *testing.T) {
 		`"forwardPorts": [8888, 8888], "appPort": [8888, "6006"]`:                      "expose: [\"8888\", \"6006\"]",
 		`"runArgs": ["--cap-add=CAP_SYS_PTRACE"], "capAdd": ["SYS_PTRACE"]`:            "cap_add: [SYS_PTRACE]",
 		`"runArgs": ["--device=/dev/fuse", "--device", "/dev/fuse"]`:                   "devices: [/dev/fuse]",
+		// GPUs in each of docker's forms
+		`"runArgs": ["--gpus", "all"]`:                                  "gpus: all",
+		`"runArgs": ["--gpus", "\"device=0,2\""]`:                       `gpus: [{device_ids: ["0", "2"]}]`,
+		`"runArgs": ["--gpus='\"device=0,2\"'"]`:                        `gpus: [{device_ids: ["0", "2"]}]`,
+		`"runArgs": ["--gpus", "device=GPU-5f1c,capabilities=utility"]`: "gpus: [{device_ids: [GPU-5f1c]}]",
+		`"runArgs": ["--gpus", "count=2"]`:                              "gpus: [{count: 2}]",
+		`"runArgs": ["--gpus", "driver=nvidia,count=all"]`:              "gpus: all",
+		`"runArgs": ["--gpus=capabilities=compute"]`:                    "gpus: [{count: 1}]",
+		`"runArgs": ["--gpus", "device=MIG-c6d4"]`:                      "gpus: [{device_ids: [MIG-c6d4]}]",
+		`"runArgs": ["--gpus", "device=0:1"]`:                           `gpus: [{device_ids: ["0:1"]}]`,
+		`"runArgs": ["--gpus", "${localEnv:NONE:all}"]`:                 "gpus: all",
+		`"runArgs": ["--gpus", "${localEnv:NONE:2}"]`:                   "gpus: [{count: 2}]",
+		`"runArgs": ["--device", "nvidia.com/gpu=all"]`:                 "gpus: all",
+		`"runArgs": ["--device=nvidia.com/gpu=1"]`:                      "devices: [nvidia.com/gpu=1]",
+		`"hostRequirements": {"gpu": false}`:                            "",
+		`"hostRequirements": {"gpu": {}}`:                               "gpus: all",
+		// arguments of docker run
+		`"runArgs": ["--pids-limit", "-1", "-it", "--init", "-u1000", "-m=1g"]`:      "pids_limit: -1\nuser: \"1000\"\nmem_limit: 1g",
+		`"runArgs": ["-eA=b", "-e=C=d", "--rm=false", "--privileged=false"]`:         "environment: {A: b, C: d}",
+		`"runArgs": ["--read-only", "--label", "team=vision", "-l", "a"]`:            "read_only: true\nlabels: {team: vision, a: \"\"}",
+		`"runArgs": ["-v", "/data:/mnt/data:ro,cached", "--volume=/x"]`:              "volumes: [\"/data:/mnt/data:ro\", /x]",
+		`"runArgs": ["-v=${localEnv:NONE:/data}/a:/b"]`:                              "volumes: [\"/data/a:/b\"]",
+		`"runArgs": ["-v", "~/data:/b"]`:                                             "volumes: [\"~/data:/b\"]",
+		`"runArgs": ["--ulimit=memlock=-1:-1", "--shm-size", "8g", "--ipc=private"]`: "ulimits: {memlock: {soft: -1, hard: -1}}\nshm_size: 8g",
+		`"runArgs": ["--tmpfs", "/run:size=1m,nosuid", "--network", "bridge"]`:       "tmpfs: [\"/run:size=1m\"]",
+		// mounts
+		`"mounts": [{"type": "bind", "source": "/d", "target": "/d", "readonly": true}]`:                                      "volumes: [\"/d:/d:ro\"]",
+		`"mounts": ["type=tmpfs,dst=/t,tmpfs-size=1m,tmpfs-mode=1777"]`:                                                       "volumes: [{type: tmpfs, target: /t, tmpfs: {size: 1m}}]",
+		`"mounts": ["type=bind,src=/d,destination=/d,consistency=cached,bind-propagation=rprivate,ro"]`:                       "volumes: [\"/d:/d:ro\"]",
+		`"mounts": ["source=/d/${localEnv:USER},target=${containerWorkspaceFolder}/d,type=bind"], "workspaceFolder": "/work"`: "volumes: [\"/d/ada:/work/d\"]\nworking_dir: /work",
+		`"mounts": [{"type": "volume", "target": "/v"}]`:                                                                      "volumes: [/v]",
+		// variables
+		`"workspaceFolder": "/work/${localEnv:USER}", "containerEnv": {"A": "${containerWorkspaceFolder}/b", "B": "${containerWorkspaceFolderBasename}"}`: "working_dir: /work/ada\nenvironment: {A: /work/ada/b, B: ada}",
+		`"containerEnv": {"A": "x"}, "remoteEnv": {"B": "${containerEnv:A}:y", "C": "${localEnv:NONE:a b}"}`:                                              "environment: {A: x, B: \"x:y\", C: a b}",
+		`"containerEnv": {"A": "${localEnv:NONE:}", "B": "$HOME ${localEnv:USER}$"}`:                                                                      "environment: {A: \"\", B: \"$$HOME ada$$\"}",
+		// commands
+		`"workspaceFolder": "/w", "postCreateCommand": "cd ${containerWorkspaceFolder} && echo $HOME ${A:-b}"`:                 "working_dir: /w\nx-keyway: {setup: \"set -e\\n(cd /w && echo $HOME ${A:-b}\\n)\\n\"}",
+		`"workspaceFolder": "/w", "onCreateCommand": {"a": ["ls", "${containerWorkspaceFolder}"], "b": "true"}`:                "working_dir: /w\nx-keyway: {setup: \"set -e\\n('ls' '/w'\\n)\\n(true\\n)\\n\"}",
+		`"features": {}, "portsAttributes": {}, "postStartCommand": "", "shutdownAction": "none", "updateRemoteUserUID": true`: "",
+		`"appPort": ["8000:80", 81]`: "expose: [\"80\", \"81\"]",
 	} {
 		env := map[string]string{"USER": "ada"}
 		got, left, err := container(t, "{\n// what is trained\n\"image\": \"i:1\", /* , */ "+settings+",\n}", env)
@@ -74,9 +114,21 @@ func TestDevcontainerSettings(t *testing.T) {
 
 // TestDevcontainerVolume checks that a volume belongs to the user, as one of a Compose file does.
 func TestDevcontainerVolume(t *testing.T) {
-	a, left, err := container(t, `{"image": "i", "mounts": ["source=cache,target=/cache,type=volume"]}`, nil)
-	if err != nil || len(left) > 0 || len(a.Spec.Mounts) != 1 || a.Spec.Mounts[0].Kind != keyway.MountVolume || a.Spec.Mounts[0].Source != "cache" {
-		t.Errorf("%+v, %v, %v", a.Spec.Mounts, left, err)
+	for settings, name := range map[string]string{
+		`"mounts": ["source=cache,target=/cache,type=volume"]`:                                          "cache",
+		`"mounts": ["source=${localEnv:USER}-cache,target=/cache,type=volume"]`:                         "ada-cache",
+		`"mounts": [{"source": "cache-${localEnv:NONE:x}", "target": "/cache"}]`:                        "cache-x",
+		`"runArgs": ["-v", "cache:/cache"]`:                                                             "cache",
+		`"workspaceFolder": "/w/p", "mounts": ["src=${containerWorkspaceFolderBasename}-c,dst=/cache"]`: "p-c",
+	} {
+		a, left, err := container(t, `{"image": "i", `+settings+`}`, map[string]string{"USER": "ada"})
+		if err != nil || len(left) > 0 || len(a.Spec.Mounts) != 1 || a.Spec.Mounts[0].Kind != keyway.MountVolume || a.Spec.Mounts[0].Source != name {
+			t.Errorf("%s: %+v, %v, %v", settings, a.Spec.Mounts, left, err)
+		}
+	}
+	doc, left, err := parseDevcontainer("/src/train/.devcontainer.json", []byte(`{"image": "i", "mounts": ["source=${localWorkspaceFolderBasename}-cache,target=/cache"]}`))
+	if err != nil || len(left) > 0 || field(items(field(field(field(doc.root, "services"), devcontainerName), "volumes"))[0], "source").Value != "train-cache" {
+		t.Errorf("%+v, %v", left, err)
 	}
 }
 
@@ -107,6 +159,19 @@ func TestDevcontainerLeft(t *testing.T) {
 		`"runArgs": ["--gpus", "some"]`:                                          "runArgs --gpus",
 		`"runArgs": ["--ulimit", "memlock"]`:                                     "runArgs --ulimit",
 		`"invented": 1`:                                                          "invented",
+		`"runArgs": ["-v", "${localWorkspaceFolder}:/w"]`:                        "runArgs -v",
+		`"runArgs": ["-v", "./a:/w"]`:                                            "runArgs -v",
+		`"runArgs": ["--volume=/a:/w:z"]`:                                        "runArgs --volume",
+		`"runArgs": ["-p", "80:80"]`:                                             "runArgs -p",
+		`"runArgs": ["--gpus", "capabilities=video"]`:                            "runArgs --gpus",
+		`"runArgs": ["--gpus"]`:                                                  "runArgs --gpus",
+		`"runArgs": ["--privileged"]`:                                            "runArgs --privileged",
+		`"runArgs": ["--rm"]`:                                                    "runArgs --rm",
+		`"runArgs": ["--runtime=nvidia"]`:                                        "runArgs --runtime",
+		`"mounts": ["source=${devcontainerId}-a,target=/a"]`:                     "mounts",
+		`"mounts": ["type=bind,source=/a,target=/b,readonly=maybe"]`:             "mounts",
+		`"postCreateCommand": "echo ${localEnv:A}"`:                              "postCreateCommand",
+		`"hostRequirements": {"gpu": 2}`:                                         "hostRequirements.gpu",
 	} {
 		a, left, err := container(t, "{\n\"image\": \"i\",\n"+settings+"\n}", nil)
 		if err != nil || len(left) != 1 || left[0].Setting != want || left[0].Line != 3 || left[0].Why == "" {

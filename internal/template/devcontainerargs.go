@@ -2,6 +2,7 @@ package template
 
 import (
 	"cmp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -9,6 +10,7 @@ import (
 
 	"keyway/internal/keyway"
 	"keyway/internal/template/fields"
+	"keyway/internal/template/runargs"
 )
 
 // runOptions maps options of docker run to the fields of the service.
@@ -23,18 +25,25 @@ var runLists = map[string]string{"--cap-add": "cap_add", "--security-opt": "secu
 // runArgs converts options of docker run.
 func (d *devcontainer) runArgs(n *yaml.Node) {
 	all := items(n)
-	for i := 0; i < len(all); i++ {
-		option, v, given := strings.Cut(all[i].Value, "=")
-		at := all[i]
-		if !given && i+1 < len(all) && !strings.HasPrefix(all[i+1].Value, "-") {
-			i++
-			v = all[i].Value
-		}
+	given := make([]string, len(all))
+	for i, each := range all {
+		given[i] = each.Value
+	}
+	for _, o := range runargs.Options(given) {
+		option, v, at := o.Name, o.Value, all[o.Index]
 		setting := "runArgs " + option
 		value := word(v, at.Line)
 		switch {
-		case option == "--init":
-			put(d.service, "init", &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!bool", Value: "true", Line: at.Line})
+		case o.Same():
+		case option == "--read-only":
+			put(d.service, "read_only", &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!bool", Value: cmp.Or(v, "true"), Line: at.Line})
+		case option == "--volume" || option == "-v":
+			d.volume(setting, value)
+		case option == "--label" || option == "-l":
+			name, text, _ := strings.Cut(v, "=")
+			if w, ok := d.word(setting, word(text, at.Line)); ok {
+				put(d.inner("labels"), name, w)
+			}
 		case option == "--gpus":
 			d.gpus(setting, value)
 		case option == "--env" || option == "-e":
@@ -64,32 +73,48 @@ var runReasons = map[string]fields.Reason{
 	"--network":    fields.NotNow, "--net": fields.NotNow, "-p": {Why: fields.NotNetworks}, "--publish": {Why: fields.NotNetworks},
 	"--name": {Why: "the workspace is named when it is made", Step: keyway.InsteadName}, "--rm": {Why: "a workspace stays until you remove it", Step: keyway.InsteadStop},
 	"--runtime": {Why: "ask for GPUs by --gpus, and the engine finds the runtime"},
-	"-v":        {Why: "write it in mounts, or name it when you make the workspace", Step: keyway.InsteadMount},
-	"--volume":  {Why: "write it in mounts, or name it when you make the workspace", Step: keyway.InsteadMount},
 }
 
-// gpus converts a value of docker's --gpus: all, a number or device=….
-func (d *devcontainer) gpus(setting string, n *yaml.Node) {
-	ids, isList := strings.CutPrefix(strings.Trim(n.Value, `"'`), "device=")
-	_, err := strconv.Atoi(n.Value)
+// volume converts SOURCE:TARGET[:OPTIONS] of docker's --volume, which Compose has as well.
+func (d *devcontainer) volume(setting string, n *yaml.Node) {
+	source, options := runargs.Volume(n.Value)
+	text, ok := d.substituted(n.Value)
 	switch {
-	case n.Value == "all":
-		put(d.service, "gpus", n)
-	case isList || err == nil:
-		device := mapping()
-		if isList {
+	case strings.HasPrefix(source, ".") || strings.Contains(source, "${localWorkspaceFolder}"):
+		d.leave(setting, n, notOfTheLaptop)
+	case !ok:
+		d.leave(setting, n, unknownVariable)
+	case slices.ContainsFunc(options, func(o string) bool { return !slices.Contains(fields.MountOptions, o) }) || n.Value == "":
+		d.leave(setting, n, unknownForm)
+	default:
+		d.add("volumes", word(text, n.Line))
+	}
+}
+
+// gpus converts a value of docker's --gpus.
+func (d *devcontainer) gpus(setting string, n *yaml.Node) {
+	device := mapping()
+	if text, ok := d.substituted(n.Value); ok && text != n.Value { // a number, or all, of a variable
+		put(device, "count", word(text, n.Line))
+	} else {
+		g, err := keyway.ParseGPUs(n.Value)
+		switch {
+		case err != nil || n.Value == "":
+			d.leave(setting, n, unknownForm)
+			return
+		case len(g.IDs) > 0:
 			list := &yaml.Node{Kind: yaml.SequenceNode, Tag: "!!seq", Line: n.Line}
-			for id := range strings.SplitSeq(ids, ",") {
+			for _, id := range g.IDs {
 				list.Content = append(list.Content, word(id, n.Line))
 			}
 			put(device, "device_ids", list)
-		} else {
-			put(device, "count", &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!int", Value: n.Value, Line: n.Line})
+		case g.All:
+			put(device, "count", word("all", n.Line))
+		default:
+			put(device, "count", &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!int", Value: strconv.Itoa(g.Count), Line: n.Line})
 		}
-		put(d.service, "gpus", &yaml.Node{Kind: yaml.SequenceNode, Tag: "!!seq", Line: n.Line, Content: []*yaml.Node{device}})
-	default:
-		d.leave(setting, n, unknownForm)
 	}
+	put(d.service, "gpus", &yaml.Node{Kind: yaml.SequenceNode, Tag: "!!seq", Line: n.Line, Content: []*yaml.Node{device}})
 }
 
 // ulimit converts NAME=SOFT[:HARD].

@@ -27,6 +27,8 @@ const (
 type document struct {
 	file string // the name in messages
 	root *yaml.Node
+	// undeclared permits volumes that the file does not declare.
+	undeclared bool
 }
 
 // readDocument reads the Compose file at path.

@@ -103,16 +103,16 @@ func (c converter) gpus(s *keyway.Spec) error {
 
 func (c converter) request(g *keyway.GPUs, r types.DeviceRequest, name string) error {
 	isGPU := name == "gpus" || slices.ContainsFunc(r.Capabilities, func(w string) bool { return w == "gpu" || w == "nvidia" || w == "compute" })
-	more := slices.DeleteFunc(slices.Clone(r.Capabilities), func(w string) bool { return slices.Contains(usualCapabilities, w) })
+	more := slices.DeleteFunc(slices.Clone(r.Capabilities), func(w string) bool { return slices.Contains(keyway.GPUCapabilities, w) })
 	switch {
 	case !isGPU:
 		return c.errorf(name, "the capabilities %q are no GPU's", r.Capabilities).Hint("for example: capabilities: [gpu]")
 	case len(more) > 0:
 		return c.errorf(name, "the capability %.40q is not asked for here", more[0]).
-			Hint("possible are: %s\nhave the driver's other libraries by its variable: environment: {NVIDIA_DRIVER_CAPABILITIES: \"compute,utility,video\"}", strings.Join(usualCapabilities, ", "))
+			Hint("possible are: %s\nhave the driver's other libraries by its variable: environment: {NVIDIA_DRIVER_CAPABILITIES: \"compute,utility,video\"}", strings.Join(keyway.GPUCapabilities, ", "))
 	case r.Count < -1:
 		return c.errorf(name, "%d GPUs cannot be asked for", r.Count).Hint("write a number of them, or: count: all")
-	case r.Driver != "" && r.Driver != "nvidia":
+	case r.Driver != "" && r.Driver != "nvidia" && r.Driver != "cdi":
 		return c.errorf(name, "the driver %.40q gives no GPUs here", r.Driver).Hint("leave driver out, or write: driver: nvidia")
 	case len(r.IDs) > 0 && r.Count != 0:
 		return c.errorf(name, "count and device_ids exclude one another").Hint("keep one of the two")
@@ -121,7 +121,7 @@ func (c converter) request(g *keyway.GPUs, r types.DeviceRequest, name string) e
 	}
 	switch {
 	case len(r.IDs) > 0:
-		parsed, err := keyway.ParseGPUs("device=" + strings.Join(r.IDs, ","))
+		parsed, err := keyway.ParseGPUs("device=" + strings.Join(r.IDs, ",")) // of Docker's names, or CDI's
 		if err != nil {
 			return c.errorf(name, "%v", err).HelpOf(err)
 		}
@@ -136,20 +136,14 @@ func (c converter) request(g *keyway.GPUs, r types.DeviceRequest, name string) e
 	return nil
 }
 
-// usualCapabilities lists the capabilities of a device request that every GPU has here anyway.
-var usualCapabilities = []string{"gpu", "nvidia", "compute", "utility"}
-
 // maxGPUs is the bound of keyway.ParseGPUs.
 const maxGPUs = 1024
-
-// nvidiaCDI begins CDI's names of NVIDIA's GPUs.
-const nvidiaCDI = "nvidia.com/gpu="
 
 // devices converts devices: device files of the place, or GPUs by their CDI names.
 func (c converter) devices(s *keyway.Spec) error {
 	var gpus []string
 	for _, d := range c.service.Devices {
-		if id, ok := strings.CutPrefix(d.Source, nvidiaCDI); ok {
+		if id, ok := strings.CutPrefix(d.Source, keyway.CDIPrefix); ok {
 			if d.Target != "" && d.Target != d.Source { // part of 0:1, which compose-go takes for the path in the container
 				id += ":" + d.Target
 			}
@@ -166,13 +160,9 @@ func (c converter) devices(s *keyway.Spec) error {
 		return nil
 	}
 	if !s.GPUs.None() {
-		return c.errorf("devices", "GPUs are asked for twice").Hint("keep gpus, or the %s… names", nvidiaCDI)
+		return c.errorf("devices", "GPUs are asked for twice").Hint("keep gpus, or the %s… names", keyway.CDIPrefix)
 	}
-	asked := "device=" + strings.Join(gpus, ",")
-	if slices.Equal(gpus, []string{"all"}) {
-		asked = "all"
-	}
-	parsed, err := keyway.ParseGPUs(asked)
+	parsed, err := keyway.ParseGPUs("device=" + strings.Join(gpus, ","))
 	if err != nil {
 		return c.errorf("devices", "%v", err).HelpOf(err)
 	}
@@ -214,7 +204,7 @@ func (c converter) mounts(s *keyway.Spec) error {
 			m.Kind = keyway.MountVolume
 			if v.Source != "" {
 				declared, ok := c.service.volumes[v.Source]
-				if !ok {
+				if !ok && !c.undeclared {
 					return c.errorf("volumes", "there is no volume %.80q below the file's volumes", v.Source).
 						Hint("add it: volumes: {%s: {}}\nor mount a directory of the place: /path:%s", v.Source, v.Target)
 				}

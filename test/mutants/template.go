@@ -96,8 +96,8 @@ var templates = []mutant{
 	{
 		claim: "a devcontainer.json mounts no directory that it names by the laptop",
 		file:  "internal/template/devcontainer.go",
-		old:   `(kind == "localEnv" || kind == "env")`,
-		new:   `kind != ""`,
+		old:   `return "", false`,
+		new:   `return "/", true`,
 		pkg:   "internal/template", run: "TestDevcontainerLeft",
 	},
 	{

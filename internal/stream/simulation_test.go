@@ -14,7 +14,7 @@ import (
 
 var (
 	simSeed   = flag.Uint64("seed", 1, "seed of the first simulation; each has the next one")
-	simEvents = flag.Int64("events", 1_000_000, "how many events to simulate, at least")
+	simEvents = flag.Int64("events", 400_000, "how many events to simulate, at least")
 )
 
 // TestSimulation checks the protocol by its model; see "make simulate".

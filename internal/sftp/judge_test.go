@@ -617,8 +617,8 @@ func TestVersions(t *testing.T) {
 		p.done()
 	}
 	for kind := range 256 {
-		if kind == fxpInit {
-			continue
+		if kind == fxpInit || requests[kind] == nil && kind != fxpExtended && kind%8 != 0 {
+			continue // of numbers that are no request, one in eight will do: each costs two servers
 		}
 		p := newPair(t, server, accounts()[0])
 		p.same(fmt.Sprintf("%d before the version", kind), once(byte(kind), "file"))

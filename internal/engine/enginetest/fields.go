@@ -91,7 +91,7 @@ func (f field) test(t *testing.T, s Subject, plain keyway.Workspace) {
 
 // awaitEffect looks for a while: a command that runs beside the guest takes its time.
 func (f field) awaitEffect(t *testing.T, s Subject, w keyway.Workspace) error {
-	ctx, cancel := context.WithTimeout(Context(t), 30*time.Second)
+	ctx, cancel := context.WithTimeout(Context(t), time.Minute)
 	defer cancel()
 	for {
 		err := f.see(t, s, w)

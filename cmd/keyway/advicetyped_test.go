@@ -132,7 +132,7 @@ func TestEveryHintCanBeTyped(t *testing.T) {
 func TestTheCheckerSees(t *testing.T) {
 	for text, fault := range map[string]string{
 		"see which there are: keyway adopt --on PLACE": "stand-in", "enter it: keyway enter gpu1/train": "keyway enter",
-		"keyway gpus --place gpu1": "unknown flag", "keyway ls a b": "too much", "or: --gpuz 2": "--gpuz", "wait: keyway up … --gpus 2": "…",
+		"keyway gpus --place gpu1": "unknown flag", "keyway ls a b": "leave", "or: --gpuz 2": "--gpuz", "wait: keyway up … --gpus 2": "…",
 		"keyway up --gpus lots": "", "choose it: keyway up --ipc WHOM": "WHOM", "try: keyway stop": "needs",
 	} {
 		if got := strings.Join(untypable(text), "; "); fault == "" && got != "" || fault != "" && !strings.Contains(got, fault) {

@@ -19,7 +19,7 @@ func newForgetCommand() *cobra.Command {
 all workspaces there, and the place. No place is contacted, and the workspaces keep running;
 keyway add registers them again. To end a workspace, use keyway rm.` +
 			exitCodes(keyway.NotFound, keyway.BadConfig),
-		Example:           "  keyway forget train\n  keyway forget gpu1                   if the machine no longer exists",
+		Example:           "  keyway forget train\n  keyway forget gpu1   # if the machine no longer exists",
 		Args:              takes(1, -1, "a workspace or a place"),
 		ValidArgsFunction: completeForget,
 		RunE:              forEach(func(cmd *cobra.Command, a *app, arg string) error { return a.forget(arg, cmd.ErrOrStderr()) }),

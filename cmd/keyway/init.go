@@ -34,7 +34,7 @@ With --print it changes nothing, and prints the current entries of your workspac
 programs that read ~/.ssh/config themselves and do not follow Include (Paramiko, Fabric).
 With --undo it removes that line from ~/.ssh/config, and says how to end the agent's service
 if there is one. Keys and workspaces stay.` + exitCodes(keyway.BadConfig, keyway.NeedsAnswer),
-		Example: "  keyway init\n  keyway init --yes       in a script; ssh-keygen asks by SSH_ASKPASS\n  keyway init --service   the agent starts when it is first asked\n  keyway init --print     for Paramiko's SSHConfig.from_path, in a file",
+		Example: "  keyway init\n  keyway init --yes       # in a script; ssh-keygen asks by SSH_ASKPASS\n  keyway init --service   # the agent starts when it is first asked\n  keyway init --print     # for Paramiko's SSHConfig.from_path",
 		Args:    takes(0, 0, ""),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {

@@ -42,7 +42,7 @@ With --forget-on, keyway's agent forgets every key after a time without a signat
 lock). To make this permanent, write the same words as a list into policy.yaml:
 forget: [idle=30m, sleep].` +
 			exitCodes(keyway.NoKey, keyway.WrongPassphrase, keyway.BadConfig, keyway.NeedsAnswer),
-		Example: "  keyway unlock\n  keyway unlock -t 12h   the agent forgets the keys after 12 hours\n  keyway unlock --forget-on idle=30m,sleep,screen-lock\n  keyway unlock ~/.ssh/id_work",
+		Example: "  keyway unlock\n  keyway unlock -t 12h   # the agent forgets the keys after 12 hours\n  keyway unlock --forget-on idle=30m,sleep,screen-lock\n  keyway unlock ~/.ssh/id_work",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runUnlock(cmd.Context(), args, o, cmd.ErrOrStderr())
 		},

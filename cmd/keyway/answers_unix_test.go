@@ -167,7 +167,7 @@ func TestDriftOfWhatCannotBeReached(t *testing.T) {
 	}
 }
 
-// TestWhyATemplateCannotBeUsed checks that the reason is never cut.
+// TestWhyATemplateCannotBeUsed checks that the list prints the complete reason, however long it is.
 func TestWhyATemplateCannotBeUsed(t *testing.T) {
 	why := strings.Repeat("/home/ada/a long way/", 30) + "keyway.yaml:3: the end"
 	var out strings.Builder

@@ -60,7 +60,7 @@ removes the line of an allowed use from the log.` +
 			return err
 		},
 	}
-	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on with what happens from now")
+	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "continue with new events")
 	cmd.Flags().BoolVar(&verify, "verify", false, "check that no line was changed, removed or added")
 	cmd.Flags().IntVarP(&last, "lines", "n", 0, "only the last `N` (0: all)")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON, one event a line")

@@ -8,7 +8,7 @@ import (
 	"keyway/internal/keyway"
 )
 
-// TestWhatWasBakedIsToldInLines checks that each line is ended, also in a pipe.
+// TestWhatWasBakedIsToldInLines checks each line of the report, also for texts of a place.
 func TestWhatWasBakedIsToldInLines(t *testing.T) {
 	done := images.Baked{Image: "team/x:ssh", Base: "team/x:1", Arch: []string{"amd64", "arm64"}, Place: "gpu1"}
 	const baked = " has team/x:ssh: team/x:1 with the guest in it, for linux/amd64 and linux/arm64\n"
@@ -27,7 +27,7 @@ func TestWhatWasBakedIsToldInLines(t *testing.T) {
 	}
 }
 
-// TestTheNameOfANewImage checks that engines accept the name.
+// TestTheNameOfANewImage checks that bake refuses names that no engine accepts, with advice.
 func TestTheNameOfANewImage(t *testing.T) {
 	for tag, takes := range map[string]bool{"team/x:ssh": true, "127.0.0.1:5000/x": true, "Team/x": false, "x:a:b": false, "x@sha256:0": false, "": false} {
 		if err := (bakeOptions{tag: tag}).check(); (err == nil) != takes || err != nil && (!keyway.Is(err, keyway.Usage) || keyway.AsError(err).Help() == "") {

@@ -146,7 +146,8 @@ func TestOnlyAWholeComparisonSucceeds(t *testing.T) {
 	}
 }
 
-// TestEveryPinIsCompared checks pins of two architectures, some of which differ from the template.
+// TestEveryPinIsCompared checks that the pins of both architectures are compared, where only some
+// differ from the template.
 func TestEveryPinIsCompared(t *testing.T) {
 	home := t.TempDir()
 	for _, variable := range []string{"HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "DOCKER_CONFIG"} {

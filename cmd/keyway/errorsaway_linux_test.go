@@ -43,7 +43,7 @@ func (f *faulty) fails(code int, says, next string, args ...string) {
 	}
 }
 
-// TestErrorsNameTheFullDisk checks the error if the laptop's disk is full.
+// TestErrorsNameTheFullDisk checks that the error names the laptop's disk if it is full.
 func TestErrorsNameTheFullDisk(t *testing.T) {
 	f := newFaulty(t)
 	t.Setenv("XDG_RUNTIME_DIR", f.dir)
@@ -55,7 +55,8 @@ func TestErrorsNameTheFullDisk(t *testing.T) {
 	}
 }
 
-// TestErrorsNameTheSilentHost checks the error if a firewall silently drops packets.
+// TestErrorsNameTheSilentHost checks that the error names the silent host if a firewall drops
+// packets.
 func TestErrorsNameTheSilentHost(t *testing.T) {
 	f := newFaulty(t)
 	f.prepare = "ip link set lo up && iptables -A INPUT -p tcp --dport 9 -j DROP"

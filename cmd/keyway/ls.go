@@ -33,7 +33,7 @@ with the command that adds them.
 With NAME: list the jobs and terminals in that workspace, running and ended: their start,
 their end, and the last line that they printed. Below them are the kernels of a Jupyter
 server that keyway open has started: busy or idle, and their notebooks. With --json, the
-job that serves them has them as "kernels".` + exitCodes(append(placeKinds, keyway.NoKey, keyway.EngineDown)...),
+field "kernels" of the job that serves them has them.` + exitCodes(append(placeKinds, keyway.NoKey, keyway.EngineDown)...),
 		Example:           "  keyway ls\n  keyway ls --json\n  keyway ls --on gpu2\n  keyway ls train",
 		Args:              takes(0, 1, "at most one workspace"),
 		ValidArgsFunction: completeWorkspaces,

@@ -46,8 +46,8 @@ Users cannot change a setting that is not named there. A directory does not incl
 below it. The node of the place enforces this. It trusts only files that belong to root and
 that no other user can write to.
 
-With --only, the place makes no workspace but from its templates. That keeps nobody
-out who may use Docker there by other means; see docs/TEMPLATES.md.
+With --only, the place makes workspaces from its own templates alone. That does not bind
+users that may use Docker there by other means; see docs/TEMPLATES.md.
 
 Without --to, the file of one template goes to standard output.` +
 			exitCodes(keyway.ImageNotFound, keyway.Unreachable, keyway.BadConfig),

@@ -25,9 +25,9 @@ func newStopCommand() *cobra.Command {
 		Short: "Stop workspaces: their processes end, their files stay",
 		Long: `Stop workspaces: their processes end, their files stay. Jobs get SIGTERM, have the grace
 period to save their work, and are then killed. In an adopted container (keyway adopt),
-only the processes that keyway has started end; the container goes on. At a terminal, stop
-lists the running jobs and the notebooks with a running cell, and asks; elsewhere it does
-not ask. Press Ctrl-C twice to kill the remaining processes at once.` +
+only the processes that keyway has started end; the container keeps running. At a terminal,
+stop lists the running jobs and the notebooks with a running cell, and asks; elsewhere it
+does not ask. Press Ctrl-C twice to kill the remaining processes at once.` +
 			exitCodes(append(placeKinds, keyway.NotFound, keyway.EngineDown, keyway.EngineForbidden, keyway.GuestFailed, keyway.NoSpace)...),
 		Example:           "  keyway stop train\n  keyway stop --grace 5m --yes train",
 		Args:              takes(1, -1, "a workspace"),

@@ -121,7 +121,8 @@ func TestFirstHostThroughTheForwardSocket(t *testing.T) {
 	forwarded(s3).expect(t, "a session that a remote asker logged in to", login, false)
 }
 
-// TestAnswersAboutARoute checks that the user may confirm a route, for its present sessions.
+// TestAnswersAboutARoute checks that the user's answer about an unproved host holds for the
+// sessions of that route, and for no other session.
 func TestAnswersAboutARoute(t *testing.T) {
 	w := theWorld()
 	me := newPerson()

@@ -170,7 +170,8 @@ func TestAnswersAsTyped(t *testing.T) {
 	}
 }
 
-// TestAskpassGrades checks a user's program that gives further answers than yes and no.
+// TestAskpassGrades checks each answer that a user's SSH_ASKPASS program can give, besides yes and
+// no.
 func TestAskpassGrades(t *testing.T) {
 	program := filepath.Join(t.TempDir(), "askpass")
 	if err := os.WriteFile(program, []byte("#!/bin/sh\n[ \"$SSH_ASKPASS_PROMPT\" = confirm ] && [ \"$KEYWAY_ANSWERS\" = once,15m,always,deny ] || exit 9\n"+

@@ -84,7 +84,7 @@ func FuzzGreeting(f *testing.F) {
 	})
 }
 
-// TestVersionsOfRequests checks a node of versions 2 to 4 with requests of other versions.
+// TestVersionsOfRequests checks that a node refuses requests of versions that it does not speak.
 func TestVersionsOfRequests(t *testing.T) {
 	served := false
 	h := versioned(Versions{2, 4}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

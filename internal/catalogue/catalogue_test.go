@@ -241,7 +241,8 @@ func TestNothingAskedForIsNoMoreThanTheLimit(t *testing.T) {
 	}
 }
 
-// TestOnly checks a place that makes workspaces from its own templates only.
+// TestOnly checks that a place with only makes workspaces from its own templates alone, and that
+// other places make others, too.
 func TestOnly(t *testing.T) {
 	open, closed := published(), published()
 	closed.Only = true

@@ -54,7 +54,8 @@ func TestHaltSparesOthers(t *testing.T) {
 	}
 }
 
-// TestHaltEndsAndWaits checks a process that holds the lock.
+// TestHaltEndsAndWaits checks that halt ends the process that holds the guest's lock, and returns
+// after its end.
 func TestHaltEndsAndWaits(t *testing.T) {
 	home := keyway.Home(t.TempDir())
 	path := filepath.Join(string(home), "init.lock")

@@ -96,8 +96,8 @@ func (e *untagged) ExportImage(context.Context, string, string, int) (io.ReadClo
 	return io.NopCloser(&b), err
 }
 
-// TestASavedImageMayHaveNoName checks that the name in the file decides, whatever the image was
-// called.
+// TestASavedImageMayHaveNoName checks that an image that the engine saves without a name is
+// reported as one without.
 func TestASavedImageMayHaveNoName(t *testing.T) {
 	base := aBase(t)
 	file := filepath.Join(t.TempDir(), "a.tar")

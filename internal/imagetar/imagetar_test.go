@@ -24,7 +24,8 @@ func TestHostileArchives(t *testing.T) {
 	}
 }
 
-// TestNamesAreGivenShort checks that the name that is judged is the one that is used.
+// TestNamesAreGivenShort checks that the name that is checked is the one that is used: without ./,
+// doubled slashes and double dots.
 func TestNamesAreGivenShort(t *testing.T) {
 	var names []string
 	archive := imagetars.Pack(t, imagetars.Entry{Name: "./", Kind: tar.TypeDir}, imagetars.Entry{Name: "a//b/../c/", Kind: tar.TypeDir}, imagetars.Entry{Name: "./manifest.json", Text: "[{}]"})

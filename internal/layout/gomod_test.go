@@ -11,7 +11,8 @@ import (
 // testBlock is the line of go.mod above the block of what only tests need.
 const testBlock = "// What only tests need. No program links it.\nrequire (\n"
 
-// TestModulesOfTests compares that block with what the programs are made of.
+// TestModulesOfTests checks that the block of go.mod for tests has exactly the modules that no
+// program links.
 func TestModulesOfTests(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(root(t), "go.mod"))
 	if err != nil {

@@ -159,7 +159,7 @@ func parsed(t *testing.T, use func(dir string, files *token.FileSet, file *ast.F
 	})
 }
 
-// TestSizesAreCounted checks the counting itself.
+// TestSizesAreCounted checks that sizes are counted as the limits mean them.
 func TestSizesAreCounted(t *testing.T) {
 	const source = "package p // a name\n\n// f is short.\nfunc f() string { /* not\nlong */\n\treturn `two\nlines`\n}\n"
 	if got := codeLines([]byte(source)); got != 5 {

@@ -33,7 +33,7 @@ func held(t *testing.T, location *time.Location, first time.Time, days int, fiel
 	return stretches
 }
 
-// TestHoursBeginOnTheirDays checks every minute of two weeks.
+// TestHoursBeginOnTheirDays checks rules with days and hours at every minute of two weeks.
 func TestHoursBeginOnTheirDays(t *testing.T) {
 	const hour = time.Hour
 	week := []string{"mon", "tue", "wed", "thu", "fri", "sat", "sun"}

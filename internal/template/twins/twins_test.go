@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestItems checks each form of each field that claims something.
+// TestItems checks that each form of each field is found that can request something twice.
 func TestItems(t *testing.T) {
 	type list = []any
 	type fields = map[string]any

@@ -11,7 +11,7 @@ func lookup(name string) (string, bool) {
 	return v, ok
 }
 
-// TestFill checks each form with a variable that is set, empty and unset.
+// TestFill checks each form of a variable's use, with a variable that is set, empty and unset.
 func TestFill(t *testing.T) {
 	for text, want := range map[string]string{
 		"":                             "",

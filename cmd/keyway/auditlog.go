@@ -96,13 +96,13 @@ func verifyLog(path string, out io.Writer) error {
 	case r.Unsaid:
 		fmt.Fprintln(out, "older ones are gone: an earlier version rotated them out without a record, or somebody removed them")
 	case r.Rotated:
-		fmt.Fprintf(out, "older ones have been rotated out, as the log says; %d uses and changes of keys are kept from them\n", r.Kept)
+		fmt.Fprintf(out, "older ones have been rotated out, as the log records; %d uses and changes of keys are kept from them\n", r.Kept)
 	}
 	if r.Torn > 0 {
-		fmt.Fprintf(out, "%d lines were not written to their end, and the log says so\n", r.Torn)
+		fmt.Fprintf(out, "%d lines were not written to their end, and the log records that\n", r.Torn)
 	}
 	if r.Unwritten > 0 {
-		fmt.Fprintf(out, "%s events could not be written when they happened, and the log says when and why\n", thousands(r.Unwritten))
+		fmt.Fprintf(out, "%s events could not be written when they happened, and the log records when and why\n", thousands(r.Unwritten))
 	}
 	fmt.Fprintf(out, "event %d has the hash %s\n", r.Seq, r.Hash)
 	return nil

@@ -278,7 +278,7 @@ func forgetOn(ctx context.Context, words []string, news io.Writer) error {
 	defer c.Close()
 	warning, err := c.Forget(ctx, f)
 	if errors.Is(err, agent.ErrOtherAgent) {
-		return keyway.Errorf(keyway.BadConfig, "the agent is not keyway's, or is locked: it cannot be told when to forget").
+		return keyway.Errorf(keyway.BadConfig, "the agent is not keyway's, or is locked: it cannot forget keys on a trigger").
 			Hint("have keyway start its own: SSH_AUTH_SOCK= keyway unlock --forget-on %s", plain.Shell(strings.Join(words, ",")))
 	}
 	if warning != "" {

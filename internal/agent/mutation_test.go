@@ -97,7 +97,7 @@ var mutants = []mutant{
 	{"answer for another question", "policy/decide.go", "if g.Scope == scope && (", "if (g.Scope == scope || true) && ("},
 	{"answers hold for ever", "policy/decide.go", "g.Until.IsZero() || f.When.Before(g.Until)", "true"},
 	{"violation allowed", "policy/decide.go", `case f.Violation != "":`, "case false:"},
-	{"asking allows", "policy/decide.go", `Decision{Ask, "built in: ask", "no rule says whether this destination is fine"}`, `Decision{Allow, "built in: ask", "x"}`},
+	{"asking allows", "policy/decide.go", `Decision{Ask, "built in: ask", "no rule decides about this destination"}`, `Decision{Allow, "built in: ask", "x"}`},
 	{"no policy allows", "policy/decide.go", `return Decision{Deny, "built in: no policy",`, `return Decision{Allow, "built in: no policy",`},
 	{"rule's user ignored", "policy/rule.go", "!f.AnyUser && !r.matchUser(f.User):", "false:"},
 	{"rule without proof", "policy/rule.go", "f.Purpose == Login && !f.Proven && !r.trustsAny:", "false:"},

@@ -141,7 +141,7 @@ func runtime(a Asked) []Finding {
 	}
 	if e.Name == keyway.EnginePodman {
 		return fatal(keyway.NoGPU, "at the place: sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml",
-			"Podman at %s knows no GPU: NVIDIA's are not described for it (CDI)", a.Place)
+			"Podman at %s has no GPUs: NVIDIA's are not described for it (CDI)", a.Place)
 	}
 	return fatal(keyway.NoGPU, "install nvidia-container-toolkit there, then: sudo nvidia-ctk runtime configure --runtime=docker && sudo systemctl restart docker",
 		"Docker at %s cannot give GPUs to containers: neither NVIDIA's runtime nor a CDI description is there", a.Place)

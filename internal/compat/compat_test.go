@@ -117,7 +117,7 @@ func TestPlantedFaults(t *testing.T) {
 		"others who wait for any":  {waiting("2"), false, "others came first: 1 in the queue", "wait-for-gpus 1"},
 		"others who wait for each": {waiting("GPU-0", "1"), false, "others came first: 2 in the queue", "wait-for-gpus 1"},
 		"no runtime":               {func(a *Asked) { a.Facts.Engine.Runtime = false }, true, "neither NVIDIA's runtime nor a CDI", "nvidia-container-toolkit"},
-		"podman without CDI":       {func(a *Asked) { a.Facts.Engine.Runtime, a.Facts.Engine.Name = false, "podman" }, true, "Podman at gpu1 knows no GPU", "nvidia-ctk cdi generate"},
+		"podman without CDI":       {func(a *Asked) { a.Facts.Engine.Runtime, a.Facts.Engine.Name = false, "podman" }, true, "Podman at gpu1 has no GPUs", "nvidia-ctk cdi generate"},
 		"daemon-reload":            {func(a *Asked) { a.Facts.Engine.Systemd, a.Facts.Engine.DevChar = true, false }, false, "daemon-reload", "create-dev-char-symlinks"},
 		"architecture":             {func(a *Asked) { a.Facts.Arch = "arm64" }, true, "built for amd64, and gpu1 is arm64", "linux/arm64"},
 		"engine down, with advice": {func(a *Asked) {

@@ -43,7 +43,7 @@ func TellOfJobs(ctx context.Context, log *slog.Logger) {
 	here, err := New(nil)
 	settings, settingsErr := dirs.Settings()
 	if err = errors.Join(err, settingsErr); err != nil {
-		log.Warn("nobody will be told of the ends of jobs", "error", err)
+		log.Warn("the ends of jobs will not be reported", "error", err)
 		return
 	}
 	watch.Run(ctx, here.JobsDir(), here.await, watch.Teller(ctx, settings, log), log)

@@ -243,7 +243,7 @@ func (p *Policy) builtIn(f Facts) Decision {
 	case p.preset == openSSH:
 		return Decision{Allow, "built in: preset openssh", "ssh-agent would sign this too"}
 	case f.Purpose == Data:
-		return Decision{Deny, "built in: unknown data", "a remote asker wants data of an unknown kind signed"}
+		return Decision{Deny, "built in: unknown data", "a remote asker requests a signature of data of an unknown kind"}
 	case f.Purpose == Login && f.Proven && f.fromOwnWorkspace() && slices.Contains(f.To.Groups, GroupWorkspaces) && f.To.Place == f.From.Place:
 		return Decision{Allow, "built in: workspaces", "a workspace of yours asks, and the destination is one at the same place"}
 	case f.Purpose == Login && f.Proven && f.fromOwnWorkspace() && slices.Contains(f.To.Groups, GroupGit):
@@ -253,9 +253,9 @@ func (p *Policy) builtIn(f Facts) Decision {
 	case f.Purpose == Login && !f.Proven:
 		return Decision{Ask, "built in: ask", "the asker does not prove which host it logs in to"}
 	case f.Purpose == Login:
-		return Decision{Ask, "built in: ask", "no rule says whether this destination is fine"}
+		return Decision{Ask, "built in: ask", "no rule decides about this destination"}
 	}
-	return Decision{Ask, "built in: ask", "no rule says whether a remote asker may have this signed"}
+	return Decision{Ask, "built in: ask", "no rule decides about this signature for a remote asker"}
 }
 
 // outside returns the reason for which a workspace or a git host is not simply allowed.

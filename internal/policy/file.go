@@ -305,7 +305,7 @@ func checkHosts(list []string, special ...string) error {
 		case isGroup:
 			return fmt.Errorf("there is no group %q, only @%s and @%s", p, GroupWorkspaces, GroupGit)
 		case p == "local" || p == "remote":
-			return fmt.Errorf("%q says where an asker is; it belongs into from", p)
+			return fmt.Errorf("%q is where an asker is; it belongs in from", p)
 		case strings.HasPrefix(p, "SHA256:") && len(p) != len("SHA256:")+43:
 			return fmt.Errorf("%q is not a whole fingerprint, as ssh-keygen -l prints it", p)
 		}

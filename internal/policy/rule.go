@@ -40,7 +40,7 @@ func (r *rule) label() string {
 }
 
 func (r *rule) decision() Decision {
-	return Decision{r.verdict, r.label(), fmt.Sprintf("line %d of the policy says so", r.line)}
+	return Decision{r.verdict, r.label(), fmt.Sprintf("by line %d of the policy", r.line)}
 }
 
 // match is the result of comparing a rule, or a list of hosts, with a request.

@@ -246,7 +246,7 @@ func contents(p *keyway.Pull, built v1.Image) error {
 		return err
 	}
 	if len(m.Layers) != len(config.RootFS.DiffIDs) {
-		return oddError(fmt.Sprintf("it has %d layers, and its configuration tells of %d", len(m.Layers), len(config.RootFS.DiffIDs)))
+		return oddError(fmt.Sprintf("it has %d layers, and its configuration has %d", len(m.Layers), len(config.RootFS.DiffIDs)))
 	}
 	for i, l := range m.Layers {
 		if len(l.URLs) > 0 || !l.MediaType.IsLayer() {

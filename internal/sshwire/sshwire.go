@@ -9,7 +9,7 @@ import (
 )
 
 // ErrShort means that a message is shorter than it announces.
-var ErrShort = errors.New("the message is shorter than it says")
+var ErrShort = errors.New("the message is incomplete")
 
 // ErrTrailing means that bytes follow the end of a message.
 var ErrTrailing = errors.New("the message has bytes after its end")

@@ -242,7 +242,7 @@ func (e *Engine) verify(ctx context.Context, m made, grant *gpu.Grant) error {
 		return nil
 	}
 	slices.Sort(wrong)
-	return keyway.Errorf(keyway.NoGPU, "%s has not given the workspace the GPUs that it was told to (%s): %s",
+	return keyway.Errorf(keyway.NoGPU, "%s has not given the workspace the requested GPUs (%s): %s",
 		e.client.Known().Title(), strings.Join(grant.UUIDs(), ", "), strings.Join(wrong, ", ")).
 		Hint("see how containers get their GPUs, at the place: nvidia-ctk config, and nvidia-ctk cdi list")
 }

@@ -38,6 +38,7 @@ func run() int {
 	if code, ok := asAnother(ctx, os.Args); ok {
 		return code
 	}
+	findHome()
 	root := newRootCommand()
 	isCommand := func(arg string) bool {
 		found, _, err := root.Find([]string{arg})

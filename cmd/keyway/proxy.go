@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"keyway/internal/dirs"
 	"keyway/internal/keyway"
 	"keyway/internal/laptop"
 	"keyway/internal/link"
@@ -87,9 +88,9 @@ func reachForSSH(ctx context.Context, arg string) (*app, sshconfig.Entry, *link.
 		return nil, sshconfig.Entry{}, nil, err
 	}
 	a.ui.quiet = true // what ssh's user sees is ssh's; only questions and errors are ours
-	entry, err := a.Lookup(arg)
+	entry, err := a.Laptop.Lookup(arg)
 	if err != nil {
-		return nil, entry, nil, err
+		return nil, entry, nil, otherRecords(arg, err)
 	}
 	l, node, err := a.Connect(ctx, entry.Place)
 	if err != nil {
@@ -103,6 +104,17 @@ func reachForSSH(ctx context.Context, arg string) (*app, sshconfig.Entry, *link.
 	}
 	a.holdReady(entry)
 	return a, entry, l, nil
+}
+
+// otherRecords returns err, or an error that says why ssh's configuration has a workspace that
+// keyway's records lack: ssh reads the one of the user's account, and keyway goes by variables.
+func otherRecords(arg string, err error) error {
+	if e := keyway.AsError(hostInstead(arg, err)); keyway.AsError(err).Message == e.Message {
+		return err
+	}
+	dir, _ := dirs.State()
+	return keyway.Errorf(keyway.NotFound, "your ssh knows %s, and the records in %s do not have it", arg, dir).
+		Hint("is HOME or XDG_STATE_HOME another one than when the workspace was made?")
 }
 
 // saidFirst prints err before ssh learns that there is no connection, so that ssh adds as little as

@@ -102,6 +102,21 @@ func TestASilentFirstHostIsGivenUp(t *testing.T) {
 	i.nobodyLeft()
 }
 
+// TestAddressesShareTheTime checks the time for connecting to each address of a first host that has
+// several: the first may be one that the network does not carry.
+func TestAddressesShareTheTime(t *testing.T) {
+	for addresses, want := range []time.Duration{connectTimeout, connectTimeout, connectTimeout / 2, connectTimeout / 3, 7 * time.Second, 6 * time.Second, leastConnectTimeout, leastConnectTimeout} {
+		if got := timeForEach(addresses); got != want {
+			t.Errorf("%d addresses: %v each, want %v", addresses, got, want)
+		}
+	}
+	for _, route := range []Route{{}, {FirstHop: "127.0.0.1:22"}, {FirstHop: "127.0.0.1:22", Unlimited: "bastion"}, {FirstHop: "[::1]:22", Unlimited: "bastion"}} {
+		if got := timeToConnect(t.Context(), route); got != connectTimeout {
+			t.Errorf("%+v: %v", route, got)
+		}
+	}
+}
+
 // nobodyLeft waits until every ssh of the attempts has ended.
 func (i *inn) nobodyLeft() {
 	i.t.Helper()

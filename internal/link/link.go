@@ -231,7 +231,7 @@ func (l *Link) startNode(ctx context.Context, u *uplink, a *attempt) (*nodeProce
 	defer in()
 	watching.Go(func() { a.whenIn(knocking, leave) })
 	s := starter{
-		program: l.cfg.Program, node: l.cfg.Node, runtime: l.runtime(), programs: l.cfg.Programs, options: options, unlimited: route.Unlimited, commands: route.Commands, connect: connectTimeout, behind: max(connectTimeout, route.Longest), known: l.cfg.KnownHosts, isHost: l.cfg.IsHost,
+		program: l.cfg.Program, node: l.cfg.Node, runtime: l.runtime(), programs: l.cfg.Programs, options: options, unlimited: route.Unlimited, commands: route.Commands, connect: timeToConnect(ctx, route), behind: max(connectTimeout, route.Longest), known: l.cfg.KnownHosts, isHost: l.cfg.IsHost,
 		asking: a.asking, begun: a.dialling, heard: a.hear, agent: u.silentAgent, silence: maxSilence, askpass: askpassEnv(l.cfg.Program, l.cfg.Socket, secret),
 	}
 	p, err := s.start(ctx, u.place, env, a.report)

@@ -165,6 +165,31 @@ const maxSilence = 3 * time.Minute
 // watch applies the same limit, or the longest ConnectTimeout on the route.
 const connectTimeout = 30 * time.Second
 
+const (
+	// leastConnectTimeout is the shortest time for connecting to one of a machine's addresses.
+	leastConnectTimeout = 5 * time.Second
+	// lookupTime bounds the time in which the link looks the addresses up.
+	lookupTime = time.Second
+)
+
+// timeToConnect returns the time for connecting to each address of the first machine on the route.
+// ssh tries them one after the other, and the network may drop what is sent to the first, as where
+// only IPv4 works: together, they have connectTimeout.
+func timeToConnect(ctx context.Context, route Route) time.Duration {
+	host, _, err := net.SplitHostPort(route.FirstHop)
+	if err != nil || route.Unlimited == "" {
+		return connectTimeout
+	}
+	ctx, cancel := context.WithTimeout(ctx, lookupTime)
+	defer cancel()
+	addresses, _ := net.DefaultResolver.LookupHost(ctx, host) // without an answer, ssh may know more
+	return timeForEach(len(addresses))
+}
+
+func timeForEach(addresses int) time.Duration {
+	return max(connectTimeout/time.Duration(max(addresses, 1)), leastConnectTimeout).Truncate(time.Second)
+}
+
 // silenceNotice is the time after which the user is told that a place has not answered.
 const silenceNotice = 10 * time.Second
 

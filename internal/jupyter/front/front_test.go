@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gorilla/websocket"
+
 	"keyway/internal/jupyter/journal"
 	"keyway/internal/jupyter/wire"
 	"keyway/test/await"
@@ -695,5 +697,78 @@ func TestClientsWithoutASession(t *testing.T) {
 		if kinds := page.until("idle"); !slices.Contains(kinds, "stream") {
 			t.Errorf("it gets %v", kinds)
 		}
+	}
+}
+
+// TestNotQuiteJSON has a kernel send what other languages take for JSON, in the encoding in which the
+// Jupyter server passes it on unread. It checks that the page and the notebook get what can be shown, and a
+// notice in place of the rest, and that the cell ends.
+func TestNotQuiteJSON(t *testing.T) {
+	f := newFake(t)
+	f.raw = func(w http.ResponseWriter, r *http.Request) {
+		conn, err := (&websocket.Upgrader{Subprotocols: []string{wire.Subprotocol}}).Upgrade(w, r, nil)
+		if err != nil {
+			return
+		}
+		f.mu.Lock()
+		f.sockets = append(f.sockets, conn)
+		f.mu.Unlock()
+		for {
+			_, data, err := conn.ReadMessage()
+			if err != nil {
+				return
+			}
+			m, err := wire.Decode(wire.V1, true, data)
+			if err != nil {
+				t.Error(err)
+			}
+			f.asked <- m
+		}
+	}
+	_, at := f.before(t.TempDir())
+	page := dial(t, at, "one")
+	page.execute("a")
+	to := f.ask()
+	say := func(channel, kind, content string) {
+		m := wire.New("kernel", to.Header, channel, kind, struct{}{})
+		m.Content, m.Metadata = []byte(content), []byte("[]")
+		data, _ := m.Encode(wire.V1)
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if err := f.sockets[0].WriteMessage(websocket.BinaryMessage, data); err != nil {
+			t.Error(err)
+		}
+	}
+	say("iopub", "execute_input", `{"execution_count":1,"code":"code"}`)
+	say("iopub", "display_data", `{"data":{"application/json":{"loss":NaN}},"metadata":{}}`)
+	say("iopub", "stream", `{"name":"stdout","text":"before"}`)
+	say("iopub", "display_data", `{"data":{"text/plain":undefined}}`)
+	say("iopub", "stream", `{"name":"stdout","text":"after"}`)
+	say("shell", "execute_reply", `{"status":"ok","user_expressions":{"x":inf}}`)
+	say("iopub", "status", `{"execution_state":"idle"}`)
+	if kinds, want := page.until("idle"), []string{"execute_input", "display_data", "stream", "stream", "stream", "execute_reply", "idle"}; !slices.Equal(kinds, want) {
+		t.Errorf("the page gets %v, not %v", kinds, want)
+	}
+	const want = `{"application/json":{"loss":null}}` + ` before` + "\n[a message of the kernel is left out here: it is not valid JSON]\n" + `after`
+	_, data := get(t, at, "api/contents/dir/x.ipynb?content=1")
+	var got struct {
+		Content struct {
+			Cells []struct {
+				Outputs []struct {
+					Data json.RawMessage
+					Text string
+				}
+			}
+		}
+	}
+	if err := json.Unmarshal(data, &got); err != nil {
+		t.Fatalf("%v in %s", err, data)
+	}
+	var shown []string
+	for _, o := range got.Content.Cells[0].Outputs {
+		shown = append(shown, string(o.Data)+o.Text)
+	}
+	if len(shown) != 4 || shown[0]+" "+strings.Join(shown[1:], "") != want {
+		t.Errorf("the notebook has %q", shown)
 	}
 }

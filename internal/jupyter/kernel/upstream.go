@@ -69,6 +69,9 @@ func (k *Kernel) carry(ctx context.Context, conn *websocket.Conn) {
 		switch {
 		case errors.As(err, &bad):
 			k.options.Logf("kernel %s sent %v", k.ID, err)
+			if m.Head.ID != "" {
+				batch = append(batch, leftOut(m))
+			}
 		case err == nil:
 			batch = append(batch, m)
 		}
@@ -91,6 +94,18 @@ func (k *Kernel) carry(ctx context.Context, conn *websocket.Conn) {
 		}
 	}
 }
+
+// leftOut returns what stands for a message without its content: at an output's place, a notice. Replies
+// and states count also without content.
+func leftOut(m wire.Message) wire.Message {
+	if m.Channel != "iopub" || m.Origin.ID == "" {
+		return m
+	}
+	return wire.New(m.Head.Session, m.Parent, "iopub", "stream", wire.Text{Name: "stderr", Text: leftOutText})
+}
+
+// leftOutText marks the place of a message that cannot be shown.
+const leftOutText = "\n[a message of the kernel is left out here: it is not valid JSON]\n"
 
 // keep writes messages to the journal, sends them to the clients, and takes them from the
 // connection.

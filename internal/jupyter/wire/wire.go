@@ -100,7 +100,8 @@ func Decode(p Protocol, binaryFrame bool, data []byte) (Message, error) {
 	return (&Decoder{Protocol: p}).Decode(binaryFrame, data)
 }
 
-// Decode reads a message from a frame. The message refers to parts of data.
+// Decode reads a message from a frame. The message refers to parts of data. With ErrContent, the
+// headers of the message are valid, and it has no content and metadata.
 func (d *Decoder) Decode(binaryFrame bool, data []byte) (Message, error) {
 	if len(data) > MaxMessage {
 		return Message{}, fmt.Errorf("a message of %d bytes, more than %d", len(data), MaxMessage)
@@ -118,10 +119,10 @@ func (d *Decoder) Decode(binaryFrame bool, data []byte) (Message, error) {
 	if err == nil {
 		err = d.check(&m)
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, ErrContent) {
 		return Message{}, err
 	}
-	return m, nil
+	return m, err
 }
 
 // decodeV1 reads a count, as many offsets, and between these the channel, the four objects and
@@ -183,9 +184,22 @@ func decodeBuffers(data []byte) (Message, error) {
 }
 
 func decodeText(data []byte) (Message, error) {
-	var m Message
+	m, ok := readParts(data)
+	if !ok {
+		m, ok = readParts(withoutNaN(data))
+	}
+	if !ok {
+		return Message{}, errors.New("a message that is no JSON object, or with a channel that is no text")
+	}
+	if m.Channel == "" { // clients of the first protocol omit it
+		m.Channel = "shell"
+	}
+	return m, nil
+}
+
+func readParts(data []byte) (m Message, ok bool) {
 	var all stringsOf
-	if !text(data).members(func(key, value []byte) {
+	ok = text(data).members(func(key, value []byte) {
 		switch string(key) {
 		case "channel":
 			all.read(&m.Channel, value)
@@ -198,13 +212,8 @@ func decodeText(data []byte) (Message, error) {
 		case "content":
 			m.Content = value
 		}
-	}) || all.bad {
-		return Message{}, errors.New("a message that is no JSON object, or with a channel that is no text")
-	}
-	if m.Channel == "" { // clients of the first protocol omit it
-		m.Channel = "shell"
-	}
-	return m, nil
+	})
+	return m, ok && !all.bad
 }
 
 // check parses the headers. It returns an error if the message is invalid.
@@ -216,9 +225,6 @@ func (d *Decoder) check(m *Message) error {
 		if clean(part) {
 			m.v1 = nil
 		}
-	}
-	if !isObject(m.Metadata) || !isObject(m.Content) {
-		return errNoObject
 	}
 	if err := m.Head.read(m.Header); err != nil {
 		return fmt.Errorf("a message's header: %w", err)
@@ -235,16 +241,59 @@ func (d *Decoder) check(m *Message) error {
 		if len(m.Parent) <= 16*maxID {
 			d.parent, d.origin = bytes.Clone(m.Parent), origin
 		}
-		return nil
+	} else {
+		m.Origin = d.origin
 	}
-	m.Origin = d.origin
+	return m.checkContent()
+}
+
+// ErrContent means that the content or the metadata of a message is no JSON object.
+var ErrContent = errors.New("a message whose content or metadata is no JSON object")
+
+func (m *Message) checkContent() error {
+	for _, part := range []*[]byte{&m.Metadata, &m.Content} {
+		if isObject(*part) {
+			continue
+		}
+		if *part, m.v1 = withoutNaN(*part), nil; !isObject(*part) {
+			m.Metadata, m.Content, m.Buffers = []byte("{}"), []byte("{}"), nil
+			return ErrContent
+		}
+	}
 	return nil
 }
 
+// withoutNaN returns a JSON text with null in place of NaN, Infinity and -Infinity, which no JSON has
+// and which Python and others write. A page would not read such a message.
+func withoutNaN(b []byte) []byte {
+	all := make([]byte, 0, len(b))
+	for i := 0; i < len(b); i++ {
+		if b[i] == '"' {
+			if end := text(b).quoted(i); end > 0 {
+				all, i = append(all, b[i:end]...), end-1
+				continue
+			}
+		}
+		word := ""
+		for _, w := range []string{"NaN", "Infinity", "-Infinity"} {
+			if text(b).word(i, w) > 0 {
+				word = w
+			}
+		}
+		if word == "" {
+			all = append(all, b[i])
+			continue
+		}
+		all, i = append(all, "null"...), i+len(word)-1
+	}
+	return all
+}
+
 // clean replaces an absent part by an empty object, and invalid UTF-8 in it: a text frame with
-// invalid UTF-8 would end the websocket. It reports whether it has changed the part.
+// invalid UTF-8 would end the websocket. Languages without a type for objects write [] for an empty one.
+// clean reports whether it has changed the part.
 func clean(part *[]byte) (changed bool) {
-	if b := bytes.TrimSpace(*part); len(b) == 0 || bytes.Equal(b, []byte("null")) {
+	if b := bytes.TrimSpace(*part); len(b) == 0 || string(b) == "null" || string(b) == "[]" {
 		*part, changed = []byte("{}"), true
 	}
 	if !utf8.Valid(*part) {
@@ -253,7 +302,7 @@ func clean(part *[]byte) (changed bool) {
 	return changed
 }
 
-var errNoObject = errors.New("a message with a part that is no JSON object")
+var errNoObject = errors.New("no JSON object")
 
 func isObject(b []byte) bool { return text(b).members(nil) }
 

@@ -3,6 +3,7 @@ package wire
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"strings"
 	"testing"
 )
@@ -146,4 +147,45 @@ func FuzzDecode(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestNotQuiteJSON checks messages that languages other than JavaScript write: numbers that JSON does
+// not have, lists for empty objects, and content that is no JSON at all. The headers of the last
+// are still read.
+func TestNotQuiteJSON(t *testing.T) {
+	const header, parent = `{"msg_id":"a","msg_type":"display_data","session":"k"}`, `{"msg_id":"req"}`
+	for _, c := range []struct{ content, metadata, want string }{
+		{`{"x":NaN}`, `{}`, `{"x":null}`},
+		{`{"x":[Infinity, -Infinity,NaN,-1]}`, `{}`, `{"x":[null, null,null,-1]}`},
+		{`{"NaN":"NaN, -Infinity \"NaN","x":NaN}`, `{}`, `{"NaN":"NaN, -Infinity \"NaN","x":null}`},
+		{`{"x":1}`, `{"NaN":NaN}`, `{"x":1}`},
+		{`[]`, ` [] `, `{}`},
+		{`{"x":nan}`, `{}`, ""},
+		{`{"x":NaNa}`, `{}`, ""},
+		{`{"x":"NaN}`, `{}`, ""},
+		{`{"x":1}`, `[NaN]`, ""},
+		{`[1]`, `{}`, ""},
+		{`"x"`, `{}`, ""},
+		{"{\"x\":\"\n\"}", `{}`, ""},
+	} {
+		data, _ := Message{Channel: "iopub", Header: []byte(header), Parent: []byte(parent), Metadata: []byte(c.metadata), Content: []byte(c.content)}.Encode(V1)
+		m, err := Decode(V1, true, data)
+		if m.Head != (Head{"a", "k", "display_data"}) || m.Origin.ID != "req" {
+			t.Fatalf("%s: the headers are %+v and %+v: %v", c.content, m.Head, m.Origin, err)
+		}
+		if c.want == "" {
+			if !errors.Is(err, ErrContent) || string(m.Content) != "{}" || string(m.Metadata) != "{}" {
+				t.Errorf("%s with %s became %s with %s: %v", c.content, c.metadata, m.Content, m.Metadata, err)
+			}
+			continue
+		}
+		again, _ := m.Encode(V1)
+		if second, err2 := Decode(V1, true, again); err != nil || err2 != nil || string(second.Content) != c.want {
+			t.Errorf("%s became %s, not %s: %v, %v", c.content, second.Content, c.want, err, err2)
+		}
+		text, err := Decode(JSON, false, []byte(`{"channel":"iopub","header":`+header+`,"parent_header":`+parent+`,"metadata":`+c.metadata+`,"content":`+c.content+`}`))
+		if err != nil || string(text.Content) != c.want {
+			t.Errorf("as text, %s became %s, not %s: %v", c.content, text.Content, c.want, err)
+		}
+	}
 }

@@ -301,9 +301,14 @@ func TestMemory(t *testing.T) {
 	}
 }
 
-// swallow counts the bytes that a new page receives until its cell has ended. It does not parse
-// them, because that is slow with the race detector.
+// swallow counts the bytes that a new page receives until its cell has ended.
 func (c *crier) swallow(p wire.Protocol) (n int) {
+	c.t.Helper()
+	return c.drain(c.join(p))
+}
+
+// join connects a new page.
+func (c *crier) join(p wire.Protocol) *websocket.Conn {
 	c.t.Helper()
 	d := websocket.Dialer{NetDialContext: c.dial, HandshakeTimeout: patience}
 	if p == wire.V1 {
@@ -313,12 +318,19 @@ func (c *crier) swallow(p wire.Protocol) (n int) {
 	if err != nil {
 		c.t.Fatal(err)
 	}
+	return conn
+}
+
+// drain counts the bytes that a page receives until its cell has ended, and closes it. It does not
+// parse them, because that is slow with the race detector.
+func (c *crier) drain(conn *websocket.Conn) (n int) {
 	defer conn.Close()
 	for {
 		_ = conn.SetReadDeadline(time.Now().Add(patience))
 		_, data, err := conn.ReadMessage()
 		if err != nil {
-			c.t.Fatal(err)
+			c.t.Error(err)
+			return n
 		}
 		if n += len(data); len(data) < 4<<10 && bytes.Contains(data, []byte(`"idle"`)) {
 			return n

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -59,12 +60,13 @@ type State struct {
 // onDisk is the part of an execution that is in files, and the records that wait to be written.
 type onDisk struct {
 	segments []segment
-	file     *os.File // the last segment, open to append
-	lost     int64    // bytes that could not be written, and that no gap record counts yet
-	queue    []byte   // records that wait to be written to the last segment
-	open     bool     // large records are written, and their commit is not
-	over     bool     // the end is in the queue: the files can be closed after the next write
-	loose    bool     // compaction may shorten the files: they contain text or changes of other outputs
+	file     *os.File          // the last segment, open to append
+	lost     int64             // bytes that could not be written, and that no gap record counts yet
+	queue    []byte            // records that wait to be written to the last segment
+	open     bool              // large records are written, and their commit is not
+	over     bool              // the end is in the queue: the files can be closed after the next write
+	place    *io.SectionReader // of the long output that was queued last
+	loose    bool              // compaction may shorten the files: they contain text or changes of other outputs
 }
 
 type segment struct {
@@ -116,8 +118,9 @@ func (e *Execution) Append(m wire.Message) error {
 }
 
 // Queue adds a message as Append does, but does not write it: the next Flush writes all queued
-// messages together.
-func (e *Execution) Queue(m wire.Message) {
+// messages together. A long output is written at once. Queue returns the message or, in its place, one
+// whose content is in the file.
+func (e *Execution) Queue(m wire.Message) wire.Message {
 	switch {
 	case m.Channel == "shell" && m.Head.Type == "execute_reply":
 		e.mark(reply, m)
@@ -131,6 +134,13 @@ func (e *Execution) Queue(m wire.Message) {
 	case showing(m):
 		e.queueOutput(m)
 	}
+	if place := e.place; place != nil {
+		e.place = nil
+		if short, ok := wire.InPlace(place); ok {
+			return short
+		}
+	}
+	return m
 }
 
 func (e *Execution) queueOutput(m wire.Message) {
@@ -163,6 +173,7 @@ func (e *Execution) noteDisplay(m wire.Message) {
 // QueueUpdate queues a message of another execution that updates a display of this one.
 func (e *Execution) QueueUpdate(m wire.Message) {
 	e.queueOutput(wire.New(e.kernel, e.header, "iopub", "update_display_data", json.RawMessage(m.Content)))
+	e.place = nil
 }
 
 func (e *Execution) mark(k kind, m wire.Message) {
@@ -353,9 +364,15 @@ func (e *Execution) writeThrough(r record) bool {
 	if time.Since(e.j.failed) < retryTime {
 		return false
 	}
-	parts := r.parts()
-	if e.write(e.last().size-int64(len(e.queue)), append([][]byte{e.queue}, parts...)...) != nil {
+	parts, at := r.parts(), e.last().size
+	if e.write(at-int64(len(e.queue)), append([][]byte{e.queue}, parts...)...) != nil {
 		return false // the next flush returns the error
+	}
+	if r.kind == output && len(r.data) > longOutput {
+		e.place = nil
+		if f, err := os.Open(e.path(e.last().index)); err == nil { // it is closed when no client needs it any more
+			e.place = io.NewSectionReader(f, at+int64(len(parts[0])), int64(len(r.data)))
+		}
 	}
 	e.queue, e.open = e.queue[:0], true
 	for _, part := range parts {

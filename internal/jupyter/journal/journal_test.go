@@ -2,12 +2,14 @@ package journal
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"keyway/internal/jupyter/wire"
 )
@@ -160,6 +162,113 @@ func TestTornRecord(t *testing.T) {
 			}
 			j.Close()
 		}
+	}
+}
+
+// TestLongOutputStaysOnDisk checks which messages stay on disk while clients get them: outputs of more
+// than longOutput, without buffers, on a disk that can be written. They are what they are in memory, when
+// they are queued and when they are shown again, also after their files were replaced and removed.
+func TestLongOutputStaysOnDisk(t *testing.T) {
+	display := func(size int) wire.Message {
+		return said("display_data", map[string]any{"data": map[string]string{"image/png": strings.Repeat("Q", size)}})
+	}
+	buffers := display(2 << 20)
+	buffers.Buffers = [][]byte{[]byte("x")}
+	encoded := func(m wire.Message) string {
+		var b strings.Builder
+		if err := m.Write(&b, wire.V1); err != nil {
+			t.Error(err)
+		}
+		return b.String()
+	}
+	for name, c := range map[string]struct {
+		m    wire.Message
+		full bool // the disk
+		long bool
+	}{
+		"short":        {m: display(longOutput - 1000)},
+		"long":         {m: display(longOutput + 1), long: true},
+		"longer":       {m: display(5 << 20), long: true},
+		"with buffers": {m: buffers},
+		"text":         {m: printed(strings.Repeat("x", 2<<20))},
+		"a full disk":  {m: display(2 << 20), full: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			j := open(t, t.TempDir(), Default)
+			e := begin(t, j, "req")
+			appendAll(t, e, printed("before"))
+			if c.full {
+				j.failed, j.why = time.Now().Add(time.Hour), errors.New("the disk is full")
+			}
+			want := encoded(c.m)
+			queued := e.Queue(c.m)
+			if (queued.Long != nil) != c.long || queued.Head != c.m.Head || queued.Size() != c.m.Size() {
+				t.Errorf("in a file: %v; %+v", queued.Long != nil, queued.Head)
+			}
+			if err := j.Flush(Mark{1, 1}); (err != nil) != c.full {
+				t.Error(err)
+			}
+			j.failed = time.Time{}
+			appendAll(t, e, printed("after"), replied(), status("idle"))
+			s, err := e.Snapshot()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			var again []string
+			for m, err := range s.InPlace() {
+				if err != nil {
+					t.Fatal(err)
+				}
+				if (m.Long != nil) != ((c.long || c.full) && m.Head.Type == "display_data") {
+					t.Errorf("again, %s is in a file: %v", m.Head.Type, m.Long != nil)
+				}
+				if m.Head.Type == "display_data" {
+					again = append(again, encoded(m))
+				}
+			}
+			if name != "text" && (len(again) != 1 || again[0] != want) {
+				t.Errorf("shown again, it is %d messages", len(again))
+			}
+			j.Remove(e)
+			if got := encoded(queued); got != want {
+				t.Errorf("what was queued has %d bytes, not %d", len(got), len(want))
+			}
+		})
+	}
+}
+
+// TestTornLongOutput checks that a long output whose bytes on disk have changed is noticed before a
+// client gets any of it.
+func TestTornLongOutput(t *testing.T) {
+	dir := t.TempDir()
+	j := open(t, dir, Default)
+	e := begin(t, j, "req")
+	appendAll(t, e, said("display_data", map[string]any{"data": map[string]string{"image/png": strings.Repeat("Q", 3<<20)}}))
+	files, _ := filepath.Glob(filepath.Join(dir, "*"))
+	for _, name := range files {
+		data, err := os.ReadFile(name)
+		if at := bytes.Index(data, []byte("QQQQ")); err == nil && at > 0 {
+			data[at+2<<20]++
+			err = os.WriteFile(name, data, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, err := e.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	err = nil
+	for m, bad := range s.InPlace() {
+		if err = bad; bad == nil && m.Head.Type == "display_data" {
+			t.Error("it is shown")
+		}
+	}
+	if !errors.Is(err, errTorn) {
+		t.Error(err)
 	}
 }
 

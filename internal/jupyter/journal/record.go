@@ -71,9 +71,25 @@ func (r record) parts() [][]byte {
 // errTorn is the error for a file whose last record was not written completely.
 var errTorn = errors.New("a torn record")
 
-// readRecord returns the next record, or io.EOF at the end of a complete one. left bounds the
-// remaining bytes. The data is put into buf, if that is large enough.
-func readRecord(r *bufio.Reader, left int64, buf []byte) (record, int64, error) {
+// sized is a reader whose remaining length is known: memory for a record is allocated only if
+// that many bytes remain.
+type sized interface {
+	io.Reader
+	io.ReaderAt
+	Size() int64
+}
+
+// lender reads records for callers that keep no part of a record: it reuses the memory of one for
+// the next.
+type lender struct {
+	buf   []byte
+	long  uint64            // data of an output with more bytes stays where it is; 0: no data does
+	place *io.SectionReader // of the record's data, if that stays there
+}
+
+// next returns the next record, or io.EOF at the end of a complete one, and its length in bytes. left is
+// the number of the remaining bytes of all. Data that stays in its place is checked, too.
+func (l *lender) next(all sized, r *bufio.Reader, left int64) (record, int64, error) {
 	k, err := r.ReadByte()
 	if err != nil {
 		return record{}, 0, io.EOF
@@ -83,7 +99,20 @@ func readRecord(r *bufio.Reader, left int64, buf []byte) (record, int64, error) 
 		return record{}, 0, errTorn
 	}
 	head := binary.AppendUvarint([]byte{k}, n)
-	data := slices.Grow(buf[:0], int(n)+4)[:n+4]
+	size := int64(len(head)) + int64(n) + crc32.Size
+	if l.place = nil; l.long > 0 && kind(k) == output && n > l.long {
+		sum, want := crc32.New(castagnoli), [crc32.Size]byte{}
+		_, _ = sum.Write(head) // never fails
+		if _, err = io.CopyN(sum, r, int64(n)); err == nil {
+			_, err = io.ReadFull(r, want[:])
+		}
+		if err != nil || sum.Sum32() != binary.LittleEndian.Uint32(want[:]) {
+			return record{}, 0, errTorn
+		}
+		l.place = io.NewSectionReader(all, all.Size()-left+int64(len(head)), int64(n))
+		return record{kind(k), nil}, size, nil
+	}
+	data := slices.Grow(l.buf[:0], int(n)+4)[:n+4]
 	if _, err := io.ReadFull(r, data); err != nil {
 		return record{}, 0, errTorn
 	}
@@ -91,36 +120,20 @@ func readRecord(r *bufio.Reader, left int64, buf []byte) (record, int64, error) 
 	if binary.LittleEndian.Uint32(data[n:]) != sum {
 		return record{}, 0, errTorn
 	}
-	return record{kind(k), data[:n]}, int64(len(head)) + int64(n) + 4, nil
-}
-
-// sized is a reader whose remaining length is known: memory for a record is allocated only if
-// that many bytes remain.
-type sized interface {
-	io.Reader
-	Size() int64
+	l.buf = data[:n]
+	return record{kind(k), data[:n]}, size, nil
 }
 
 // readAll calls f with each record until f returns an error or the records end. It returns the
 // length of the complete records in bytes.
 func readAll(r sized, f func(record) error) (int64, error) {
 	return readEach(r, func(left int64, buffered *bufio.Reader) (record, int64, error) {
-		return readRecord(buffered, left, nil)
+		return new(lender).next(r, buffered, left)
 	}, f)
 }
 
-// lender is readAll for callers that keep no part of a record: it reuses the memory of one for
-// the next.
-type lender struct{ buf []byte }
-
 func (l *lender) readAll(r sized, f func(record) error) (int64, error) {
-	return readEach(r, func(left int64, buffered *bufio.Reader) (record, int64, error) {
-		rec, n, err := readRecord(buffered, left, l.buf)
-		if err == nil {
-			l.buf = rec.data
-		}
-		return rec, n, err
-	}, f)
+	return readEach(r, func(left int64, buffered *bufio.Reader) (record, int64, error) { return l.next(r, buffered, left) }, f)
 }
 
 func readEach(r sized, next func(left int64, r *bufio.Reader) (record, int64, error), f func(record) error) (int64, error) {

@@ -62,7 +62,17 @@ func (s *Snapshot) Close() error {
 
 // Messages returns the outputs of the execution, in order: execute_input, outputs, and text in
 // few pieces. A message is valid until the next one. After an error, it returns no more.
-func (s *Snapshot) Messages() iter.Seq2[wire.Message, error] {
+func (s *Snapshot) Messages() iter.Seq2[wire.Message, error] { return s.messages(0) }
+
+// InPlace does what Messages does, and leaves the content of long messages in the files
+// (wire.Message.Long), which must stay open.
+func (s *Snapshot) InPlace() iter.Seq2[wire.Message, error] { return s.messages(longOutput) }
+
+// longOutput is the size, in bytes, above which a message stays on disk while clients get it.
+const longOutput = 1 << 20
+
+func (s *Snapshot) messages(long uint64) iter.Seq2[wire.Message, error] {
+	s.lent.long = long
 	return func(yield func(wire.Message, error) bool) {
 		p := player{s: s, yield: yield}
 		for i := range len(s.files) + 1 {
@@ -112,7 +122,7 @@ func (p *player) play(r record) error {
 	case gap:
 		return p.say("stderr", gapText(r.gap()))
 	case input, output:
-		m, err := r.message()
+		m, err := p.message(r)
 		if err != nil {
 			return err
 		}
@@ -139,6 +149,23 @@ func (p *player) play(r record) error {
 		}
 	}
 	return nil
+}
+
+// message returns the message of a record. Its content may stay in the file.
+func (p *player) message(r record) (wire.Message, error) {
+	place := p.s.lent.place
+	if place == nil {
+		return r.message()
+	}
+	m, ok := wire.InPlace(place)
+	if ok {
+		return m, nil
+	}
+	data := make([]byte, place.Size())
+	if _, err := place.ReadAt(data, 0); err != nil {
+		return m, err
+	}
+	return record{r.kind, data}.message()
 }
 
 func (p *player) say(name, text string) error {

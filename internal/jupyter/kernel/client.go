@@ -126,15 +126,12 @@ func show(conn *websocket.Conn, p wire.Protocol, m wire.Message) error {
 	if m.Size() <= maxWhole {
 		return write(conn, p, m)
 	}
-	parts, isBinary := m.Parts(p)
-	w, err := conn.NextWriter(frame(isBinary))
+	w, err := conn.NextWriter(frame(m.Binary(p)))
 	if err != nil {
 		return err
 	}
-	for _, part := range parts {
-		if _, err := w.Write(part); err != nil {
-			return err
-		}
+	if err := m.Write(w, p); err != nil {
+		return err
 	}
 	return w.Close()
 }
@@ -412,7 +409,7 @@ func (c *client) replay(id string) (size int, seq uint64, err error) {
 	if !send(r.forge("status", map[string]string{"execution_state": "busy"})) || !send(r.forge("clear_output", map[string]bool{"wait": false})) {
 		return size, 0, err
 	}
-	for m, bad := range r.snapshot.Messages() {
+	for m, bad := range r.snapshot.InPlace() {
 		if bad != nil {
 			c.k.options.Logf("kernel %s: the journal cannot be read: %v", c.k.ID, bad)
 			m = r.forge("stream", wire.Text{Name: "stderr", Text: fmt.Sprintf("\n[keyway cannot read the rest of this output: %v]\n", bad)})

@@ -181,17 +181,22 @@ func (k *Kernel) fromKernel(messages []wire.Message, mark journal.Mark, again bo
 	batch := k.numbers.tellMissing(messages)
 	finished, half := false, false
 	had := k.had(batch, mark, again)
-	for _, m := range batch {
+	updated := map[int][]*journal.Execution{} // by message: other executions that it changes
+	for i, m := range batch {
 		if beginsAnew(m.State()) {
 			k.journal.ForgetDisplays()
 		}
 		if e := k.journal.Find(m.Origin.ID); e != nil && !had[e.ID] {
 			was, written := e.Finished(), e.Written
-			e.Queue(m)
+			batch[i] = e.Queue(m)
 			half = half || halfEnded(e)
 			finished = finished || !was && e.Finished() && (len(k.clients) == 0 || e.Took() >= k.options.Long) || written && !e.Written
 		}
-		for _, e := range k.journal.Updates(m) {
+		others := k.journal.Updates(m)
+		if len(others) > 0 {
+			updated[i] = others
+		}
+		for _, e := range others {
 			if again && e.Mark == mark {
 				continue
 			}
@@ -201,10 +206,10 @@ func (k *Kernel) fromKernel(messages []wire.Message, mark journal.Mark, again bo
 		}
 	}
 	k.report(k.journal.Flush(mark))
-	for _, m := range batch {
+	for i, m := range batch {
 		finished = k.note(m) || k.answered(m) || finished
 		if !had[m.Origin.ID] {
-			k.handOn(m)
+			k.handOn(m, updated[i])
 		}
 	}
 	if finished {
@@ -262,19 +267,25 @@ func beginsAnew(state string) bool {
 	return state == "restarting" || state == "dead" || state == "autorestarting"
 }
 
-// handOn queues a message for the clients. The caller holds mu.
-func (k *Kernel) handOn(m wire.Message) {
+// handOn queues a message for the clients, and notes its number for the other executions that it
+// changes. In place of a long text, clients get its execution again, from disk, so that none of them holds
+// the text in memory while it is slow. The caller holds mu.
+func (k *Kernel) handOn(m wire.Message, updated []*journal.Execution) {
 	k.seq++
 	e := k.journal.Find(m.Origin.ID)
 	if e != nil {
 		k.last[e.ID] = k.seq
 	}
-	for _, o := range k.journal.Updates(m) {
+	for _, o := range updated {
 		k.last[o.ID] = k.seq
+	}
+	i := item{m: m, seq: k.seq, recorded: e != nil}
+	if e != nil && m.Head.Type == "stream" && m.Size() > maxQueue && !k.failing {
+		i = item{replay: e.ID}
 	}
 	for c := range k.clients {
 		if m.Channel == "iopub" || e == nil && c.is(m.Origin.Session) || e != nil && k.owns(e, c) {
-			c.add(item{m: m, seq: k.seq, recorded: e != nil})
+			c.add(i)
 		}
 	}
 }

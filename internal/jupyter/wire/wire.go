@@ -14,6 +14,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"time"
@@ -60,6 +61,7 @@ type Message struct {
 	Metadata []byte
 	Content  []byte
 	Buffers  [][]byte
+	Long     *io.SectionReader // the content, if it stays in a file because it is long (InPlace)
 
 	Head   Head // of Header
 	Origin Head // of Parent; zero if the message answers none
@@ -69,11 +71,18 @@ type Message struct {
 
 // Size returns the length of the message's parts in bytes.
 func (m Message) Size() int {
-	n := len(m.Header) + len(m.Parent) + len(m.Metadata) + len(m.Content)
+	n := len(m.Header) + len(m.Parent) + len(m.Metadata) + m.contentSize()
 	for _, b := range m.Buffers {
 		n += len(b)
 	}
 	return n
+}
+
+func (m Message) contentSize() int {
+	if m.Long != nil {
+		return int(m.Long.Size())
+	}
+	return len(m.Content)
 }
 
 // Date returns the time at which the message was made, by its sender's clock; zero if the header
@@ -342,7 +351,8 @@ func (m Message) Encode(p Protocol) (data []byte, binaryFrame bool) {
 	return bytes.Join(parts, nil), binaryFrame
 }
 
-// Parts returns the parts that Encode joins. They are not copied and must not be changed.
+// Parts returns the parts that Encode joins. They are not copied and must not be changed. A content in
+// a file is an empty part.
 func (m Message) Parts(p Protocol) (parts [][]byte, binaryFrame bool) {
 	if p == V1 {
 		return m.partsV1(), true
@@ -372,8 +382,10 @@ func (m Message) partsV1() [][]byte {
 	parts := append([][]byte{nil, []byte(m.Channel), m.Header, m.Parent, m.Metadata, m.Content}, m.Buffers...)
 	at := 8 * (len(parts) + 1)
 	head := binary.LittleEndian.AppendUint64(make([]byte, 0, at), uint64(len(parts)))
-	for _, part := range parts { // the first ends at the end of the head
-		at += len(part)
+	for i, part := range parts { // the first ends at the end of the head
+		if at += len(part); i == 5 && m.Long != nil {
+			at += m.contentSize()
+		}
 		head = binary.LittleEndian.AppendUint64(head, uint64(at))
 	}
 	parts[0] = head

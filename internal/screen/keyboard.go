@@ -9,6 +9,7 @@ type Keyboard struct {
 	Kitty     uint8 // flags of kitty's protocol
 	OtherKeys uint8 // xterm's modifyOtherKeys
 	Records   bool  // Windows' input records
+	Pastes    bool  // marks around pasted text
 }
 
 // Keyboard returns the present modes.
@@ -17,6 +18,7 @@ func (s *Screen) Keyboard() Keyboard {
 		AppCursor: s.modes.on(appCursor), AppKeypad: s.modes.on(keypadMode) || s.modes.on(numericKeypad),
 		Backspace: s.modes.on(backspaceKey), Newline: s.modes.on(newLine),
 		Kitty: s.g.keys.current(), OtherKeys: s.modes.otherKeys, Records: s.modes.on(inputRecords),
+		Pastes: s.modes.on(bracketedPaste),
 	}
 }
 

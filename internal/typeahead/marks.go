@@ -28,6 +28,25 @@ func (m *Marks) Follow(p []byte) {
 	}
 }
 
+// Join returns p, which continues the input that other has followed, so that it continues the input
+// of m: after a mark, if only one of the two is within a paste. If the program does not request
+// marks, there is none. Both follow p.
+func (m *Marks) Join(other *Marks, p []byte, requested bool) []byte {
+	joined := p
+	switch {
+	case m.Within == other.Within:
+	case !requested:
+		*m = *other
+	case m.Within:
+		joined = append([]byte("\x1b[201~"), p...)
+	default:
+		joined = append([]byte("\x1b[200~"), p...)
+	}
+	other.Follow(p)
+	m.Follow(joined)
+	return joined
+}
+
 // Ended reports whether the input ends with the mark at the end of a paste.
 func (m *Marks) Ended() bool { return m.Last == pasteEnds }
 

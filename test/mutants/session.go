@@ -33,7 +33,7 @@ var session = []mutant{
 	},
 	{
 		claim: "what others type stands in no paste",
-		file:  "internal/session/holder/paste.go", old: "for vs.typing != nil && vs.typing != v && !v.continues(vs.typing) {", new: "for false {",
+		file:  "internal/session/holder/paste.go", old: "for t.by != nil && !t.over && t.by != v && !v.continues(t.by) {", new: "for false {",
 		pkg: "internal/session/words", run: "^TestKeysOfOthersStandInNoPaste$",
 	},
 	{

@@ -169,6 +169,16 @@ func (p *display) keyboard() screen.Keyboard {
 	return p.screen.Keyboard()
 }
 
+// pastes reports whether the job has requested marks around pasted text with its output until now.
+// The caller may hold the locks that passing on answers needs, because follow passes them on.
+func (p *display) pastes() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.catchUpLocked()
+	p.watch.notify()
+	return p.screen.Keyboard().Pastes
+}
+
 // attach returns the bytes that bring a terminal to the state of this one: the last lines of
 // history and the screen. Without history, the terminal's old content scrolls away. A terminal of
 // another size gets the part that fits. Output from offset at on continues the picture. full

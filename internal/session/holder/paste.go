@@ -9,7 +9,8 @@ import (
 )
 
 // A paste of one viewer reaches the job's terminal in many pieces. Input of other viewers waits
-// meanwhile, so that it does not end up inside the paste.
+// meanwhile, so that it does not end up inside the paste. If the rest does not come, the others do
+// not wait for ever: the paste is ended before their input, and begun again before its rest.
 
 const (
 	// muchTyped is a number of bytes that keys do not send at once.
@@ -24,23 +25,35 @@ const (
 	markedGoesOn = 5 * time.Second
 )
 
-// mayType waits until no other viewer types or pastes. It reports false in an input freeze.
-func (vs *viewers) mayType(v *viewer, p []byte) bool {
+// typing is the order in which viewers type.
+type typing struct {
+	by     *viewer         // the viewer that types or pastes, or did so last; nil: none
+	over   bool            // others may type
+	pieces uint64          // counts pieces of input
+	marks  typeahead.Marks // in the input of the job's terminal
+}
+
+// mayType waits until no other viewer types or pastes. It returns p as the job is to get it, and
+// false in an input freeze.
+func (vs *viewers) mayType(v *viewer, p []byte) ([]byte, bool) {
 	vs.mu.Lock()
 	defer vs.mu.Unlock()
-	for vs.typing != nil && vs.typing != v && !v.continues(vs.typing) {
+	t := &vs.typing
+	for t.by != nil && !t.over && t.by != v && !v.continues(t.by) {
 		if vs.still.on {
-			return false
+			return p, false
 		}
 		vs.still.changed.Wait()
 	}
-	if t := vs.typing; t != nil && t != v {
-		v.Marks = t.Marks
+	if t.by != nil && v.continues(t.by) {
+		v.Marks = t.by.Marks
 	}
-	vs.typing = v
-	vs.pieces++
-	v.Marks.Follow(p)
-	return true
+	t.by, t.over = v, false
+	t.pieces++
+	if vs.display != nil {
+		p = t.marks.Join(&v.Marks, p, t.marks.Within != v.Within && vs.display.pastes())
+	}
+	return p, true
 }
 
 // continues reports whether v is the connection on which the process of before goes on, which has
@@ -62,18 +75,18 @@ func (vs *viewers) hasTyped(v *viewer, p []byte) {
 
 // freeAfterLocked lets others type when no input has come for a while.
 func (vs *viewers) freeAfterLocked(wait time.Duration) {
-	pieces := vs.pieces
+	pieces := vs.typing.pieces
 	time.AfterFunc(wait, func() {
 		vs.mu.Lock()
 		defer vs.mu.Unlock()
-		if vs.pieces == pieces {
+		if vs.typing.pieces == pieces {
 			vs.freeLocked()
 		}
 	})
 }
 
 func (vs *viewers) freeLocked() {
-	vs.typing = nil
+	vs.typing.over = true
 	vs.still.changed.Broadcast()
 }
 
@@ -83,14 +96,19 @@ type leftPaste struct {
 	typeahead.Marks
 }
 
-// handOverPaste returns the paste that other viewers wait for; nil if there is none.
+// handOverPaste returns the paste that other viewers wait for, or that has not ended; nil if there
+// is none.
 func (vs *viewers) handOverPaste() *leftPaste {
 	vs.mu.Lock()
 	defer vs.mu.Unlock()
-	if vs.typing == nil {
+	l := &leftPaste{Marks: vs.typing.marks}
+	if vs.typing.by != nil {
+		l.Process = vs.typing.by.pid
+	}
+	if !l.Within && (l.Process == 0 || vs.typing.over) {
 		return nil
 	}
-	return &leftPaste{vs.typing.pid, vs.typing.Marks}
+	return l
 }
 
 // goOnWithPaste keeps other viewers from typing until the paste has been continued and has ended.
@@ -100,7 +118,7 @@ func (vs *viewers) goOnWithPaste(l *leftPaste) {
 	}
 	vs.mu.Lock()
 	defer vs.mu.Unlock()
-	vs.typing = &viewer{left: true, pid: l.Process, Marks: l.Marks}
+	vs.typing = typing{by: &viewer{left: true, pid: l.Process, Marks: l.Marks}, marks: l.Marks}
 	vs.freeAfterLocked(markedGoesOn)
 }
 

@@ -171,7 +171,8 @@ func (vs *viewers) await(v *viewer, most time.Duration) {
 // error.
 func (vs *viewers) pass(v *viewer, p []byte) {
 	n, err := 0, os.ErrDeadlineExceeded
-	if vs.mayType(v, p) {
+	p, may := vs.mayType(v, p)
+	if may {
 		n, err = vs.job.write(p)
 		vs.hasTyped(v, p)
 	}

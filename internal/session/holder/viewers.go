@@ -44,8 +44,7 @@ type viewers struct {
 	ending       bool              // the remaining viewers are waited for
 	coming       map[int32]*waiter // by pid: processes that are about to connect
 	still        inputFreeze
-	typing       *viewer // the viewer that types or pastes now, others wait; nil: none
-	pieces       uint64  // counts pieces of input
+	typing       typing
 }
 
 // viewer is one connection. Its goroutine reads what the viewer sends; a second
@@ -119,8 +118,8 @@ func (vs *viewers) remove(v *viewer) {
 	defer vs.mu.Unlock()
 	delete(vs.all, v)
 	vs.still.stopped(v)
-	if vs.typing == v && !v.left { // the rest of the input of one that is left may come on another connection
-		vs.typing = nil
+	if vs.typing.by == v && !v.left { // the rest of the input of one that is left may come on another connection
+		vs.typing.by = nil
 	}
 	vs.still.changed.Broadcast() // for viewers that continue it
 	vs.output.nudge()            // memory that was needed for it is given back in a while

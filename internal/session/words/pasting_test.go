@@ -94,6 +94,61 @@ func TestAPasteThatStops(t *testing.T) {
 	}
 }
 
+// TestAPasteThatStopsIsEnded checks that the keys of others are no part of a paste that stops, and
+// that its rest is, in a program that requests marks.
+func TestAPasteThatStopsIsEnded(t *testing.T) {
+	next := nextVersion(t)
+	const begins, ends = "\x1b[200~", "\x1b[201~"
+	for name, c := range map[string]struct {
+		leaves, renewed bool
+		want            string
+	}{
+		"silent":              {false, false, begins + "a" + ends + "k" + begins + "b" + ends + "c"},
+		"left":                {true, false, begins + "a" + ends + "k"},
+		"left before renewal": {true, true, begins + "a" + ends + "k"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t)
+			fifo := l.fifo()
+			script := fmt.Sprintf("stty raw -echo; printf '\\033[?2004hready'; tee %s.seen | head -c %d >%s", fifo, len(c.want), fifo)
+			p := l.startTTY(24, 80, "run", "--as", "x", "--", "sh", "-c", script)
+			p.out.expect(t, "ready")
+			read := make(chan []byte)
+			go func() { got, _ := os.ReadFile(fifo); read <- got }()
+			arrived := func(text string) {
+				waitFor(t, fmt.Sprintf("the job to have %q", text), func() bool {
+					seen, _ := os.ReadFile(fifo + ".seen")
+					return strings.Contains(string(seen), text)
+				})
+			}
+			p.keys(begins + "a")
+			arrived("a")
+			if c.leaves {
+				p.kill()
+			}
+			if c.renewed {
+				if err := holder.Renew(l.home, next); err != nil {
+					t.Fatal(err)
+				}
+			}
+			other := l.dial("x", wire.Hello{Flags: wire.FlagInput | wire.FlagKeys, Rows: 24, Cols: 80})
+			if err := other.Write(wire.Input{Data: []byte("k")}); err != nil {
+				t.Fatal(err)
+			}
+			arrived("k")
+			if !c.leaves {
+				p.keys("b" + ends + "c")
+			}
+			var got []byte
+			within(t, "all that was sent", func() { got = <-read })
+			if string(got) != c.want {
+				t.Errorf("%q arrived, want %q", got, c.want)
+			}
+		})
+	}
+}
+
 // TestARenewedHolderKnowsOfAPaste checks that the keys of another viewer do not get into a paste
 // while the holder is renewed.
 func TestARenewedHolderKnowsOfAPaste(t *testing.T) {

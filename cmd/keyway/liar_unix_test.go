@@ -139,6 +139,7 @@ func (l liar) Admit(context.Context, keyway.Name, []keyway.EntryKey) error {
 	return l.answer()
 }
 func (l liar) Purge(context.Context, keyway.Name) error { return l.answer() }
+func (l liar) Undo(context.Context, keyway.Name) error  { return l.answer() }
 func (l liar) Templates(context.Context) ([][]byte, error) {
 	t := catalogue.Template{Format: catalogue.Format, Name: "lied", Setup: l.text, Extensions: []string{l.text, l.text}, Only: true}
 	t.Spec.Image, t.Spec.Template, t.Spec.Labels = l.text, t.Name, map[string]string{"a": strings.ReplaceAll(l.text, "\x00", "")}

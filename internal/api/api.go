@@ -28,6 +28,9 @@ type Node interface {
 	Remove(ctx context.Context, name keyway.Name) error
 	// Purge is Remove, and removes the volumes that would outlive the workspace.
 	Purge(ctx context.Context, name keyway.Name) error
+	// Undo is Remove for a workspace that nobody has used yet. It also removes the volumes that
+	// were made with it.
+	Undo(ctx context.Context, name keyway.Name) error
 	// Facts tells what decides whether a workspace of that Spec will run at the place.
 	// Nothing is made or pulled.
 	Facts(ctx context.Context, s keyway.Spec) (keyway.Facts, error)

@@ -172,6 +172,11 @@ func (c *Client) Purge(ctx context.Context, name keyway.Name) error {
 	return c.Do(ctx, "DELETE", workspacePath(name)+"?volumes=true", nil, nil)
 }
 
+// Undo implements Node. An older node removes no volume.
+func (c *Client) Undo(ctx context.Context, name keyway.Name) error {
+	return c.Do(ctx, "DELETE", workspacePath(name)+"?volumes=new", nil, nil)
+}
+
 // Facts implements Node.
 func (c *Client) Facts(ctx context.Context, s keyway.Spec) (f keyway.Facts, err error) {
 	s.Secrets = nil

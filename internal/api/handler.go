@@ -161,13 +161,17 @@ func (h handler) environments(w http.ResponseWriter, r *http.Request) {
 	answer(w, all, err)
 }
 
-// remove removes a workspace, with its volumes if the query says so.
+// remove removes a workspace, with all of its volumes or those that were made with it if the query
+// says so.
 func (h handler) remove(w http.ResponseWriter, r *http.Request) {
-	if r.URL.Query().Get("volumes") == "true" {
-		h.act(h.node.Purge)(w, r)
-		return
+	act := h.node.Remove
+	switch r.URL.Query().Get("volumes") {
+	case "true":
+		act = h.node.Purge
+	case "new":
+		act = h.node.Undo
 	}
-	h.act(h.node.Remove)(w, r)
+	h.act(act)(w, r)
 }
 
 // admit lets the keys in the body enter a workspace.

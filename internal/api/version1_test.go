@@ -92,6 +92,11 @@ func (n *notingNode) Purge(_ context.Context, name keyway.Name) error {
 	return nil
 }
 
+func (n *notingNode) Undo(_ context.Context, name keyway.Name) error {
+	n.note("undo %s", name)
+	return nil
+}
+
 func (n *notingNode) WaitIdle(_ context.Context, name keyway.Name) error {
 	n.note("settle %s", name)
 	return nil

@@ -51,6 +51,8 @@ type Record struct {
 	// place. Each is empty if there is no such thing.
 	Container string `json:"container,omitempty"`
 	Data      string `json:"data,omitempty"`
+	// Fresh lists the volumes that were made with the workspace, by the names in its Spec.
+	Fresh []string `json:"fresh,omitempty"`
 	// Adopted means that somebody else made the container, so that keyway must not change, start,
 	// stop or remove it. Exec is then the daemon's ID of the guest's first process.
 	Adopted bool   `json:"adopted,omitempty"`
@@ -160,8 +162,8 @@ func (h Homes) Revise(name keyway.Name, change func(*Record)) error {
 }
 
 // revisable returns the fields of r that can change in a workspace's life.
-func (r Record) revisable() [6]string {
-	return [6]string{r.Guest, r.HostKey, r.Container, r.Data, r.Daemon.ID, r.Exec}
+func (r Record) revisable() [7]string {
+	return [7]string{r.Guest, r.HostKey, r.Container, r.Data, r.Daemon.ID, r.Exec, strings.Join(r.Fresh, " ")}
 }
 
 // Admit lets keys enter the workspace, besides those that it was made with and those that were sent

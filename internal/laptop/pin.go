@@ -108,12 +108,12 @@ func (here *Laptop) Undo(ctx context.Context, there *api.Client, place keyway.Pl
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
 	defer cancel()
-	err := there.Remove(ctx, name)
+	err := there.Undo(ctx, name)
 	switch {
 	case err != nil:
 		return keyway.Errorf(keyway.AsError(why).Kind, "%w; what was made of it is still there", keyway.Quoted(why)).
 			Advise(keyway.RemoveRest, place.Of(name))
-	case interrupted: // volumes stay, which may be of before
+	case interrupted:
 		return keyway.Errorf(keyway.Interrupted, "interrupted; %s is removed again", name)
 	}
 	return why

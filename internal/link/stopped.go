@@ -71,6 +71,11 @@ func (s watched) Purge(ctx context.Context, name keyway.Name) error {
 	return s.remove(name, func() error { return s.Node.Purge(ctx, name) })
 }
 
+// Undo implements api.Node.
+func (s watched) Undo(ctx context.Context, name keyway.Name) error {
+	return s.remove(name, func() error { return s.Node.Undo(ctx, name) })
+}
+
 func (s watched) remove(name keyway.Name, do func() error) error {
 	removed := keyway.Errorf(keyway.NotFound, "the workspace %s was removed", name)
 	err := s.link.during(s.uplink, name, removed, func() error { return s.heed(do()) })

@@ -153,6 +153,8 @@ func (playedNode) Purge(_ context.Context, name keyway.Name) error {
 	return keyway.Errorf(keyway.NotFound, "there is no workspace %s", name)
 }
 
+func (playedNode) Undo(context.Context, keyway.Name) error { return nil }
+
 // Start is refused as by an engine that this login may not use.
 func (playedNode) Start(context.Context, keyway.Name) error {
 	return keyway.Errorf(keyway.EngineForbidden, "you may not use Docker here")

@@ -200,6 +200,17 @@ func (n *Node) Remove(ctx context.Context, name keyway.Name) error {
 
 // Purge implements api.Node.
 func (n *Node) Purge(ctx context.Context, name keyway.Name) error {
+	return n.removeWith(ctx, name, func(rec engine.Record) []string { return rec.Spec.Volumes() }, "")
+}
+
+// Undo implements api.Node.
+func (n *Node) Undo(ctx context.Context, name keyway.Name) error {
+	return n.removeWith(ctx, name, func(rec engine.Record) []string { return rec.Fresh }, keyway.NameTaken) // a volume that another uses by now
+}
+
+// removeWith removes a workspace and volumes of it. A volume that cannot be removed for the reason
+// stays is no error.
+func (n *Node) removeWith(ctx context.Context, name keyway.Name, volumes func(engine.Record) []string, stays keyway.Kind) error {
 	e, err := n.find(ctx, name)
 	if err != nil {
 		return err
@@ -216,8 +227,10 @@ func (n *Node) Purge(ctx context.Context, name keyway.Name) error {
 		return nil
 	}
 	var errs []error
-	for _, volume := range rec.Spec.Volumes() {
-		errs = append(errs, keeper.RemoveVolume(ctx, volume))
+	for _, volume := range volumes(rec) {
+		if err := keeper.RemoveVolume(ctx, volume); !keyway.Is(err, stays) {
+			errs = append(errs, err)
+		}
 	}
 	return errors.Join(errs...)
 }

@@ -26,6 +26,9 @@ func (k *keepsVolumes) Remove(_ context.Context, n keyway.Name) error {
 }
 
 func (k *keepsVolumes) RemoveVolume(_ context.Context, name string) error {
+	if name == "used" {
+		return keyway.Errorf(keyway.NameTaken, "the volume is in use")
+	}
 	k.removed = append(k.removed, name)
 	return nil
 }
@@ -80,6 +83,36 @@ func TestARecordThatProvesNothing(t *testing.T) {
 			if err != nil || len(list.Workspaces) != 1 || list.Workspaces[0].State != c.state || !strings.Contains(list.Workspaces[0].Reason, c.says) {
 				t.Errorf("%s: %+v, %v", what, list, err)
 			}
+		}
+	}
+}
+
+// TestUndoRemovesWhatIsNew checks that an up that is taken back removes the volumes that it made,
+// and no older one, which rm --volumes does; and that one which another workspace uses by now is no
+// failure.
+func TestUndoRemovesWhatIsNew(t *testing.T) {
+	spec := keyway.Spec{Name: "train", Engine: "docker", Files: keyway.Files{HomeVolume: "home", Mounts: []keyway.Mount{{Kind: keyway.MountVolume, Source: "cache", Target: "/c"}}}}
+	for what, c := range map[string]struct {
+		undo    func(*Node) error
+		fresh   []string
+		removed string
+	}{
+		"undo":           {func(n *Node) error { return n.Undo(t.Context(), "train") }, []string{"cache"}, "train cache"},
+		"older node's":   {func(n *Node) error { return n.Undo(t.Context(), "train") }, nil, "train"},
+		"used by others": {func(n *Node) error { return n.Undo(t.Context(), "train") }, []string{"used", "cache"}, "train cache"},
+		"rm --volumes":   {func(n *Node) error { return n.Purge(t.Context(), "train") }, []string{"cache"}, "train cache home"},
+	} {
+		homes := engine.HomesIn(t.TempDir())
+		if _, err := homes.Make(spec, engine.Guest{}); err != nil {
+			t.Fatal(err)
+		}
+		if err := homes.Revise("train", func(r *engine.Record) { r.Fresh = c.fresh }); err != nil {
+			t.Fatal(err)
+		}
+		docker := &keepsVolumes{adoptingEngine: adoptingEngine{fakeEngine: fakeEngine{name: keyway.EngineDocker, has: []keyway.Name{"train"}}}}
+		err := c.undo(New(homes, nil, docker))
+		if got := strings.Join(docker.removed, " "); err != nil || got != c.removed {
+			t.Errorf("%s: %v, removed %q, want %q", what, err, got, c.removed)
 		}
 	}
 }

@@ -162,6 +162,8 @@ func (e *Engine) describeAdopted(ctx context.Context, rec engine.Record) *keyway
 		state, reason, next = keyway.Broken, keyway.AsError(err).Message, ""
 	case st.Paused:
 		state, reason, next = keyway.Broken, "its container is paused", ""
+	case st.Dead:
+		state, reason, next = keyway.Broken, "its container "+beside.DoesNotRun(st), ""
 	case !st.Running:
 		reason, next = "its container "+beside.DoesNotRun(st), ""
 	case !e.beside().Gone(ctx, rec):

@@ -190,7 +190,7 @@ func (e *Engine) try(ctx context.Context, o order, mode string) (w keyway.Worksp
 	if err := discarded(e.client.Known(), s.Resources, warnings); err != nil {
 		return w, err
 	}
-	m, err := e.furnish(ctx, made{id: id, mode: mode, home: e.homes.Home(s.Name), spec: s, gpus: o.gpus.grant.UUIDs()}, o.image)
+	m, err := e.furnish(ctx, made{id: id, mode: mode, home: e.homes.Home(s.Name), spec: s, gpus: o.gpus.grant.UUIDs()}, o.image, e.names(fresh))
 	if err == nil {
 		err = e.furnishVolumes(ctx, m, o.image, fresh)
 	}
@@ -205,8 +205,8 @@ func (e *Engine) try(ctx context.Context, o order, mode string) (w keyway.Worksp
 }
 
 // furnish puts into a container that was never started the files that its guest needs, and records
-// which container it is.
-func (e *Engine) furnish(ctx context.Context, m made, image images.Facts) (made, error) {
+// which container it is, and which volumes are made with it.
+func (e *Engine) furnish(ctx context.Context, m made, image images.Facts, fresh []string) (made, error) {
 	var err error
 	switch {
 	case m.mode == modeExec:
@@ -221,7 +221,7 @@ func (e *Engine) furnish(ctx context.Context, m made, image images.Facts) (made,
 	if err != nil {
 		return m, err
 	}
-	if err := e.homes.Revise(m.spec.Name, func(r *engine.Record) { r.Container, r.Data = m.id, data }); err != nil {
+	if err := e.homes.Revise(m.spec.Name, func(r *engine.Record) { r.Container, r.Data, r.Fresh = m.id, data, fresh }); err != nil {
 		return m, err
 	}
 	m.rec, err = e.homes.Record(m.spec.Name)

@@ -1,6 +1,8 @@
 package docker_test
 
 import (
+	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/moby/moby/client"
@@ -67,4 +69,44 @@ func (w world) halfMade(t *testing.T) {
 	_, err := w.Engine.Create(enginetest.Context(t), w.Spec(t, "half"), enginetest.Quiet)
 	enginetest.WantKind(t, err, keyway.NameTaken)
 	remove()
+}
+
+// TestNewVolumesAreRecorded checks that a place knows which volumes were made with a workspace, and
+// which were there before.
+func TestNewVolumesAreRecorded(t *testing.T) {
+	t.Run("Docker", func(t *testing.T) {
+		modes(t, func(t *testing.T, w world) { w.newVolumes(t) })
+	})
+	t.Run("Podman", func(t *testing.T) { onDaemon(t, startPodman(t).Host).world(t, docker.Podman()).newVolumes(t) })
+}
+
+func (w world) newVolumes(t *testing.T) {
+	mount := func(name string) keyway.Mount {
+		return keyway.Mount{Kind: keyway.MountVolume, Source: name, Target: "/mnt/" + name}
+	}
+	keeper := w.Engine.(engine.VolumeKeeper)
+	for _, c := range []struct {
+		name keyway.Name
+		also string
+		want []string
+	}{{"first", "", []string{"one", "home"}}, {"second", "two", []string{"two"}}} {
+		spec := w.Spec(t, c.name)
+		spec.Mounts, spec.HomeVolume = []keyway.Mount{mount("one"), {Kind: keyway.MountVolume, Target: "/mnt/none"}}, "home"
+		if c.also != "" {
+			spec.Mounts = append(spec.Mounts, mount(c.also))
+		}
+		w.Create(t, spec)
+		rec, err := engine.HomesIn(filepath.Join(w.root, "workspaces")).Record(c.name)
+		if err != nil || !slices.Equal(rec.Fresh, c.want) {
+			t.Errorf("%s made %q, want %q, %v", c.name, rec.Fresh, c.want, err)
+		}
+		if err := w.Engine.Remove(enginetest.Context(t), c.name); err != nil {
+			t.Fatal(enginetest.Full(err))
+		}
+	}
+	for _, name := range []string{"one", "two", "home"} {
+		if err := keeper.RemoveVolume(enginetest.Context(t), name); err != nil {
+			t.Error(err)
+		}
+	}
 }

@@ -101,6 +101,16 @@ func (e *Engine) fresh(ctx context.Context, s keyway.Spec) ([]mount.Mount, error
 	return all, nil
 }
 
+// names returns the names of volumes in their Spec; those without one have none.
+func (e *Engine) names(volumes []mount.Mount) (all []string) {
+	for _, m := range volumes {
+		if name, ok := strings.CutPrefix(m.Source, e.volume("")); ok {
+			all = append(all, name)
+		}
+	}
+	return all
+}
+
 // removeFresh removes volumes that were made for a container which is gone. One that another workspace uses
 // meanwhile stays.
 func (e *Engine) removeFresh(ctx context.Context, fresh []mount.Mount) {

@@ -193,8 +193,13 @@ func (w *words) ended(context.Context) error {
 
 // DoesNotRun returns the state of a container that does not run, in words.
 func DoesNotRun(st *container.State) string {
-	if st.Paused {
+	switch {
+	case st.Paused:
 		return "is paused"
+	case st.Dead:
+		return "is dead: it was to be removed, and a part of it is left"
+	case st.Status == container.StateRemoving:
+		return "is being removed"
 	}
 	return "does not run"
 }
@@ -202,12 +207,15 @@ func DoesNotRun(st *container.State) string {
 // asleep refuses an operation that needs the container of rec to run. To start or resume a
 // container is up to the people who made it.
 func (g *Guests) asleep(rec engine.Record, name string, st *container.State) error {
+	err := keyway.Errorf(keyway.NotRunning, "the container %s, which the workspace %s is in, %s", name, rec.Spec.Name, DoesNotRun(st))
 	verb := "start"
-	if st.Paused {
+	switch {
+	case st.Paused:
 		verb = "unpause"
+	case st.Dead || st.Status == container.StateRemoving: // no start brings it back
+		return err.Hint("at the place: %s rm -f %s", g.Client.Name(), name).Advise(keyway.RemoveRest, string(rec.Spec.Name))
 	}
-	return keyway.Errorf(keyway.NotRunning, "the container %s, which the workspace %s is in, %s", name, rec.Spec.Name, DoesNotRun(st)).
-		Hint("at the place, first: %s %s %s", g.Client.Name(), verb, name)
+	return err.Hint("at the place, first: %s %s %s", g.Client.Name(), verb, name)
 }
 
 // explain words the error of put for the user.

@@ -13,6 +13,7 @@ import (
 	"github.com/moby/moby/api/types/container"
 
 	"keyway/internal/engine"
+	"keyway/internal/engine/docker/daemon"
 	"keyway/internal/engine/docker/inside"
 	"keyway/internal/keyway"
 )
@@ -80,6 +81,29 @@ func TestRemoveOfAStoppedOne(t *testing.T) {
 		}
 		if _, err := g.Homes.Record("train"); err == nil {
 			t.Errorf("%s: the workspace is still there", what)
+		}
+	}
+}
+
+// TestWhatSleeps checks that each state of a container that does not run is said, with a step that
+// helps: no start brings a dead container back.
+func TestWhatSleeps(t *testing.T) {
+	g := &Guests{Client: &daemon.Client{}}
+	rec := engine.Record{Spec: keyway.Spec{Name: "train"}}
+	for says, c := range map[string]struct {
+		st   container.State
+		next string
+	}{
+		"does not run":     {container.State{Status: container.StateExited}, " start web"},
+		"is paused":        {container.State{Status: container.StatePaused, Running: true, Paused: true}, " unpause web"},
+		"is dead":          {container.State{Status: container.StateDead, Dead: true}, " rm -f web"},
+		"is being removed": {container.State{Status: container.StateRemoving}, " rm -f web"},
+	} {
+		err := keyway.AsError(g.asleep(rec, "web", &c.st))
+		removes := strings.Contains(c.next, "rm -f")
+		if err.Kind != keyway.NotRunning || !strings.Contains(err.Message, "the container web, which the workspace train is in, "+says) || !strings.HasSuffix(err.Next, c.next) ||
+			removes != (len(err.Advice) == 1 && err.Advice[0].Step == keyway.RemoveRest) {
+			t.Errorf("%+v: %s\n%s %+v", c.st, err.Message, err.Next, err.Advice)
 		}
 	}
 }

@@ -50,7 +50,7 @@ func connect(p endpoint, hear client.ResponseHook) (*client.Client, error) {
 	c, err := client.New(opts...)
 	if err != nil {
 		return nil, keyway.Errorf(keyway.BadConfig, "%s names no daemon: %q: %w", p.from, p.host, err).
-			Hint("for example: export DOCKER_HOST=unix:///var/run/docker.sock")
+			Hint("for example: export %s", p.example())
 	}
 	return c, nil
 }

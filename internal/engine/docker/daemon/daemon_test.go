@@ -49,6 +49,16 @@ func TestEndpoint(t *testing.T) {
 		kind keyway.Kind
 	}{
 		"DOCKER_HOST":     {map[string]string{"DOCKER_HOST": "unix:///h.sock", "DOCKER_CONTEXT": "lab", "DOCKER_CONFIG": "current"}, "unix:///h.sock", ""},
+		"a host alone":    {map[string]string{"DOCKER_HOST": "tcp://gpu1"}, "tcp://gpu1:2375", ""},
+		"no protocol":     {map[string]string{"DOCKER_HOST": " gpu1:99 "}, "tcp://gpu1:99", ""},
+		"a port alone":    {map[string]string{"DOCKER_HOST": "tcp://:99"}, "tcp://127.0.0.1:99", ""},
+		"with TLS":        {map[string]string{"DOCKER_HOST": "tcp://gpu1", "DOCKER_TLS_VERIFY": "1"}, "tcp://gpu1:2376", ""},
+		"with DOCKER_TLS": {map[string]string{"DOCKER_HOST": "tcp://", "DOCKER_TLS": "1"}, "tcp://127.0.0.1:2376", ""},
+		"IPv6":            {map[string]string{"DOCKER_HOST": "tcp://[::1]"}, "tcp://[::1]:2375", ""},
+		"below a path":    {map[string]string{"DOCKER_HOST": "tcp://gpu1:1/docker"}, "tcp://gpu1:1/docker", ""},
+		"a socket's kind": {map[string]string{"DOCKER_HOST": "unix://"}, "unix:///var/run/docker.sock", ""},
+		"blanks":          {map[string]string{"DOCKER_HOST": " ", "DOCKER_CONFIG": "current"}, "unix:///lab.sock", ""},
+		"ssh":             {map[string]string{"DOCKER_HOST": "ssh://ada@gpu1:22"}, "ssh://ada@gpu1:22", ""},
 		"DOCKER_CONTEXT":  {map[string]string{"DOCKER_CONTEXT": "far", "DOCKER_CONFIG": "current"}, "ssh://gpu1", ""},
 		"current context": {map[string]string{"DOCKER_CONFIG": "current"}, "unix:///lab.sock", ""},
 		"default context": {map[string]string{"DOCKER_CONTEXT": "default", "DOCKER_CONFIG": "current"}, "unix:///var/run/docker.sock", ""},
@@ -117,6 +127,19 @@ func TestSSHEndpointIsRefused(t *testing.T) {
 	_, err := connect(endpoint{host: "ssh://gpu1", from: "DOCKER_HOST"}, nil)
 	if !keyway.Is(err, keyway.BadConfig) || !strings.Contains(keyway.AsError(err).Help(), "go-there gpu1") {
 		t.Errorf("it says: %v", err)
+	}
+}
+
+// TestAnAddressThatIsNone checks that the error names where the address comes from, with an example
+// for that.
+func TestAnAddressThatIsNone(t *testing.T) {
+	for _, p := range []endpoint{
+		{host: "/var/run/docker.sock", from: "DOCKER_HOST"}, {host: "unix", from: "DOCKER_HOST"}, {host: "nothing", from: "CONTAINER_HOST"}, {host: "tcp://%zz", from: "DOCKER_HOST"},
+	} {
+		_, err := connect(p, nil)
+		if said := keyway.AsError(err); !keyway.Is(err, keyway.BadConfig) || !strings.Contains(said.Message, p.from+" names no daemon: ") || !strings.Contains(said.Help(), "export "+p.from+"=unix:///") {
+			t.Errorf("%q: %v\n%s", p.host, err, said.Help())
+		}
 	}
 }
 

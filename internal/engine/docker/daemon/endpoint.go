@@ -1,12 +1,15 @@
 package daemon
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"io"
 	"io/fs"
+	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -25,6 +28,14 @@ type endpoint struct {
 	tls  string // directory with ca.pem, cert.pem and key.pem; empty: none
 	// skipVerify means that the daemon's certificate need not be checked.
 	skipVerify bool
+}
+
+// example returns a setting of the variable that the address comes from, or of Docker's.
+func (p endpoint) example() string {
+	if p.from == "CONTAINER_HOST" {
+		return "CONTAINER_HOST=unix:///run/podman/podman.sock"
+	}
+	return "DOCKER_HOST=unix:///var/run/docker.sock"
 }
 
 // socket returns the path of the endpoint's unix socket; empty if it has none.
@@ -59,9 +70,9 @@ func here() surroundings {
 // docker finds the daemon as the docker command does: DOCKER_HOST, then DOCKER_CONTEXT, then the
 // current context of its configuration, then the default socket; finally a rootless daemon's.
 func (s surroundings) docker() (endpoint, error) {
-	if host := s.getenv("DOCKER_HOST"); host != "" {
-		p := endpoint{host: host, from: "DOCKER_HOST", skipVerify: s.getenv("DOCKER_TLS_VERIFY") == ""}
-		if p.tls = s.getenv("DOCKER_CERT_PATH"); p.tls == "" && !p.skipVerify {
+	if host := strings.TrimSpace(s.getenv("DOCKER_HOST")); host != "" {
+		p := endpoint{host: dockerHost(host, s.getenv("DOCKER_TLS_VERIFY") != "" || s.getenv("DOCKER_TLS") != ""), from: "DOCKER_HOST", skipVerify: s.getenv("DOCKER_TLS_VERIFY") == ""}
+		if p.tls = s.getenv("DOCKER_CERT_PATH"); p.tls == "" && (!p.skipVerify || s.getenv("DOCKER_TLS") != "") {
 			p.tls = s.configDir()
 		}
 		return p, nil
@@ -84,10 +95,37 @@ func (s surroundings) docker() (endpoint, error) {
 	return p, nil
 }
 
+// dockerHost completes an address as the docker command does: a host and a port, or a host alone, are
+// of tcp, and what is missing is this machine, 2375, with TLS 2376, or the default socket.
+func dockerHost(host string, tls bool) string {
+	protocol, address, named := strings.Cut(host, "://")
+	switch {
+	case strings.HasPrefix(host, "/"):
+		return host // no address, as docker says
+	case !named:
+		protocol, address = "tcp", host
+	case protocol == "unix" && address == "":
+		return client.DefaultDockerHost
+	}
+	if protocol != "tcp" {
+		return host
+	}
+	address, path, _ := strings.Cut(address, "/")
+	at, err := url.Parse("tcp://" + address)
+	if err != nil {
+		return host
+	}
+	port := "2375"
+	if tls {
+		port = "2376"
+	}
+	return strings.TrimSuffix("tcp://"+net.JoinHostPort(cmp.Or(at.Hostname(), "127.0.0.1"), cmp.Or(at.Port(), port))+"/"+path, "/")
+}
+
 // podman finds Podman's socket: CONTAINER_HOST, then the user's own service, then, for root, the
 // system's.
 func (s surroundings) podman() endpoint {
-	if host := s.getenv("CONTAINER_HOST"); host != "" {
+	if host := strings.TrimSpace(s.getenv("CONTAINER_HOST")); host != "" {
 		return endpoint{host: host, from: "CONTAINER_HOST"}
 	}
 	own := filepath.Join(s.runtimeDir(), "podman", "podman.sock")

@@ -1,7 +1,6 @@
 package docker_test
 
 import (
-	"path/filepath"
 	"slices"
 	"testing"
 
@@ -96,7 +95,7 @@ func (w world) newVolumes(t *testing.T) {
 			spec.Mounts = append(spec.Mounts, mount(c.also))
 		}
 		w.Create(t, spec)
-		rec, err := engine.HomesIn(filepath.Join(w.root, "workspaces")).Record(c.name)
+		rec, err := engine.HomesIn(w.root).Record(c.name)
 		if err != nil || !slices.Equal(rec.Fresh, c.want) {
 			t.Errorf("%s made %q, want %q, %v", c.name, rec.Fresh, c.want, err)
 		}

@@ -34,7 +34,7 @@ func (e *Engine) postLibpod(ctx context.Context, request libpod.Request) (id str
 		return "", nil, err
 	}
 	if answer.ID == "" {
-		return "", nil, errors.New("Podman's answer does not name the container that it made")
+		return "", nil, errors.New("the answer of Podman does not name the container that it made")
 	}
 	return answer.ID, answer.Warnings, nil
 }

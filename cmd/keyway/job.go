@@ -150,7 +150,7 @@ set clipboard: true in config.yaml.
 
 Exit code: the job's own when it ends, 0 when you leave, 30 if there is no such job,
 31 if the workspace does not run, 255 if the connection failed.`,
-		Example:           "  keyway attach train\n  keyway attach train/exp7\n  keyway attach --view train/exp7      watch without typing",
+		Example:           "  keyway attach train\n  keyway attach train/exp7\n  keyway attach --view train/exp7   # watch without typing",
 		Args:              takes(1, 1, "one workspace or job"),
 		ValidArgsFunction: completeJobs,
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -29,8 +29,9 @@ After keyway lock, or without the key, there are no sessions. A rule of policy.y
 deny sessions to programs (keyway policy --help). Keys that need a confirmation or a touch
 are not used. Ports, sockets and the agent are forwarded (-L, -R, -D, -W, -A), each as the
 agent allows; ssh -O controls the forwardings. If the mux refuses a request or does not
-support it, ssh makes a connection of its own: for -N, -f, -v, LocalCommand, other users
-and other keys. keyway run, ls NAME, logs, wait, attach, send and kill use it, too.
+support it, ssh makes a connection of its own: for -f, -v, LocalCommand, other users and
+other keys, and for -N in a script. keyway run, ls NAME, logs, wait, attach, send and kill
+use it, too.
 
 Without a command, show where the mux is on, and whether it is ready.` + exitCodes(keyway.NotFound, keyway.BadConfig, keyway.NoKey),
 		Example: "  keyway mux on train\n  keyway mux off train\n  keyway mux",

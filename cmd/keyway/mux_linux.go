@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"log/slog"
@@ -12,6 +13,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+
+	"golang.org/x/crypto/ssh"
 
 	"keyway/internal/api"
 	"keyway/internal/dirs"
@@ -44,7 +47,7 @@ func serveMux(ctx context.Context, name keyway.Name, log io.Writer) error {
 	dir, err := mux.Home(filepath.Dir(sockets), sockets, identity, name, func(dir string) (err error) {
 		s, err = mux.NewServer(mux.Config{
 			Dir: dir, Identity: identity, Log: slog.New(slog.NewTextHandler(log, nil)),
-			Suits: known.suits,
+			Suits: known.sameAs,
 			Dial: func(ctx context.Context, name keyway.Name) (mux.Target, error) {
 				if err := known.suits(ctx, name); err != nil {
 					return mux.Target{}, err
@@ -131,10 +134,43 @@ func (s *suited) suits(ctx context.Context, name keyway.Name) (err error) {
 		err = keyway.Errorf(keyway.Usage, "the mux is off for %s", name)
 	}
 	if err == nil {
+		err = s.giveWay(ctx, e)
+	}
+	if err == nil {
 		err = s.CheckMux(ctx, e)
 	}
 	if err == nil {
 		known.files = files
+	}
+	return err
+}
+
+// giveWay switches the mux off for a workspace if the user has ssh share connections by itself: the
+// mux's path would hide the user's.
+func (s *suited) giveWay(ctx context.Context, e sshconfig.Entry) error {
+	own, err := sshconfig.OwnControlPath(ctx)
+	if err != nil || own == "" {
+		return err
+	}
+	if err := s.UseMux(ctx, e, false); err != nil {
+		return err
+	}
+	return keyway.Errorf(keyway.BadConfig, "your ssh configuration has a ControlPath, %s, and the mux is now off for %s", own, e.Name)
+}
+
+// sameAs is suits, for a connection that was made earlier: the name may be another workspace's by
+// now.
+func (s *suited) sameAs(ctx context.Context, name keyway.Name, user string, hostKey ssh.PublicKey) error {
+	if err := s.suits(ctx, name); err != nil {
+		return err
+	}
+	e, err := s.Lookup(string(name))
+	if err != nil {
+		return err
+	}
+	now, err := sshconfig.ParseHostKey(e.HostKey)
+	if err == nil && (e.User != user || !bytes.Equal(now.Marshal(), hostKey.Marshal())) {
+		err = keyway.Errorf(keyway.Usage, "%s is another workspace than the one that was held ready", name)
 	}
 	return err
 }

@@ -3,6 +3,7 @@
 package mux
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"keyway/internal/mux/call"
 	"keyway/internal/proctree"
 	"keyway/internal/unixsock"
 )
@@ -33,7 +35,7 @@ type control struct {
 	asked time.Time // when the agent allowed it a session; zero: it has not
 	done  bool      // it has had its session, or asked to end the connection
 	w     *workspace
-	in    invocation
+	in    call.Call
 
 	forwards []*forward // that end with the client
 	news     string     // the messages that ssh itself would print about its forwards
@@ -56,14 +58,18 @@ func (c *control) serve() error {
 	if err != nil {
 		return err
 	}
-	in, err := readArgs(args)
-	if err == nil && in.user != "" && in.user != c.w.guest.permit.user {
+	in, err := call.Parse(args)
+	if err == nil && in.User != "" && in.User != c.w.guest.permit.user {
 		err = errors.New("called for another user")
 	}
-	if err == nil && !in.control {
-		if err = c.w.suits(); err == nil {
-			err = c.allow()
-		}
+	// After a signal, an ssh without a session exits with 255 if it shares a connection, and with 0 if
+	// it has one of its own. A service or a script may heed that; a person sees the line with which a
+	// refused ssh begins.
+	if err == nil && in.Idle && !proctree.ErrorsOnTerminal(c.pid) {
+		err = errors.New("called for no session, and not on a terminal")
+	}
+	if err == nil && !in.Control {
+		err = c.allow()
 	}
 	if err != nil {
 		return err
@@ -77,9 +83,12 @@ func (c *control) serve() error {
 	return c.converse()
 }
 
-// allow asks the agent whether the client may have a session. It does not ask again within
-// allowedFor.
+// allow asks whether the connection still suits the workspace, and the agent whether the client may
+// have a session. It does not ask the agent again within allowedFor.
 func (c *control) allow() error {
+	if err := c.w.suits(); err != nil {
+		return err
+	}
 	now := time.Now()
 	if passed(now.Sub(c.asked), now.Round(0).Sub(c.asked.Round(0))) < allowedFor {
 		return nil
@@ -145,16 +154,16 @@ func (c *control) answer(q request) error {
 			return c.say(message("port not forwarded", sayFailure, q.id))
 		}
 		return c.say(message("", sayOK, q.id))
-	case (q.kind == askSession || q.kind == askStdio) && !c.in.control:
+	case (q.kind == askSession || q.kind == askStdio) && !c.in.Control:
 		c.done = true
 		if q.kind == askSession {
 			return c.session(q)
 		}
 		return c.stdio(q)
-	case q.kind == askStop && c.in.control:
+	case q.kind == askStop && c.in.Control:
 		c.w.retire()
 		return c.say(message("", sayOK, q.id))
-	case q.kind == askTerminate && c.in.control:
+	case q.kind == askTerminate && c.in.Control:
 		c.w.retire()
 		c.done = true
 		err := c.say(message("", sayOK, q.id))
@@ -167,7 +176,7 @@ func (c *control) answer(q request) error {
 // openForward opens a forward that ends with the client. Only ssh -O cancel ends a forward of ssh
 // -O forward.
 func (c *control) openForward(q request) error {
-	if c.in.control {
+	if c.in.Control {
 		c.asked = time.Time{} // the agent decides about each
 	}
 	if err := c.allow(); err != nil {
@@ -175,10 +184,10 @@ func (c *control) openForward(q request) error {
 	}
 	f, err := c.w.guest.openForward(q.forward)
 	switch {
-	case errors.Is(err, errForwarded) && c.in.control:
+	case errors.Is(err, errForwarded) && c.in.Control:
 	case err != nil:
 		return c.say(message(err.Error(), sayFailure, q.id))
-	case !c.in.control:
+	case !c.in.Control:
 		c.forwards = append(c.forwards, f)
 	}
 	if f != nil && q.forward.kind == forwardRemote && q.forward.listen.port == 0 {
@@ -224,8 +233,11 @@ func (c *control) session(q request) error {
 	if err := c.allow(); err != nil {
 		return c.say(message(err.Error(), sayDenied, q.id))
 	}
-	if !c.in.quiet {
+	if !c.in.Quiet {
 		_, _ = io.WriteString(s.errs, c.news)
+	}
+	if c.in.Idle {
+		return c.wait(q)
 	}
 	if s.ask.x11 {
 		return c.say(message("keyway's mux forwards no display; ssh connects by itself", sayFailure, q.id))
@@ -246,6 +258,17 @@ func (c *control) session(q request) error {
 	}
 	_ = c.conn.SetDeadline(time.Time{})
 	s.run(c.conn, ended)
+	return nil
+}
+
+// wait serves a client that wants no session: until it ends, or the connection to the guest.
+func (c *control) wait(q request) error {
+	if err := c.say(message("", sayOpened, q.id, sessionNumber)); err != nil {
+		return err
+	}
+	_ = c.conn.SetDeadline(time.Time{})
+	defer context.AfterFunc(c.w.guest.open, func() { c.conn.Close() })()
+	awaitEnd(c.conn)
 	return nil
 }
 

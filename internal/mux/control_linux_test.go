@@ -39,7 +39,7 @@ func TestALateRefusalTakesTheDescriptors(t *testing.T) {
 		}
 		_ = client.CloseWrite()
 		noAgent := &permit{socket: filepath.Join(t.TempDir(), "none")}
-		c := &control{conn: served, w: &workspace{guest: &guest{permit: noAgent}}}
+		c := &control{conn: served, w: &workspace{server: &Server{}, guest: &guest{permit: noAgent}}}
 		if err := c.answer(request{kind: kind, id: 7}); err != nil {
 			t.Fatal(err)
 		}
@@ -58,7 +58,7 @@ func TestALateRefusalTakesTheDescriptors(t *testing.T) {
 func TestTimeEndsWhatWasAllowed(t *testing.T) {
 	noAgent := &permit{socket: filepath.Join(t.TempDir(), "none")}
 	for later, again := range map[time.Duration]bool{0: false, time.Hour: true, -time.Hour: true} {
-		c := &control{w: &workspace{guest: &guest{permit: noAgent}}, asked: time.Now().Round(0).Add(-later)}
+		c := &control{w: &workspace{server: &Server{}, guest: &guest{permit: noAgent}}, asked: time.Now().Round(0).Add(-later)}
 		if err := c.allow(); (err != nil) != again {
 			t.Errorf("after %s: %v", later, err)
 		}

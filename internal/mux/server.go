@@ -17,6 +17,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/crypto/ssh"
+
 	"keyway/internal/keyway"
 	"keyway/internal/memory"
 	"keyway/internal/unixsock"
@@ -44,9 +46,10 @@ type Config struct {
 	Identity string
 	// Dial connects to a workspace. It asks the user nothing.
 	Dial func(ctx context.Context, name keyway.Name) (Target, error)
-	// Suits is called before each session. An error is the reason for which ssh has to connect to
-	// the workspace by itself from now on: its configuration has changed. Suits may be nil.
-	Suits func(ctx context.Context, name keyway.Name) error
+	// Suits is called before each session and forward. An error is the reason for which ssh has to
+	// connect to the workspace by itself from now on: its configuration has changed, or the workspace
+	// of that name is another than the one with the user and the host key. Suits may be nil.
+	Suits func(ctx context.Context, name keyway.Name, user string, hostKey ssh.PublicKey) error
 	Log   *slog.Logger
 	Idle  time.Duration // 0 means idleTime
 }
@@ -308,7 +311,7 @@ func (w *workspace) suits() error {
 	if w.server.cfg.Suits == nil {
 		return nil
 	}
-	err := w.server.cfg.Suits(w.server.open, w.name)
+	err := w.server.cfg.Suits(w.server.open, w.name, w.guest.permit.user, w.guest.permit.hostKey)
 	if err != nil {
 		w.retire()
 	}

@@ -36,13 +36,17 @@ var sameWithMux = map[string][]string{
 	"forkafterauthentication": {"no"},
 	"forwardagent":            {"no"},
 	"forwardx11":              {"no"},
+	"gatewayports":            {"no"},
 	"localcommand":            nil,
 	"localforward":            nil,
 	"loglevel":                {"QUIET", "FATAL", "ERROR", "INFO"},
+	"pubkeyauthentication":    {"yes", "true", "unbound", "host-bound"},
 	"remoteforward":           nil,
+	"revokedhostkeys":         nil,
 	"sessiontype":             {"default"},
 	"setenv":                  nil,
 	"stdinnull":               {"no"},
+	"streamlocalbindunlink":   {"no"},
 	"tunnel":                  {"false", "no"},
 }
 
@@ -56,6 +60,18 @@ func MuxObstacle(ctx context.Context, name keyway.Name, dir string) (string, err
 		return "", err
 	}
 	return muxObstacle(out, filepath.Join(dir, string(name))), nil
+}
+
+// OwnControlPath returns the path at which the user's configuration has ssh share connections to any
+// host; empty if there is none. The generated entry of a workspace with the mux would hide it.
+func OwnControlPath(ctx context.Context) (string, error) {
+	out, err := resolver{}.run(ctx, noHost)
+	for line := range strings.Lines(out) {
+		if path, ok := strings.CutPrefix(strings.TrimRight(line, "\r\n"), "controlpath "); ok && path != "none" {
+			return path, nil
+		}
+	}
+	return "", err
 }
 
 func muxObstacle(resolved, ours string) string {

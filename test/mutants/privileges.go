@@ -255,13 +255,18 @@ var privileges = []mutant{
 	},
 	{
 		claim: "an ssh that wants no session gets none of the mux",
-		file:  "internal/mux/argv.go", old: `plainFlags = "46AaCknqsTtvxy"`, new: `plainFlags = "46AaCkNnqsTtvxy"`,
-		pkg: "internal/mux", run: "^TestReadArgs$",
+		file:  "internal/mux/control.go", old: "if c.in.Idle {", new: "if false {",
+		pkg: "test/mux", run: "^TestMuxDoesAsSSHDoes$/^no_session_on_a_terminal",
+	},
+	{
+		claim: "the mux gives no session in another workspace of the same name",
+		file:  "cmd/keyway/mux_linux.go", old: "!bytes.Equal(now.Marshal(), hostKey.Marshal())", new: "false",
+		pkg: "test/mux", run: "^TestMuxKnowsAnotherWorkspaceOfTheName$",
 	},
 	{
 		claim: "the mux forwards no display",
-		file:  "internal/mux/argv.go", old: `"forwardx11":              "no",`, new: `"forwardx11":              "",`,
-		pkg: "internal/mux", run: "^TestReadArgs$",
+		file:  "internal/mux/call/call.go", old: `"forwardx11":              "no",`, new: `"forwardx11":              "",`,
+		pkg: "internal/mux/call", run: "^TestParse$",
 	},
 	{
 		claim: "the mux gives no session that the agent has not allowed",

@@ -1,4 +1,5 @@
-package mux
+// Package call tells from the command line of an ssh what it wants of the mux.
+package call
 
 import (
 	"fmt"
@@ -10,12 +11,12 @@ import (
 )
 
 // Options of ssh(1) that mean the same with a mux: without a value, and with one. Any other option,
-// including those of later versions, needs an ssh that connects by itself. A client cannot say in
-// the protocol that it wants no session (-N); with a mux it does not go to the background (-f);
-// other keys, addresses or jump hosts are not the mux's; and it has no connection of its own to
-// report (-v), which editors read.
+// including those of later versions, needs an ssh that connects by itself. With a mux, it does not go
+// to the background (-f); other keys, addresses or jump hosts are not the mux's; and it has no
+// connection of its own to report (-v), which editors read. The protocol cannot express that a client
+// wants no session (-N): only its command line tells.
 const (
-	plainFlags = "46AaCknqsTtvxy"
+	plainFlags = "46AaCkNnqsTtvxy"
 	valueFlags = "DeELlORWo"
 )
 
@@ -47,7 +48,7 @@ var sameOptions = map[string]string{
 	"sendenv":                 "",
 	"serveralivecountmax":     "",
 	"serveraliveinterval":     "",
-	"sessiontype":             "default",
+	"sessiontype":             "", // see readValue
 	"setenv":                  "",
 	"stdinnull":               "no",
 	"tcpkeepalive":            "",
@@ -62,17 +63,20 @@ var quietLevels = []string{"QUIET", "FATAL", "ERROR"}
 
 const usualLevel = "INFO"
 
-// invocation describes the call of an ssh.
-type invocation struct {
-	control bool // ssh -O
-	quiet   bool // only error messages
-	loud    bool // it reports its connection
-	user    string
+// Call is the call of an ssh.
+type Call struct {
+	Control bool   // ssh -O
+	Quiet   bool   // it prints only error messages
+	Idle    bool   // it wants no session (-N)
+	User    string // empty: the configuration's
+
+	loud  bool // it reports its connection
+	typed bool // it has a SessionType
 }
 
-// readArgs reads the command line of an ssh. The error is the reason for which it must connect by
+// Parse reads the command line of an ssh. The error is the reason for which it must connect by
 // itself.
-func readArgs(args []string) (in invocation, err error) {
+func Parse(args []string) (in Call, err error) {
 	if len(args) == 0 || path.Base(args[0]) != "ssh" {
 		return in, fmt.Errorf("not called as ssh")
 	}
@@ -83,7 +87,10 @@ func readArgs(args []string) (in invocation, err error) {
 	for _, o := range l.Options {
 		switch {
 		case strings.IndexByte(plainFlags, o.Letter) >= 0:
-			in.quiet, in.loud = in.quiet || o.Letter == 'q', in.loud || o.Letter == 'v'
+			in.Quiet, in.loud = in.Quiet || o.Letter == 'q', in.loud || o.Letter == 'v'
+			if o.Letter == 'N' {
+				in.sessionType("none")
+			}
 		case strings.IndexByte(valueFlags, o.Letter) < 0:
 			return in, fmt.Errorf("called with -%c", o.Letter)
 		default:
@@ -95,12 +102,12 @@ func readArgs(args []string) (in invocation, err error) {
 	return in, in.readHost(l.Host)
 }
 
-func (in *invocation) readValue(flag byte, value string) error {
+func (in *Call) readValue(flag byte, value string) error {
 	switch flag {
 	case 'O':
-		in.control = true
+		in.Control = true
 	case 'l':
-		in.user = value
+		in.User = value
 	case 'o':
 		name, rest := value, ""
 		if i := strings.IndexAny(value, " \t="); i >= 0 {
@@ -109,10 +116,12 @@ func (in *invocation) readValue(flag byte, value string) error {
 		lower, rest := strings.ToLower(name), yesOrNo(rest)
 		switch level := strings.ToUpper(rest); {
 		case lower == "loglevel":
-			in.quiet = slices.Contains(quietLevels, level)
-			in.loud = !in.quiet && level != usualLevel
+			in.Quiet = slices.Contains(quietLevels, level)
+			in.loud = !in.Quiet && level != usualLevel
 		case lower == "forwardagent" && rest != "yes" && rest != "no":
 			return fmt.Errorf("called with the agent %s", rest)
+		case lower == "sessiontype" && !in.sessionType(strings.ToLower(rest)):
+			return fmt.Errorf("called with -o %s", name)
 		}
 		want, ok := sameOptions[lower]
 		if !ok || want != "" && !strings.EqualFold(rest, want) {
@@ -120,6 +129,15 @@ func (in *invocation) readValue(flag byte, value string) error {
 		}
 	}
 	return nil
+}
+
+// sessionType takes a SessionType of the command line, of which ssh takes the first. It reports false
+// for one that is unknown, or that the protocol expresses.
+func (in *Call) sessionType(value string) bool {
+	if !in.typed {
+		in.typed, in.Idle = true, value == "none"
+	}
+	return value == "none" || value == "default"
 }
 
 // yesOrNo returns the value of an option. It normalizes the forms of yes and no to those of
@@ -136,15 +154,15 @@ func yesOrNo(value string) string {
 
 // readHost reads [USER@]HOST, the last word for ssh itself. URLs may contain ports, which are not
 // the mux's.
-func (in *invocation) readHost(host string) error {
+func (in *Call) readHost(host string) error {
 	switch {
 	case host == "" || strings.HasPrefix(host, "ssh://"):
 		return fmt.Errorf("called for no host by name")
-	case in.loud && !in.control:
+	case in.loud && !in.Control:
 		return fmt.Errorf("called to tell of its connection")
 	}
 	if i := strings.LastIndexByte(host, '@'); i >= 0 {
-		in.user = host[:i]
+		in.User = host[:i]
 	}
 	return nil
 }

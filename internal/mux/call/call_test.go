@@ -1,16 +1,17 @@
-package mux
+package call
 
 import (
 	"strings"
 	"testing"
 )
 
-func TestReadArgs(t *testing.T) {
+func TestParse(t *testing.T) {
 	for _, c := range []struct {
 		args    string // words separated by |
 		refused bool
 		user    string
 		control bool
+		idle    bool
 	}{
 		{args: "ssh|train"},
 		{args: "ssh|train|true"},
@@ -38,9 +39,16 @@ func TestReadArgs(t *testing.T) {
 		{args: "ssh|-oLogLevel DEBUG3|train", refused: true},
 		{args: "ssh|-o|PermitLocalCommand=true|train", refused: true},
 
-		{args: "ssh|-N|train", refused: true},
-		{args: "ssh|-qN|train", refused: true},
-		{args: "ssh|train|-N", refused: true},
+		{args: "ssh|-N|train", idle: true},
+		{args: "ssh|-qN|train", idle: true},
+		{args: "ssh|train|-N", idle: true},
+		{args: "ssh|-NL|1:a:1|train", idle: true},
+		{args: "ssh|-o|SessionType=none|train", idle: true},
+		{args: "ssh|-oSessionType none|train", idle: true},
+		{args: "ssh|-N|-o|SessionType=default|train", idle: true},
+		{args: "ssh|-o|SessionType=default|-o|SessionType=none|train"},
+		{args: "ssh|-o|SessionType=subsystem|train|sftp", refused: true},
+		{args: "ssh|-o|SessionType=new|train", refused: true},
 		{args: "ssh|-f|train|sleep 1", refused: true},
 		{args: "ssh|-tf|train|sleep 1", refused: true},
 		{args: "ssh|-A|train"},
@@ -65,8 +73,6 @@ func TestReadArgs(t *testing.T) {
 		{args: "ssh|-p|2222|train", refused: true},
 		{args: "ssh|-M|train", refused: true},
 		{args: "ssh|-S|none|train", refused: true},
-		{args: "ssh|-o|SessionType=none|train", refused: true},
-		{args: "ssh|-oSessionType none|train", refused: true},
 		{args: "ssh|-o|ForkAfterAuthentication=yes|train", refused: true},
 		{args: "ssh|-o|PermitLocalCommand=yes|-o|LocalCommand=x|train", refused: true},
 		{args: "ssh|-o|SetEnv=A=B|train"},
@@ -81,20 +87,20 @@ func TestReadArgs(t *testing.T) {
 		{args: "", refused: true},
 		{args: "python3|client.py", refused: true},
 	} {
-		in, err := readArgs(strings.Split(c.args, "|"))
+		in, err := Parse(strings.Split(c.args, "|"))
 		if (err != nil) != c.refused {
 			t.Errorf("%s: %v", c.args, err)
-		} else if err == nil && (in.user != c.user || in.control != c.control) {
+		} else if err == nil && (in.User != c.user || in.Control != c.control || in.Idle != c.idle) {
 			t.Errorf("%s: %+v", c.args, in)
 		}
 	}
 }
 
-func FuzzReadArgs(f *testing.F) {
+func FuzzParse(f *testing.F) {
 	f.Add("ssh\x00-o\x00SendEnv=X\x00-l\x00me\x00train\x00true")
 	f.Fuzz(func(t *testing.T, line string) {
 		args := strings.Split(line, "\x00")
-		if _, err := readArgs(args); err == nil && len(args) < 2 {
+		if _, err := Parse(args); err == nil && len(args) < 2 {
 			t.Errorf("%q names no host", args)
 		}
 	})

@@ -33,8 +33,9 @@ const (
 )
 
 const (
-	// maxMessage bounds the bytes of a message, as in OpenSSH.
-	maxMessage = 256 << 10
+	// maxMessage bounds the bytes of a message. A session's has all of its variables and its command,
+	// which Linux bounds to 2 MiB together as a rule, and to 6 MiB at most (execve(2)).
+	maxMessage = 6 << 20
 	// maxVariables bounds the variables of a session.
 	maxVariables = 1024
 	// noEscape is the escape character of a session without one.

@@ -213,6 +213,7 @@ var differential = []comparison{
 	{name: "a loop that keeps its input", command: `printf 'a\nb\nc\n' | while read l; do SSH -n train "echo got $l"; done`},
 	{name: "a loop that loses its input", command: `printf 'a\nb\nc\n' | while read l; do echo "got $l"; SSH train 'cat >/dev/null'; done`},
 	{name: "SendEnv", command: `LC_TEST=sent SSH -o SendEnv=LC_TEST train 'echo $LC_TEST'`},
+	{name: "large variables", command: `for i in 1 2 3 4; do export LC_$i=$(head -c 100000 /dev/zero | tr '\0' a); done; SSH -o SendEnv='LC_*' train 'echo ${#LC_1} ${#LC_4}'`},
 	{name: "RemoteCommand", command: "SSH -o RemoteCommand='echo remote' train"},
 	{name: "a shell without a terminal", command: "echo 'echo from the script; exit 5' | SSH -T train"},
 	{name: "a terminal", command: "SSH -tt train 'tty | cut -c1-8; stty size' 2>/dev/null"},

@@ -15,7 +15,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -195,8 +194,18 @@ func pick(want string) (kind string, argv []string, err error) {
 	return "", nil, errors.New("no Jupyter server is installed here: pip install jupyterlab")
 }
 
-// addressed matches the user's arguments that set the address of the server.
-var addressed = regexp.MustCompile(`^--((ServerApp|NotebookApp|LabApp)\.)?(ip|port|sock)(=|$)`)
+// addressed reports whether an argument of the user's sets the address of the server.
+func addressed(arg string) bool {
+	option, _, _ := strings.Cut(arg, "=")
+	for _, class := range []string{"", "ServerApp.", "NotebookApp.", "LabApp."} {
+		for _, name := range []string{"ip", "port", "sock"} {
+			if option == "--"+class+name {
+				return true
+			}
+		}
+	}
+	return false
+}
 
 // arguments returns the arguments of a Jupyter server, with the user's last. The server listens
 // on a unix socket, unless the user sets an address: it takes either a port or a socket.
@@ -206,7 +215,7 @@ func arguments(socket string, given []string) (args []string) {
 		args = append(args, "--allow-root")
 	}
 	for _, class := range []string{"ServerApp", "NotebookApp"} { // notebook before version 7 knows only the second
-		if !slices.ContainsFunc(given, addressed.MatchString) {
+		if !slices.ContainsFunc(given, addressed) {
 			args = append(args, "--"+class+".sock="+socket)
 		}
 		args = append(args, "--"+class+".base_url=/", "--"+class+".iopub_msg_rate_limit=0", "--"+class+".iopub_data_rate_limit=0")

@@ -525,7 +525,7 @@ func (f *Front) sweep(theirs []string) {
 	}
 	for _, e := range entries {
 		id := e.Name()
-		if !kernelID.MatchString(id) || slices.Contains(theirs, id) {
+		if !isKernelID(id) || slices.Contains(theirs, id) {
 			continue
 		}
 		done := make(chan struct{})

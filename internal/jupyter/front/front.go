@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -209,7 +208,7 @@ func (f *Front) connectAll(ids []string) error {
 	errs := make([]error, len(ids))
 	room := make(chan struct{}, maxOpening)
 	for i, id := range ids {
-		if !kernelID.MatchString(id) {
+		if !isKernelID(id) {
 			continue
 		}
 		room <- struct{}{}
@@ -274,12 +273,25 @@ func (f *Front) shut() map[string]*kernel.Kernel {
 // closeTime bounds the time for which the end of the program waits for journals that are being read.
 const closeTime = time.Second
 
-var (
-	kernelID     = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
-	channelsPath = regexp.MustCompile(`^api/kernels/([0-9a-f-]{36})/channels$`)
-	restartPath  = regexp.MustCompile(`^api/kernels/([0-9a-f-]{36})/restart$`)
-	roomPath     = regexp.MustCompile(`^api/collaboration/session/(.+)$`)
-)
+// isKernelID reports whether an id is a UUID in lower case, as Jupyter servers give them.
+func isKernelID(id string) bool {
+	for i := range len(id) {
+		if dash := i == 8 || i == 13 || i == 18 || i == 23; dash != (id[i] == '-') || strings.IndexByte("0123456789abcdef-", id[i]) < 0 {
+			return false
+		}
+	}
+	return len(id) == 36
+}
+
+// kernelOf returns the id in a path api/kernels/ID/WHAT, below the base.
+func kernelOf(path, what string) (id string, ok bool) {
+	id, isKernel := strings.CutPrefix(path, "api/kernels/")
+	id, isWhat := strings.CutSuffix(id, "/"+what)
+	return id, isKernel && isWhat && isKernelID(id)
+}
+
+// roomPath is what the paths of collaboration rooms begin with, below the base.
+const roomPath = "api/collaboration/session/"
 
 // route serves the program's own paths, and passes other requests on.
 func (f *Front) route(w http.ResponseWriter, r *http.Request) {
@@ -290,9 +302,10 @@ func (f *Front) route(w http.ResponseWriter, r *http.Request) {
 	}
 	name, isNotebook := strings.CutPrefix(path, "api/contents/")
 	isNotebook = isNotebook && strings.HasSuffix(name, ".ipynb")
+	kernelID, isChannels := kernelOf(path, "channels")
 	switch {
-	case channelsPath.MatchString(path) && r.Header.Get("Upgrade") != "":
-		f.channels(w, r, channelsPath.FindStringSubmatch(path)[1])
+	case isChannels && r.Header.Get("Upgrade") != "":
+		f.channels(w, r, kernelID)
 	case isNotebook && r.Method == http.MethodGet && r.URL.Query().Get("content") != "0":
 		f.readNotebook(w, r, name)
 	case isNotebook && r.Method == http.MethodPut:
@@ -302,15 +315,15 @@ func (f *Front) route(w http.ResponseWriter, r *http.Request) {
 	case strings.HasPrefix(path, "keyway/"):
 		f.own(w, r, strings.TrimPrefix(path, "keyway/"))
 	default:
-		if m := roomPath.FindStringSubmatch(path); m != nil {
-			f.stepAside(m[1])
+		if room, ok := strings.CutPrefix(path, roomPath); ok && room != "" {
+			f.stepAside(room)
 		}
 		f.proxy.ServeHTTP(w, r)
 	}
 }
 
 func (f *Front) channels(w http.ResponseWriter, r *http.Request, id string) {
-	if !kernelID.MatchString(id) || !f.hasKernel(r.Context(), id) {
+	if !f.hasKernel(r.Context(), id) {
 		http.Error(w, "The Jupyter server has no such kernel.", http.StatusNotFound)
 		return
 	}
@@ -424,8 +437,8 @@ func (f *Front) modify(resp *http.Response) error {
 		}
 	}
 	path := strings.TrimPrefix(resp.Request.URL.Path, f.upstream.Base)
-	if m := restartPath.FindStringSubmatch(path); m != nil && resp.StatusCode/100 == 2 {
-		if k := f.find(m[1]); k != nil {
+	if id, ok := kernelOf(path, "restart"); ok && resp.StatusCode/100 == 2 {
+		if k := f.find(id); k != nil {
 			k.Restarted()
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -654,6 +655,19 @@ func FuzzHost(f *testing.F) {
 			t.Errorf("%q is no name of this machine", host)
 		}
 	})
+}
+
+// TestKernelPaths compares the reading of a kernel's paths with an expression.
+func TestKernelPaths(t *testing.T) {
+	expression := regexp.MustCompile(`^api/kernels/([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})/restart$`)
+	for _, id := range []string{theKernel, strings.ToUpper("a" + theKernel[1:]), theKernel[1:], theKernel + "0", "g" + theKernel[1:], "-" + theKernel[1:], strings.ReplaceAll(theKernel, "-", "0"), "", "..", theKernel[:35] + "é"} {
+		for _, path := range []string{"api/kernels/" + id + "/restart", "api/kernels/" + id + "/restart/", "api/kernels/" + id, id + "/restart", "/api/kernels/" + id + "/restart", "api/kernels/" + id + "\n/restart"} {
+			want := expression.FindStringSubmatch(path)
+			if got, ok := kernelOf(path, "restart"); ok != (want != nil) || ok && got != want[1] {
+				t.Errorf("%q is the path of %q, %v", path, got, ok)
+			}
+		}
+	}
 }
 
 // TestState checks that the state of a kernel is the one that it has sent or, before that, the

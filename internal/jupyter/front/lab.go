@@ -6,7 +6,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
-	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -65,13 +65,15 @@ func extended(page []byte, base string) []byte {
 	return bytes.Join([][]byte{before, []byte(configOpen), edited, []byte("</script>"), after}, nil)
 }
 
-var pagePath = regexp.MustCompile(`^(lab|doc|notebooks|tree)(/|$)`)
+// pages are the first parts of the paths of such pages.
+var pages = []string{"lab", "doc", "notebooks", "tree"}
 
 // maxPage bounds the bytes of a page.
 const maxPage = 1 << 20
 
 // isPage reports whether an answer may be such a page, for a path below the base.
 func isPage(path string, resp *http.Response) bool {
-	return pagePath.MatchString(path) && resp.Request.Method == http.MethodGet && resp.StatusCode == http.StatusOK && resp.Header.Get("Content-Encoding") == "" &&
+	first, _, _ := strings.Cut(path, "/")
+	return slices.Contains(pages, first) && resp.Request.Method == http.MethodGet && resp.StatusCode == http.StatusOK && resp.Header.Get("Content-Encoding") == "" &&
 		strings.HasPrefix(resp.Header.Get("Content-Type"), "text/html") && resp.ContentLength > 0 && resp.ContentLength <= maxPage
 }

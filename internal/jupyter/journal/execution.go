@@ -9,8 +9,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"keyway/internal/jupyter/wire"
@@ -295,10 +295,13 @@ func (e *Execution) take(r record, m wire.Message) bool {
 	return true
 }
 
-// cellID matches the ids of cells that nbformat allows. VS Code sends the address of a cell in its
+// isCellID reports whether nbformat allows an id of a cell. VS Code sends the address of a cell in its
 // window instead (vscode-notebook-cell:/x.ipynb#W0…). No notebook contains that address, and
 // another window gives it to another cell. Such a cell is found by its source.
-var cellID = regexp.MustCompile(`^[a-zA-Z0-9_-]{1,64}$`)
+func isCellID(id string) bool {
+	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
+	return id != "" && len(id) <= 64 && strings.Trim(id, letters) == ""
+}
 
 func (e *Execution) takeRequest(m wire.Message) bool {
 	var c struct {
@@ -316,7 +319,7 @@ func (e *Execution) takeRequest(m wire.Message) bool {
 			Alike *int `json:"alike"`
 		} `json:"keyway"`
 	}
-	if json.Unmarshal(m.Metadata, &meta) != nil || !cellID.MatchString(meta.Cell) {
+	if json.Unmarshal(m.Metadata, &meta) != nil || !isCellID(meta.Cell) {
 		meta.Cell = ""
 	}
 	e.Alike = -1

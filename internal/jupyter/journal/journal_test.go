@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -736,6 +737,16 @@ func TestCompactsWhatIsLoose(t *testing.T) {
 		}
 		if rewritten := !os.SameFile(before, after); rewritten != c.want {
 			t.Errorf("%s: rewritten: %v", name, rewritten)
+		}
+	}
+}
+
+// TestIsCellID compares isCellID with the expression of nbformat's schema.
+func TestIsCellID(t *testing.T) {
+	expression := regexp.MustCompile(`^[a-zA-Z0-9_-]{1,64}$`)
+	for _, id := range []string{"", "a", "aZ09_-", strings.Repeat("a", 64), strings.Repeat("a", 65), "a b", "é", "a\n", "vscode-notebook-cell:/x.ipynb#W0sZmlsZQ", "\xff", "a.b"} {
+		if isCellID(id) != expression.MatchString(id) {
+			t.Errorf("%q is an id: %v", id, isCellID(id))
 		}
 	}
 }

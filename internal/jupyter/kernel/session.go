@@ -8,7 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"regexp"
+	"strings"
 
 	"github.com/gorilla/websocket"
 
@@ -39,10 +39,14 @@ func (k *Kernel) dial(ctx context.Context) (*websocket.Conn, *http.Response, err
 
 func (k *Kernel) sessionPath() string { return filepath.Join(k.options.Dir, "session") }
 
-var sessionName = regexp.MustCompile(`^keyway-[0-9A-Za-z-]{1,64}$`)
+func isSessionName(name string) bool {
+	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-"
+	rest, ours := strings.CutPrefix(name, "keyway-")
+	return ours && rest != "" && len(rest) <= 64 && strings.Trim(rest, letters) == ""
+}
 
 func (k *Kernel) readSession() string {
-	if data, err := os.ReadFile(k.sessionPath()); err == nil && sessionName.Match(data) {
+	if data, err := os.ReadFile(k.sessionPath()); err == nil && isSessionName(string(data)) {
 		return string(data)
 	}
 	return "keyway-" + k.ID + "-" + rand.Text()[:8] // differs from that of another workspace's program at the same server

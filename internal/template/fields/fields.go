@@ -112,18 +112,26 @@ func Truth(text string) (value, ok bool) {
 // but accepts some values of a refused field, separated by spaces: words and numbers, ” for an
 // empty text, {} and [] for an empty mapping and list, ~ for null, [ITEM] for a list of such items,
 // and * for any value.
+//
+//go:noinline
 func (r *Rule) but(values string) *Rule {
 	r.unless = strings.Fields(values)
 	return r
 }
 
 // having accepts a mapping whose fields are all accepted by these rules.
+//
+//go:noinline
 func (r *Rule) having(inner map[string]*Rule) *Rule {
 	r.Fields = inner
 	return r
 }
 
+// The functions that make rules are not inlined: the tables would be 36 KB larger.
+
 // only returns rules that accept these values of fields.
+//
+//go:noinline
 func only(values map[string]string) map[string]*Rule {
 	m := map[string]*Rule{}
 	for name, accepted := range values {
@@ -132,14 +140,20 @@ func only(values map[string]string) map[string]*Rule {
 	return m
 }
 
+//go:noinline
 func not(why string) *Rule { return instead(why, "") }
 
 // instead returns the rule for a refused field, with what to do instead.
+//
+//go:noinline
 func instead(why string, step keyway.Step) *Rule { return &Rule{Not: Reason{why, step}} }
 
+//go:noinline
 func having(f map[string]*Rule) *Rule { return &Rule{Fields: f} }
 
 // shaped returns rules for fields of one shape.
+//
+//go:noinline
 func shaped(f Form, list ...string) map[string]*Rule {
 	m := map[string]*Rule{}
 	for _, name := range list {
@@ -158,6 +172,8 @@ func all(groups ...map[string]*Rule) map[string]*Rule {
 }
 
 // in returns r with another shape.
+//
+//go:noinline
 func (r *Rule) in(f Form) *Rule {
 	r.Form = f
 	return r

@@ -87,12 +87,12 @@ func TestPolicyExplainsEachFact(t *testing.T) {
 `, 0o600)
 	for _, c := range []struct{ args, want string }{
 		{"--at|02:00|--to|gitlab.com", "? yes: "},
-		{"--at|sat 02:00|--to|github.com", "? no: line 2 of the policy says so (rule 1: nights)\n"},
+		{"--at|sat 02:00|--to|github.com", "? no: by line 2 of the policy (rule 1: nights)\n"},
 		{"--at|Mon 02:00|--to|github.com", "it does not hold at Mon 02:00"},
 		{"--at|fri 22:00|--to|github.com", "rule 1: nights)"},
 		{"--to|github.com|--at|sun 12:00|--program|/usr/lib/node", "log in to github.com? yes: "},
-		{"--to|github.com|--at|sun 12:00|--program|/usr/lib/node", "have a session on github.com? no: line 3 of the policy says so (rule 2: editors)"},
-		{"--to|github.com|--at|sun 12:00|--program|/usr/bin/python3", "? no, and ssh connects by itself: line 4 "},
+		{"--to|github.com|--at|sun 12:00|--program|/usr/lib/node", "have a session on github.com? no: by line 3 of the policy (rule 2: editors)"},
+		{"--to|github.com|--at|sun 12:00|--program|/usr/bin/python3", "? no, and ssh connects by itself: by line 4 "},
 		{"--to|github.com|--at|sun 12:00|--program|/usr/bin/git|--user|git", "have a session on github.com as git? yes: "},
 		{"--to|github.com|--at|sun 12:00|--program|/usr/bin/git|--user|root", "rule 4: root)"},
 		{"--to|github.com|--at|sun 12:00|--session", "rule 2: editors)"}, // a program that is not known may be any

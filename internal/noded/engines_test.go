@@ -18,7 +18,7 @@ func TestEveryEngineIsOpened(t *testing.T) {
 
 // TestOneMisconfiguredEngine checks that one misconfigured engine does not affect the others.
 func TestOneMisconfiguredEngine(t *testing.T) {
-	t.Setenv("DOCKER_HOST", "nonsense")
+	t.Setenv("DOCKER_HOST", "/nowhere/docker.sock") // without unix://
 	t.Setenv("CONTAINER_HOST", "unix:///nowhere/podman.sock")
 	var names []string
 	for _, e := range openEngines(t.TempDir(), engine.Guest{}) {

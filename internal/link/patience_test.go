@@ -106,6 +106,7 @@ func TestEachQuestionIsGivenUp(t *testing.T) {
 		"Start":    func(ctx context.Context, c *api.Client) error { return c.Start(ctx, "facts") },
 		"Remove":   func(ctx context.Context, c *api.Client) error { return c.Remove(ctx, "facts") },
 		"Purge":    func(ctx context.Context, c *api.Client) error { return c.Purge(ctx, "facts") },
+		"Undo":     func(ctx context.Context, c *api.Client) error { return c.Undo(ctx, "facts") },
 		"Admit":    func(ctx context.Context, c *api.Client) error { return c.Admit(ctx, "facts", nil) },
 		"WaitIdle": func(ctx context.Context, c *api.Client) error { return c.WaitIdle(ctx, "facts") },
 		"ExportImage": func(ctx context.Context, c *api.Client) error {

@@ -188,13 +188,13 @@ func (w *wayBack) enter(ctx context.Context) (int, error) {
 }
 
 // stillOpen reports whether nobody has refused on the way back: the place may be away for a while,
-// or the link may have been killed, once more or at its start.
+// or the link may have been killed, once more or at its start, or may be too slow to answer.
 func (w *wayBack) stillOpen(ctx context.Context) bool {
 	if !w.taken || !w.own.unanswered() {
 		return false
 	}
-	err := w.app.refused(ctx, w.to, w.own.text())
-	return err == nil || keyway.Is(err, keyway.Unreachable) || keyway.Is(err, keyway.Other)
+	e := keyway.AsError(w.app.refused(ctx, w.to, w.own.text()))
+	return e == nil || e.Kind == keyway.Unreachable || e.Kind == keyway.Other
 }
 
 // explain has ssh say why it does not enter a workspace, which it leaves unsaid at the LogLevel of

@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -185,6 +186,30 @@ exit 99
 		if made := bytes.Count(read(t, calls), []byte("\n")); code != c.code || made != c.calls {
 			t.Errorf("wait %s exits with %d after %d calls of ssh, want %d after %d: %s", c.job, code, made, c.code, c.calls, said)
 		}
+	}
+}
+
+// TestASlowLinkRefusesNothing checks that a command that follows a job goes on if the link does not
+// answer in time on the way back, and not if the user interrupts it.
+func TestASlowLinkRefusesNothing(t *testing.T) {
+	lyingPlace(t)
+	a, entry, err := appFor("train")
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, err := newSSHWords()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer own.remove()
+	write(t, own.path, proxyEnded+"Connection closed by remote host\n", 0o600)
+	late, cancel := context.WithDeadline(t.Context(), time.Now())
+	defer cancel()
+	ended, end := context.WithCancel(t.Context())
+	end()
+	way := &wayBack{app: a, to: entry, own: own, taken: true}
+	if open, after := way.stillOpen(late), way.stillOpen(ended); !open || after {
+		t.Errorf("the way back is open: %t if the link is late, %t after Ctrl-C; want true and false", open, after)
 	}
 }
 

@@ -75,6 +75,7 @@ func (d *sshRun) progress() (p progress) {
 	for _, h := range d.route() {
 		p.next = stepOf(h.own())
 		if p.next != entered {
+			p.next = min(p.next, proved) // a host may ask for signatures again and again
 			break
 		}
 		p.entered++
@@ -121,7 +122,7 @@ func (d *sshRun) stage(place keyway.Place) string {
 		case at == identified:
 			return h.name + " has begun to answer, and goes no further"
 		case at == signing:
-			return "the login to " + h.name + " waits for a signature: is there a window in which the agent asks for confirmation, or a security key to touch?"
+			return "the login to " + h.name + " waits for a signature, or for " + h.name + " to accept it: is there a window in which the agent asks for confirmation, or a security key to touch?"
 		}
 		return h.name + " does not let anybody in yet, and says nothing"
 	}

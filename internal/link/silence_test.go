@@ -58,7 +58,7 @@ func TestAnAgentThatHangsIsNamed(t *testing.T) {
 		{"another one", lineProved, []string{answers, hangs}, waits},
 		{"no host yet", "", []string{hangs}, "bastion does not let anybody in yet"},
 		{"an agent that answers", lineIdentified, []string{answers}, "bastion has begun to answer"},
-		{"an agent that does not sign", lineProved + "\n" + lineSigning + "1581 (pid=7): signing using x", []string{answers}, "the login to bastion waits for a signature: is there a window"},
+		{"an agent that does not sign", lineProved + "\n" + lineSigning + "1581 (pid=7): signing using x", []string{answers}, "the login to bastion waits for a signature, or for bastion to accept it: is there a window"},
 		{"an agent that hangs now", lineSigning, []string{hangs}, waits},
 		{"after a signature that failed", lineSigning + "\nsshconnect2.c:sign_and_send_pubkey():1629 (pid=7): signing failed", []string{answers}, "bastion does not let anybody in yet"},
 		{"no agent", lineProved, []string{filepath.Join(dir, "none")}, "bastion does not let anybody in yet"},
@@ -73,6 +73,29 @@ func TestAnAgentThatHangsIsNamed(t *testing.T) {
 		if got := d.stage("gpu1"); !strings.HasPrefix(got, c.says) {
 			t.Errorf("%s: %q", c.name, got)
 		}
+	}
+}
+
+// TestSignaturesAreNoProgress checks that a host that asks for one signature after the other is given
+// up as one that says nothing.
+func TestSignaturesAreNoProgress(t *testing.T) {
+	d := &sshRun{dir: t.TempDir(), place: "gpu1"}
+	last := d.add("gpu1")
+	at := func(lines ...string) progress {
+		if err := os.WriteFile(last.log, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return d.progress()
+	}
+	login, signs := at(lineProved), lineSigning+"1581 (pid=7): signing using x"
+	partly := `Authenticated using "publickey" with partial success.`
+	for _, lines := range [][]string{{lineProved, signs}, {lineProved, signs, partly}, {lineProved, signs, partly, signs}} {
+		if got := at(lines...); got != login {
+			t.Errorf("%q: %+v, and %+v before it", lines, got, login)
+		}
+	}
+	if at(lineProved, signs, lineEntered) == login || at(lineIdentified) == login {
+		t.Error("no step is progress")
 	}
 }
 

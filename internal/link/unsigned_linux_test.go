@@ -122,7 +122,7 @@ func TestAnAgentThatAsksForConfirmation(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.stop()
-	if stage := <-said; !strings.HasPrefix(stage, "the login to bastion waits for a signature: is there a window") {
+	if stage := <-said; !strings.HasPrefix(stage, "the login to bastion waits for a signature, or for bastion to accept it: is there a window") {
 		t.Errorf("while it asks: %s", stage)
 	}
 }

@@ -1,13 +1,18 @@
 package mux
 
 import (
+	"context"
+	"errors"
 	"io"
 	"path/filepath"
 	"testing"
 	"time"
 
+	"golang.org/x/crypto/ssh"
 	"golang.org/x/sys/unix"
 
+	"keyway/internal/keyway"
+	"keyway/internal/mux/call"
 	"keyway/internal/sshwire"
 	"keyway/internal/unixsock"
 )
@@ -49,6 +54,45 @@ func TestALateRefusalTakesTheDescriptors(t *testing.T) {
 		_ = client.SetDeadline(time.Now().Add(time.Minute))
 		if body, err := readMessage(client); err != nil || sshwire.NewReader(body).Uint32() != sayDenied {
 			t.Errorf("%#x: it is answered %q (%v)", kind, body, err)
+		}
+	}
+}
+
+// TestNoForwardIntoAnotherWorkspace checks that a forward is denied, also to ssh -O, where the name
+// is another workspace's by now, although the agent has just allowed the client a session.
+func TestNoForwardIntoAnotherWorkspace(t *testing.T) {
+	const reason = "another workspace"
+	for _, controls := range []bool{false, true} {
+		dir := t.TempDir()
+		l, err := unixsock.Listen(filepath.Join(dir, "train"), 0o600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		client, err := unixsock.Dial(l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close()
+		served, err := l.AcceptUnix()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer served.Close()
+		server := &Server{cfg: Config{Dir: dir, Suits: func(context.Context, keyway.Name, string, ssh.PublicKey) error { return errors.New(reason) }}}
+		w := &workspace{name: "train", server: server, listener: l, guest: &guest{permit: &permit{socket: filepath.Join(dir, "none")}}}
+		c := &control{conn: served, w: w, asked: time.Now(), in: call.Call{Control: controls}}
+		if err := c.answer(request{kind: askOpen, id: 7}); err != nil {
+			t.Fatal(err)
+		}
+		_ = client.SetDeadline(time.Now().Add(time.Minute))
+		body, err := readMessage(client)
+		r := sshwire.NewReader(body)
+		if kind, id, why := r.Uint32(), r.Uint32(), r.Text(); err != nil || kind != sayDenied || id != 7 || why != reason {
+			t.Errorf("-O %t: it is answered %q (%v)", controls, body, err)
+		}
+		if _, err := unixsock.Dial(filepath.Join(dir, "train")); err == nil {
+			t.Errorf("-O %t: a later ssh still comes to it", controls)
 		}
 	}
 }

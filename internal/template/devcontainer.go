@@ -110,6 +110,7 @@ type devcontainer struct {
 	service *yaml.Node
 	left    []Left
 	known   map[string]string // the values of variables that are not of an environment, in Compose's form
+	made    int               // bytes of the values that were filled in
 }
 
 // know sets the values of variables for directories: of the laptop's only the name, and of the
@@ -119,15 +120,13 @@ func (d *devcontainer) know(file string, folder *yaml.Node) {
 	if filepath.Base(dir) == ".devcontainer" {
 		dir = filepath.Dir(dir)
 	}
+	known := map[string]string{"localWorkspaceFolderBasename": strings.ReplaceAll(filepath.Base(dir), "$", "$$")}
 	if folder != nil && folder.Kind == yaml.ScalarNode {
 		if inside, ok := d.substituted(folder.Value); ok {
-			d.known = map[string]string{"containerWorkspaceFolder": inside, "containerWorkspaceFolderBasename": path.Base(inside)}
+			known["containerWorkspaceFolder"], known["containerWorkspaceFolderBasename"] = inside, path.Base(inside)
 		}
 	}
-	if d.known == nil {
-		d.known = map[string]string{}
-	}
-	d.known["localWorkspaceFolderBasename"] = strings.ReplaceAll(filepath.Base(dir), "$", "$$")
+	d.known = known
 }
 
 // refuse refuses a file that does not itself say what to run.
@@ -251,27 +250,30 @@ func (d *devcontainer) substituted(text string) (string, bool) {
 	return b.String(), ok
 }
 
-// value returns the value of a variable, in Compose's form.
+// value returns the value of a variable, in Compose's form. All values together have as many bytes
+// as a file at most: each variable of the workspace may contain others several times.
 func (d *devcontainer) value(variable string) (string, bool) {
-	if v, ok := d.known[variable]; ok {
-		return v, true
-	}
+	v, ok := d.known[variable]
 	kind, name, _ := strings.Cut(variable, ":")
 	name, def, hasDefault := strings.Cut(name, ":")
 	switch {
+	case ok:
 	case !environmentName.MatchString(name) || strings.ContainsAny(def, "${}"):
 	case kind == "localEnv" || kind == "env":
 		if hasDefault {
 			name += ":-" + def
 		}
-		return "${" + name + "}", true
+		v, ok = "${"+name+"}", true
 	case kind == "containerEnv": // only those that the file sets: the image may have others
 		set := field(cmp.Or(field(d.service, "environment"), mapping()), name)
-		if set != nil && shapeOf(set) == "s" {
-			return set.Value, true
+		if ok = set != nil && shapeOf(set) == "s"; ok {
+			v = set.Value
 		}
 	}
-	return "", false
+	if d.made += len(v); d.made > maxFile {
+		return "", false
+	}
+	return v, ok
 }
 
 var environmentName = lazyregexp.New(`^[A-Za-z_][A-Za-z0-9_]*$`)
@@ -499,7 +501,7 @@ func (d *devcontainer) command(n *yaml.Node) (line string, why fields.Reason) {
 	fill := func(text string) string {
 		return string(variablePattern.ReplaceAllFunc([]byte(text), func(found []byte) []byte {
 			name := string(found[2 : len(found)-1])
-			if v, ok := d.known[name]; ok && !strings.Contains(v, "$") {
+			if v, ok := d.value(name); ok && v == d.known[name] && !strings.Contains(v, "$") { // not of an environment
 				return []byte(v)
 			}
 			kind, _, _ := strings.Cut(name, ":")

@@ -3,12 +3,15 @@
 package template
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
+
+	"go.yaml.in/yaml/v3"
 
 	"keyway/internal/keyway"
 )
@@ -200,6 +203,43 @@ func TestDevcontainerRefused(t *testing.T) {
 		_, _, err := container(t, text, nil)
 		if !keyway.Is(err, keyway.BadConfig) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%.60s: %v, want %q", text, err, want)
+		}
+	}
+}
+
+// TestDevcontainerIsBounded checks that the memory for a file is bounded, however often it uses its
+// own variables: reading it is the first step of every command that looks for a template.
+func TestDevcontainerIsBounded(t *testing.T) {
+	long := strings.Repeat("x", 16<<10)
+	doubling := `"A0": "xxxxxxxx"`
+	for i := range 24 {
+		doubling += fmt.Sprintf(`, "A%d": "${containerEnv:A%d}${containerEnv:A%[2]d}"`, i+1, i)
+	}
+	for what, c := range map[string]struct{ settings, left string }{
+		"a few":                      {`"containerEnv": {"A": "` + long + `"}, "remoteEnv": {"B": "${containerEnv:A}${containerEnv:A}"}`, ""},
+		"variables of variables":     {`"containerEnv": {` + doubling + `}`, "containerEnv.A17"},
+		"a variable":                 {`"containerEnv": {"A": "` + long + `"}, "remoteEnv": {"B": "` + strings.Repeat("${containerEnv:A}", 2000) + `"}`, "remoteEnv.B"},
+		"the folder":                 {`"workspaceFolder": "/` + long + `", "remoteEnv": {"B": "` + strings.Repeat("${containerWorkspaceFolder}", 2000) + `"}`, "remoteEnv.B"},
+		"the folder, in a command":   {`"workspaceFolder": "/` + long + `", "postCreateCommand": "` + strings.Repeat("${containerWorkspaceFolder}", 2000) + `"`, "postCreateCommand"},
+		"the folder, in its command": {`"workspaceFolder": "/` + long + `", "postCreateCommand": ["` + strings.Repeat(`${containerWorkspaceFolder}", "`, 2000) + `"]`, "postCreateCommand"},
+	} {
+		doc, left, err := parseDevcontainer("devcontainer.json", []byte(`{"image": "i", `+c.settings+`}`))
+		if err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		size := 0
+		var measure func(*yaml.Node)
+		measure = func(n *yaml.Node) {
+			size += len(n.Value)
+			for _, each := range n.Content {
+				measure(each)
+			}
+		}
+		if measure(doc.root); size > 3*maxFile {
+			t.Errorf("%s: it has %d bytes", what, size)
+		}
+		if (c.left == "") != (len(left) == 0) || len(left) > 0 && left[0].Setting != c.left {
+			t.Errorf("%s: left out: %.300v", what, left)
 		}
 	}
 }

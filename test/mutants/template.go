@@ -96,8 +96,8 @@ var templates = []mutant{
 	{
 		claim: "a devcontainer.json mounts no directory that it names by the laptop",
 		file:  "internal/template/devcontainer.go",
-		old:   `return "", false`,
-		new:   `return "/", true`,
+		old:   `return v, ok`,
+		new:   `return v, true`,
 		pkg:   "internal/template", run: "TestDevcontainerLeft",
 	},
 	{

@@ -3,6 +3,7 @@
 package template
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -501,6 +502,29 @@ func TestALongValueUsedOften(t *testing.T) {
 		if (err == nil) != (want == "") || err != nil && (!keyway.Is(err, keyway.BadConfig) || !strings.Contains(err.Error(), "keyway.yaml:4: ") || !strings.HasSuffix(err.Error(), want)) {
 			t.Errorf("%.60q: %.300v, want %q", use, err, want)
 		}
+	}
+}
+
+// TestALongValueInRefusedFields checks that the time to check a file is bounded, however many fields
+// have a long value that might change nothing.
+func TestALongValueInRefusedFields(t *testing.T) {
+	var used, volumes strings.Builder
+	for i := range 500 {
+		fmt.Fprintf(&used, "\n  - v%d:/v%[1]d", i)
+		fmt.Fprintf(&volumes, "  v%d: {driver: *a}\n", i)
+	}
+	text := "x-a: &a '" + strings.Repeat("$A", 30_000) + "'\n" + service("image: i\nvolumes:"+used.String()) + "volumes:\n" + volumes.String()
+	d, err := parseDocument("keyway.yaml", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked, long := 0, strings.Repeat("x", 1000)
+	err = d.check([]string{"train"}, func(string) (string, bool) { asked++; return long, true })
+	if !keyway.Is(err, keyway.BadConfig) || !strings.Contains(err.Error(), "the field driver is not for workspaces") {
+		t.Errorf("%.300v", err)
+	}
+	if asked > 30_000 {
+		t.Errorf("%d values are filled in", asked)
 	}
 }
 

@@ -18,7 +18,8 @@ const maxProblems = 10
 type walker struct {
 	*document
 	lookup   func(string) (string, bool)
-	unused   bool // no service that counts uses what is walked
+	filler   variables.Filler // bounds the text of all values together
+	unused   bool             // no service that counts uses what is walked
 	problems []*keyway.Error
 }
 
@@ -98,14 +99,13 @@ func (w *walker) field(p pair, r *fields.Rule, where string) {
 }
 
 // filled returns the plain value of n with its variables filled in. A text whose variables have
-// no value stays as it is.
+// no value, or too much text, stays as it is.
 func (w *walker) filled(n *yaml.Node) any {
-	filler := new(variables.Filler)
 	var fill func(any) any
 	fill = func(v any) any {
 		switch v := v.(type) {
 		case string:
-			if text, err := filler.Fill(v, w.lookup); err == nil {
+			if text, err := w.filler.Fill(v, w.lookup); err == nil {
 				return text
 			}
 		case []any:

@@ -278,10 +278,12 @@ func withoutNaN(b []byte) []byte {
 	all := make([]byte, 0, len(b))
 	for i := 0; i < len(b); i++ {
 		if b[i] == '"' {
-			if end := text(b).quoted(i); end > 0 {
-				all, i = append(all, b[i:end]...), end-1
-				continue
+			end := text(b).quoted(i)
+			if end < 0 { // no JSON, whatever follows
+				return b
 			}
+			all, i = append(all, b[i:end]...), end-1
+			continue
 		}
 		word := ""
 		for _, w := range []string{"NaN", "Infinity", "-Infinity"} {

@@ -6,6 +6,9 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
+
+	"keyway/test/await"
 )
 
 func sample(buffers ...[]byte) Message {
@@ -149,6 +152,22 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
+// TestATextThatDoesNotEnd checks that the time for a message is in proportion to its size, also for a
+// text that is cut off: each quote in it might begin another.
+func TestATextThatDoesNotEnd(t *testing.T) {
+	data := []byte(`{"x":"` + strings.Repeat(`\"`, 2<<20))
+	done := make(chan []byte, 1)
+	go func() { done <- withoutNaN(data) }()
+	select {
+	case got := <-done:
+		if isObject(got) {
+			t.Error("it is an object")
+		}
+	case <-time.After(await.Patience):
+		t.Error("it takes more than a minute")
+	}
+}
+
 // TestNotQuiteJSON checks messages that languages other than JavaScript write: numbers that JSON does
 // not have, lists for empty objects, and content that is no JSON at all. The headers of the last
 // are still read.
@@ -163,6 +182,7 @@ func TestNotQuiteJSON(t *testing.T) {
 		{`{"x":nan}`, `{}`, ""},
 		{`{"x":NaNa}`, `{}`, ""},
 		{`{"x":"NaN}`, `{}`, ""},
+		{`{"x":"\NaN"}`, `{}`, ""},
 		{`{"x":1}`, `[NaN]`, ""},
 		{`[1]`, `{}`, ""},
 		{`"x"`, `{}`, ""},

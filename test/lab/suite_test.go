@@ -73,6 +73,7 @@ func Times(t *testing.T) int {
 	tests("panics", `if n < 2 { go panic("lost"); select {} }`, "")
 	tests("exits", "if n < 2 { os.Exit(3) }", "")
 	tests("builds", "undefined()")
+	tests("kills", "if n == 2 { p, _ := os.FindProcess(os.Getppid()); p.Kill() }; if n < 3 { t.Error() }") // go test
 	tests("many", strings.Split(strings.Repeat("t.Error();", 11), ";")[:11]...)
 	return root
 }
@@ -94,6 +95,7 @@ func TestSuiteRunsAgainWhatFailed(t *testing.T) {
 			[]string{flaky, "\nm/once Test_once_1\nm/twice Test_twice_0\n"}},
 		"a test always fails":                     {"./always ./once", false, "always_0:3 always_1:1 once_0:1 once_1:2", nil},
 		"a package panics, and another ends":      {"./panics ./exits", true, "exits_0:2 exits_1:1 panics_0:2 panics_1:1", []string{flaky, "\nm/exits (whole)\nm/panics (whole)\n"}},
+		"go test is killed":                       {"./kills ./twice", false, "kills_0:2 twice_0:1", nil},
 		"a package cannot be built":               {"./builds ./fine", false, "fine_0:1", nil},
 		"more fail than an accident accounts for": {"./many", false, "many_0:1 many_10:1 many_1:1 many_2:1 many_3:1 many_4:1 many_5:1 many_6:1 many_7:1 many_8:1 many_9:1", nil},
 	} {

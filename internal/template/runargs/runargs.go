@@ -21,13 +21,14 @@ var switches = map[string]bool{
 	"--detach": true, "-d": true, "--no-healthcheck": true, "--oom-kill-disable": true, "--publish-all": true, "-P": true, "--sig-proxy": true,
 }
 
-// Options returns the options in words. A word that begins none is an option without a value.
+// Options returns the options in words. A word that begins none is an option without a value. An option
+// that docker does not have takes no other option for its value, so that each is in the result.
 func Options(words []string) (all []Option) {
 	for i := 0; i < len(words); i++ {
 		o := Option{Index: i}
 		var given bool
 		o.Name, o.Value, given = split(words[i])
-		if !given && !switches[o.Name] && strings.HasPrefix(o.Name, "-") && i+1 < len(words) {
+		if !given && !switches[o.Name] && strings.HasPrefix(o.Name, "-") && i+1 < len(words) && !strings.HasPrefix(words[i+1], "--") {
 			i++
 			o.Value = words[i]
 		}

@@ -109,8 +109,8 @@ func Truth(text string) (value, ok bool) {
 	return false, false
 }
 
-// but accepts some values of a refused field, separated by spaces: words and numbers, ” for an
-// empty text, {} and [] for an empty mapping and list, ~ for null, [ITEM] for a list of such items,
+// but accepts some values of a refused field, separated by spaces: words and numbers, two quotes for
+// an empty text, {} and [] for an empty mapping and list, ~ for null, [ITEM] for a list of such items,
 // and * for any value.
 //
 //go:noinline

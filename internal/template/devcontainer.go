@@ -49,7 +49,7 @@ func parseDevcontainer(file string, data []byte) (*document, []Left, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	d := &devcontainer{service: mapping()}
+	d := &devcontainer{service: mapping(), set: map[string]string{}}
 	if err := d.refuse(doc); err != nil {
 		return nil, nil, err
 	}
@@ -110,6 +110,7 @@ type devcontainer struct {
 	service *yaml.Node
 	left    []Left
 	known   map[string]string // the values of variables that are not of an environment, in Compose's form
+	set     map[string]string // the workspace's variables that the file gives a value, in Compose's form
 	made    int               // bytes of the values that were filled in
 }
 
@@ -265,10 +266,7 @@ func (d *devcontainer) value(variable string) (string, bool) {
 		}
 		v, ok = "${"+name+"}", true
 	case kind == "containerEnv": // only those that the file sets: the image may have others
-		set := field(cmp.Or(field(d.service, "environment"), mapping()), name)
-		if ok = set != nil && shapeOf(set) == "s"; ok {
-			v = set.Value
-		}
+		v, ok = d.set[name]
 	}
 	if d.made += len(v); d.made > maxFile {
 		return "", false
@@ -345,6 +343,7 @@ func (d *devcontainer) variable(setting, name string, n *yaml.Node) {
 	}
 	if w, ok := d.word(setting, n); ok {
 		put(d.inner("environment"), name, w)
+		d.set[name] = w.Value
 	}
 }
 

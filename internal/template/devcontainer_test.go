@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -241,6 +242,27 @@ func TestDevcontainerIsBounded(t *testing.T) {
 		if (c.left == "") != (len(left) == 0) || len(left) > 0 && left[0].Setting != c.left {
 			t.Errorf("%s: left out: %.300v", what, left)
 		}
+	}
+}
+
+// TestDevcontainerOfManyVariables checks that the use of a variable does not cost more the more there
+// are: memory that is used and given back stands for the time.
+func TestDevcontainerOfManyVariables(t *testing.T) {
+	var text strings.Builder
+	text.WriteString(`{"image": "i", "containerEnv": {"A": "x"`)
+	for i := range 2000 {
+		fmt.Fprintf(&text, `, "B%d": "%s"`, i, strings.Repeat("${containerEnv:A}", 5))
+	}
+	text.WriteString("}}")
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, left, err := parseDevcontainer("devcontainer.json", []byte(text.String()))
+	runtime.ReadMemStats(&after)
+	if err != nil || len(left) > 0 {
+		t.Errorf("%v, %v", left, err)
+	}
+	if used := (after.TotalAlloc - before.TotalAlloc) >> 20; used > 500 { // about 100, and a list of all at each use makes 1,400
+		t.Errorf("it takes %d MiB", used)
 	}
 }
 

@@ -50,6 +50,7 @@ func (d *devcontainer) runArgs(n *yaml.Node) {
 			if name, v, valued := strings.Cut(v, "="); valued {
 				d.variable(setting, name, word(v, at.Line))
 			} else { // docker takes the value from its own environment
+				delete(d.set, name)
 				put(d.inner("environment"), name, &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!null", Line: at.Line})
 			}
 		case option == "--ulimit":

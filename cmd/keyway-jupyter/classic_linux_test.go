@@ -173,17 +173,19 @@ const pageStateOf = `(() => {
 })()`
 
 // until waits until the last cell satisfies is. It gives up when the page has not changed for
-// patience: on a busy machine, a page takes long, but it loads and runs step by step.
+// patience, and at the latest after maxPatience: on a busy machine, a page takes long, but it loads and
+// runs step by step.
 func (p *tab) until(what string, is func(cellState) bool) (s cellState) {
 	p.b.t.Helper()
 	var page, before string
-	for end := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
+	began := time.Now()
+	for end := began.Add(patience); ; time.Sleep(50 * time.Millisecond) {
 		s = cellState{}
 		if p.eval(p.look, &s); s.Ready && is(s) {
 			return s
 		}
 		p.eval(pageStateOf, &page)
-		if now := fmt.Sprintf("%+v; it is %s and says %s", s, page, p.said); now != before {
+		if now := fmt.Sprintf("%+v; it is %s and says %s", s, page, p.said); now != before && time.Since(began) < maxPatience {
 			before, end = now, time.Now().Add(patience)
 		}
 		if time.Now().After(end) {

@@ -243,6 +243,9 @@ func (c *Client) Do(ctx context.Context, method, path string, body, v any) error
 		return err
 	}
 	if err := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(v); err != nil {
+		if said := (*keyway.Error)(nil); errors.As(err, &said) { // why there is no more of it
+			return said
+		}
 		return keyway.Errorf(keyway.Other, "the answer cannot be read: %w", err)
 	}
 	if c.host != "" {

@@ -3,6 +3,7 @@ package link
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"sync"
 	"time"
@@ -31,17 +32,50 @@ func (p patient) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.Body != nil && req.ContentLength <= 0 {
 		return p.RoundTripper.RoundTrip(req) // it goes on for as long as its body
 	}
-	ctx, giveUp := context.WithCancelCause(req.Context())
+	ctx, giveUp := context.WithCancelCause(req.Context()) // ctx ends with the request's own
+	question := api.IsQuestion(req.Method, req.URL.Path)
 	answered := make(chan struct{})
 	var telling sync.WaitGroup
-	telling.Go(func() { p.tell(answered, api.IsQuestion(req.Method, req.URL.Path), giveUp) })
+	telling.Go(func() { p.tell(answered, question, giveUp) })
+	body := &answer{ctx: ctx, place: p.place, end: sync.OnceFunc(func() {
+		close(answered)
+		telling.Wait()
+	})}
 	resp, err := p.RoundTripper.RoundTrip(req.WithContext(ctx))
-	close(answered)
-	telling.Wait()
-	if err != nil && context.Cause(ctx) == errNoAnswer {
-		err = keyway.Errorf(keyway.Unreachable, "%s has %w", p.place, errNoAnswer).Advise(keyway.SeePlace, string(p.place))
+	if err != nil || !question { // an answer to an order may be news of it, for as long as that takes
+		body.end()
+		return resp, body.reason(err)
 	}
-	return resp, err // ctx ends with the request's own
+	body.ReadCloser, resp.Body = resp.Body, body
+	return resp, nil
+}
+
+// answer is the body of an answer that is waited for until it is closed.
+type answer struct {
+	io.ReadCloser
+	ctx   context.Context
+	place keyway.Place
+	end   func() // of the waiting
+}
+
+// Read implements io.Reader.
+func (a *answer) Read(p []byte) (int, error) {
+	n, err := a.ReadCloser.Read(p)
+	return n, a.reason(err)
+}
+
+// Close implements io.Closer.
+func (a *answer) Close() error {
+	a.end()
+	return a.ReadCloser.Close()
+}
+
+// reason returns why the request has failed.
+func (a *answer) reason(err error) error {
+	if err != nil && context.Cause(a.ctx) == errNoAnswer {
+		err = keyway.Errorf(keyway.Unreachable, "%s has %w", a.place, errNoAnswer).Advise(keyway.SeePlace, string(a.place))
+	}
+	return err
 }
 
 // tell reports from time to time that there is no answer yet, and gives up a question after

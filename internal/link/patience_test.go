@@ -30,6 +30,22 @@ func (d slowly) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 }
 
+// headOnly begins an answer, and never ends it.
+type headOnly struct{}
+
+func (headOnly) RoundTrip(req *http.Request) (*http.Response, error) {
+	return &http.Response{StatusCode: http.StatusOK, Body: hangingBody{req.Context()}}, nil
+}
+
+type hangingBody struct{ ctx context.Context }
+
+func (b hangingBody) Read([]byte) (int, error) {
+	<-b.ctx.Done()
+	return 0, b.ctx.Err()
+}
+
+func (hangingBody) Close() error { return nil }
+
 // TestANodeWhoseHandlerHangs checks that no request waits without a word for a node that answers pings alone: each
 // tells that there is no answer yet, a question ends by itself, and everything ends with the command.
 func TestANodeWhoseHandlerHangs(t *testing.T) {
@@ -120,9 +136,9 @@ func TestEachQuestionIsGivenUp(t *testing.T) {
 			return c.PullImage(ctx, "", keyway.Pull{Image: "a"}, ignore)
 		},
 	}
-	ends := func(t *testing.T, each call) (byItself bool) {
+	ends := func(t *testing.T, each call, hangs http.RoundTripper) (byItself bool) {
 		synctest.Test(t, func(t *testing.T) {
-			node := api.NewClient(patient{slowly(24 * time.Hour), "gpu1", ignore}, "http://link/v1/places/gpu1/node")
+			node := api.NewClient(patient{hangs, "gpu1", ignore}, "http://link/v1/places/gpu1/node")
 			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 			defer cancel()
 			err := each(ctx, node)
@@ -138,12 +154,14 @@ func TestEachQuestionIsGivenUp(t *testing.T) {
 		switch {
 		case m.Name == "Dial": // see TestAStreamThatIsNeverConnected
 		case question != nil:
-			if !ends(t, question) {
-				t.Errorf("%s waits for as long as the user does", m.Name)
+			for _, hangs := range []http.RoundTripper{slowly(24 * time.Hour), headOnly{}} {
+				if !ends(t, question, hangs) {
+					t.Errorf("%s waits for as long as the user does for a node that is %T", m.Name, hangs)
+				}
 			}
 		case order == nil:
 			t.Errorf("is %s a question?", m.Name)
-		case ends(t, order):
+		case ends(t, order, slowly(24*time.Hour)):
 			t.Errorf("%s is given up", m.Name)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"path/filepath"
 	"testing"
 	"time"
@@ -17,26 +18,31 @@ import (
 	"keyway/internal/unixsock"
 )
 
+// connected returns a listening socket and the two ends of a connection to it.
+func connected(t *testing.T, path string) (l *net.UnixListener, client, served *net.UnixConn) {
+	t.Helper()
+	l, err := unixsock.Listen(path, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	if client, err = unixsock.Dial(path); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { client.Close() })
+	if served, err = l.AcceptUnix(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { served.Close() })
+	return l, client, served
+}
+
 // TestALateRefusalTakesTheDescriptors checks that a session that the agent denies late is refused
 // after its descriptors were received. An ssh that cannot send them ends with an error, and does
 // not connect by itself.
 func TestALateRefusalTakesTheDescriptors(t *testing.T) {
 	for kind, descriptors := range map[uint32]int{askSession: 3, askStdio: 2} {
-		l, err := unixsock.Listen(filepath.Join(t.TempDir(), "s"), 0o600)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		client, err := unixsock.Dial(l.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer client.Close()
-		served, err := l.AcceptUnix()
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer served.Close()
+		_, client, served := connected(t, filepath.Join(t.TempDir(), "s"))
 		for range descriptors {
 			if _, _, err := client.WriteMsgUnix([]byte{0}, unix.UnixRights(0), nil); err != nil {
 				t.Fatal(err)
@@ -64,21 +70,7 @@ func TestNoForwardIntoAnotherWorkspace(t *testing.T) {
 	const reason = "another workspace"
 	for _, controls := range []bool{false, true} {
 		dir := t.TempDir()
-		l, err := unixsock.Listen(filepath.Join(dir, "train"), 0o600)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		client, err := unixsock.Dial(l.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer client.Close()
-		served, err := l.AcceptUnix()
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer served.Close()
+		l, client, served := connected(t, filepath.Join(dir, "train"))
 		server := &Server{cfg: Config{Dir: dir, Suits: func(context.Context, keyway.Name, string, ssh.PublicKey) error { return errors.New(reason) }}}
 		w := &workspace{name: "train", server: server, listener: l, guest: &guest{permit: &permit{socket: filepath.Join(dir, "none")}}}
 		c := &control{conn: served, w: w, asked: time.Now(), in: call.Call{Control: controls}}

@@ -55,16 +55,12 @@ func (i *inn) agentWith(sign func(net.Conn) (*ssh.Signature, error)) {
 	}
 	var all sync.WaitGroup
 	all.Go(func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
+		_ = unixsock.AcceptEach(l, func(conn net.Conn) {
 			all.Go(func() {
 				defer conn.Close()
 				_ = agent.ServeAgent(signer{keys, conn, sign}, conn)
 			})
-		}
+		})
 	})
 	i.t.Cleanup(func() { l.Close(); all.Wait() })
 	i.t.Setenv("SSH_AUTH_SOCK", path)

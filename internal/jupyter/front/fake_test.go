@@ -233,15 +233,20 @@ func (f *fake) channels(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return
 	}
+	f.receive(conn, wire.JSON)
+}
+
+// receive passes on what a client requests, until it ends.
+func (f *fake) receive(conn *websocket.Conn, p wire.Protocol) {
 	f.mu.Lock()
 	f.sockets = append(f.sockets, conn)
 	f.mu.Unlock()
 	for {
-		_, data, err := conn.ReadMessage()
+		kind, data, err := conn.ReadMessage()
 		if err != nil {
 			return
 		}
-		m, err := wire.Decode(wire.JSON, false, data)
+		m, err := wire.Decode(p, kind == websocket.BinaryMessage, data)
 		if err != nil {
 			f.t.Error(err)
 		}

@@ -721,22 +721,8 @@ func TestNotQuiteJSON(t *testing.T) {
 	f := newFake(t)
 	f.raw = func(w http.ResponseWriter, r *http.Request) {
 		conn, err := (&websocket.Upgrader{Subprotocols: []string{wire.Subprotocol}}).Upgrade(w, r, nil)
-		if err != nil {
-			return
-		}
-		f.mu.Lock()
-		f.sockets = append(f.sockets, conn)
-		f.mu.Unlock()
-		for {
-			_, data, err := conn.ReadMessage()
-			if err != nil {
-				return
-			}
-			m, err := wire.Decode(wire.V1, true, data)
-			if err != nil {
-				t.Error(err)
-			}
-			f.asked <- m
+		if err == nil {
+			f.receive(conn, wire.V1)
 		}
 	}
 	_, at := f.before(t.TempDir())

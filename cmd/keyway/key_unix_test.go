@@ -420,7 +420,7 @@ func TestAgentFollowsFiles(t *testing.T) {
 	await.That(t, "the key is forgotten", func() bool { return strings.Count(listed(), "ssh-") == 0 }, listed)
 }
 
-// TestTheLogIsEmpty checks that keyway log says that nothing has been logged, beside its output.
+// TestTheLogIsEmpty checks that keyway log reports that nothing has been logged, beside its output.
 func TestTheLogIsEmpty(t *testing.T) {
 	newLaptop(t)
 	for _, line := range []string{"log", "log --json", "log -n 3"} {

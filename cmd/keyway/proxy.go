@@ -106,8 +106,8 @@ func reachForSSH(ctx context.Context, arg string) (*app, sshconfig.Entry, *link.
 	return a, entry, l, nil
 }
 
-// otherRecords returns err, or an error that says why ssh's configuration has a workspace that
-// keyway's records lack: ssh reads the one of the user's account, and keyway goes by variables.
+// otherRecords returns err, or an error that explains why ssh's configuration has a workspace
+// that keyway's records lack: ssh reads the one of the user's account, and keyway goes by variables.
 func otherRecords(arg string, err error) error {
 	if e := keyway.AsError(hostInstead(arg, err)); keyway.AsError(err).Message == e.Message {
 		return err

@@ -214,7 +214,7 @@ func TestASlowLinkRefusesNothing(t *testing.T) {
 }
 
 // TestWaitKnowsTheJobsOwn255 checks that wait goes on when ssh ends without a word, which it does when
-// its connection breaks at the wrong moment, until the guest says that 255 is the job's exit code.
+// its connection breaks at the wrong moment, until the guest marks 255 as the job's exit code.
 func TestWaitKnowsTheJobsOwn255(t *testing.T) {
 	calls := filepath.Join(t.TempDir(), "calls")
 	for last, code := range map[string]int{

@@ -170,7 +170,7 @@ func TestALogGoesOnInTheSameSession(t *testing.T) {
 }
 
 // TestWaitGoesOn checks that wait continues to wait for the session with which it began, and that a
-// mark at its end says that the exit code 255 is the job's own.
+// mark at its end tells a job's own exit code 255 from that of ssh.
 func TestWaitGoesOn(t *testing.T) {
 	l := newLab(t)
 	fifo := l.fifo()

@@ -11,7 +11,7 @@ import (
 	"keyway/internal/keyway"
 )
 
-// Rule says what may stand at one position of a Compose file.
+// Rule describes what may stand at one position of a Compose file.
 type Rule struct {
 	Fields map[string]*Rule // the permitted fields, also of mappings in a list
 	Names  *Rule            // any field is permitted, each of this form
@@ -19,11 +19,11 @@ type Rule struct {
 	Form   Form             // the permitted shapes of the value
 
 	// unless lists the values of a refused field that change nothing about a workspace, in the
-	// language of unless.
+	// language of but.
 	unless []string
 }
 
-// Reason says why a workspace cannot have what a file requests.
+// Reason is why a workspace cannot have what a file requests.
 type Reason struct {
 	Why  string      // part of a sentence
 	Step keyway.Step // what to do instead; empty: nothing

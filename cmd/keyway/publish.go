@@ -15,7 +15,7 @@ import (
 	"keyway/internal/pin"
 	"keyway/internal/plain"
 	"keyway/internal/registry"
-	"keyway/internal/template"
+	"keyway/internal/template/compose"
 )
 
 type publishOptions struct {
@@ -111,7 +111,7 @@ func (o publishOptions) publish(ctx context.Context, name string, news io.Writer
 	}
 	home, _ := os.UserHomeDir()
 	used := map[string]bool{}
-	where := template.Where{Home: home, Lookup: func(name string) (string, bool) {
+	where := compose.Where{Home: home, Lookup: func(name string) (string, bool) {
 		v, ok := os.LookupEnv(name)
 		if ok && !used[name] {
 			used[name] = true

@@ -19,6 +19,8 @@ import (
 	"keyway/internal/keyway"
 	"keyway/internal/plain"
 	"keyway/internal/template"
+	"keyway/internal/template/compose"
+	"keyway/internal/template/devcontainer"
 )
 
 // templateOptions holds up's template, and the options for what templates can set.
@@ -42,7 +44,7 @@ func (o *templateOptions) declare(cmd *cobra.Command) {
 
 // asked is a resolved template.
 type asked struct {
-	template.Asked
+	compose.Asked
 	from template.Template // zero: no template
 }
 
@@ -113,7 +115,7 @@ func askPlace(ctx context.Context, on string) func() ([]template.Template, error
 // resolveAt resolves a template for a place.
 func resolveAt(found template.Template, place string) (asked, error) {
 	home, _ := os.UserHomeDir()
-	a, err := found.Resolve(template.Where{Local: place == string(keyway.Local), Home: home, Lookup: os.LookupEnv})
+	a, err := found.Resolve(compose.Where{Local: place == string(keyway.Local), Home: home, Lookup: os.LookupEnv})
 	a.Spec.Template = found.Name
 	return asked{a, found}, err
 }
@@ -139,7 +141,7 @@ func (a asked) tell(news io.Writer) {
 }
 
 // whyLeft returns why a setting was left out, and what to type instead.
-func whyLeft(l template.Left) string {
+func whyLeft(l devcontainer.Left) string {
 	if instead := next("", l.Advice, ""); instead != "" {
 		return l.Why + "; " + instead
 	}

@@ -14,6 +14,7 @@ import (
 	"keyway/internal/plain"
 	"keyway/internal/table"
 	"keyway/internal/template"
+	"keyway/internal/template/devcontainer"
 )
 
 func newTemplatesCommand() *cobra.Command {
@@ -63,7 +64,7 @@ type templateRow struct {
 	// Only reports whether the place makes workspaces only from its own templates.
 	Only bool `json:"only,omitempty"`
 	// Left lists the settings of a devcontainer.json that a workspace does not get.
-	Left []template.Left `json:"left,omitempty"`
+	Left []devcontainer.Left `json:"left,omitempty"`
 }
 
 func runTemplates(ctx context.Context, on string, asJSON bool, stdout io.Writer) error {
@@ -117,7 +118,7 @@ func templateRows(all []template.Template) []templateRow {
 }
 
 // inWords returns the settings that were left out, each with what to type instead.
-func inWords(all []template.Left) []template.Left {
+func inWords(all []devcontainer.Left) []devcontainer.Left {
 	words := slices.Clone(all)
 	for i, l := range all {
 		words[i].Why, words[i].Advice = whyLeft(l), nil

@@ -80,7 +80,7 @@ var othersOptions = map[string]string{
 	// the holder
 	"internal/session/holder/renew.go": "--handover",
 	// docker run, in a devcontainer.json
-	"internal/template/devcontainerargs.go": "--shm-size --memory --cpus --pids-limit --user --workdir --cap-add --security-opt --device --tmpfs --read-only --volume --label --gpus --env --ulimit --mount --ipc --privileged --network --net --publish --name --rm --runtime",
+	"internal/template/devcontainer/runargs.go": "--shm-size --memory --cpus --pids-limit --user --workdir --cap-add --security-opt --device --tmpfs --read-only --volume --label --gpus --env --ulimit --mount --ipc --privileged --network --net --publish --name --rm --runtime",
 	// docker run
 	"internal/template/runargs/runargs.go": "--init --privileged --rm --read-only --tty --interactive --detach --no-healthcheck --oom-kill-disable --publish-all --sig-proxy --ipc --network --net --pull --restart --runtime --isolation --cgroupns",
 	// notify-send

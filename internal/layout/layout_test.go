@@ -190,9 +190,9 @@ func TestRolesAreApart(t *testing.T) {
 // owners lists the packages that may import each foreign module, so that the effect of a change of
 // the module is known. Imports of tests are not listed.
 var owners = map[string]string{
-	"go.yaml.in/yaml/v3":                      "internal/policy internal/watch internal/template", // a file of the user's each
-	"github.com/compose-spec/compose-go/v2/":  "internal/template internal/template/variables",
-	"github.com/go-viper/mapstructure/v2":     "internal/template",
+	"go.yaml.in/yaml/v3":                      "internal/policy internal/watch internal/template/compose internal/template/devcontainer internal/template/document", // a file of the user's each
+	"github.com/compose-spec/compose-go/v2/":  "internal/template/compose internal/template/variables",
+	"github.com/go-viper/mapstructure/v2":     "internal/template/compose",
 	"github.com/google/go-containerregistry/": "internal/registry internal/bake",
 	"github.com/spf13/cobra":                  "cmd/keyway",
 	"github.com/spf13/pflag":                  "cmd/keyway",

@@ -15,18 +15,21 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"keyway/internal/keyway"
+	"keyway/internal/template/compose"
+	"keyway/internal/template/devcontainer"
+	"keyway/internal/template/document"
 )
 
 // container resolves a devcontainer.json.
-func container(t *testing.T, text string, env map[string]string) (Asked, []Left, error) {
+func container(t *testing.T, text string, env map[string]string) (compose.Asked, []devcontainer.Left, error) {
 	t.Helper()
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, ".devcontainer", "devcontainer.json"), text)
-	found, err := Finder{Dir: dir}.Find(devcontainerName)
+	found, err := Finder{Dir: dir}.Find(devcontainer.Name)
 	if err != nil {
-		return Asked{}, nil, err
+		return compose.Asked{}, nil, err
 	}
-	a, err := found.Resolve(Where{Local: true, Home: "/home/ada", Lookup: func(name string) (string, bool) { v, ok := env[name]; return v, ok }})
+	a, err := found.Resolve(compose.Where{Local: true, Home: "/home/ada", Lookup: func(name string) (string, bool) { v, ok := env[name]; return v, ok }})
 	return a, found.Left, err
 }
 
@@ -130,8 +133,8 @@ func TestDevcontainerVolume(t *testing.T) {
 			t.Errorf("%s: %+v, %v, %v", settings, a.Spec.Mounts, left, err)
 		}
 	}
-	doc, left, err := parseDevcontainer("/src/train/.devcontainer.json", []byte(`{"image": "i", "mounts": ["source=${localWorkspaceFolderBasename}-cache,target=/cache"]}`))
-	if err != nil || len(left) > 0 || field(items(field(field(field(doc.root, "services"), devcontainerName), "volumes"))[0], "source").Value != "train-cache" {
+	doc, left, err := devcontainer.Parse("/src/train/.devcontainer.json", []byte(`{"image": "i", "mounts": ["source=${localWorkspaceFolderBasename}-cache,target=/cache"]}`))
+	if err != nil || len(left) > 0 || document.Field(document.Items(document.Field(document.Field(document.Field(doc.Root, "services"), devcontainer.Name), "volumes"))[0], "source").Value != "train-cache" {
 		t.Errorf("%+v, %v", left, err)
 	}
 }
@@ -199,7 +202,7 @@ func TestDevcontainerRefused(t *testing.T) {
 		``:                                       "is empty",
 		`{"image": "i", "mounts": [{"source": "../x", "type": "volume", "target": "/x"}]}`: "volume",
 		`{"image": "i", "containerEnv": {"A": "${localEnv:UNSET}"}}`:                       "UNSET is not set",
-		`{"image": "` + strings.Repeat("x", maxFile) + `"}`:                                "larger than",
+		`{"image": "` + strings.Repeat("x", document.MaxFile) + `"}`:                       "larger than",
 	} {
 		_, _, err := container(t, text, nil)
 		if !keyway.Is(err, keyway.BadConfig) || !strings.Contains(err.Error(), want) {
@@ -224,7 +227,7 @@ func TestDevcontainerIsBounded(t *testing.T) {
 		"the folder, in a command":   {`"workspaceFolder": "/` + long + `", "postCreateCommand": "` + strings.Repeat("${containerWorkspaceFolder}", 2000) + `"`, "postCreateCommand"},
 		"the folder, in its command": {`"workspaceFolder": "/` + long + `", "postCreateCommand": ["` + strings.Repeat(`${containerWorkspaceFolder}", "`, 2000) + `"]`, "postCreateCommand"},
 	} {
-		doc, left, err := parseDevcontainer("devcontainer.json", []byte(`{"image": "i", `+c.settings+`}`))
+		doc, left, err := devcontainer.Parse("devcontainer.json", []byte(`{"image": "i", `+c.settings+`}`))
 		if err != nil {
 			t.Fatalf("%s: %v", what, err)
 		}
@@ -236,7 +239,7 @@ func TestDevcontainerIsBounded(t *testing.T) {
 				measure(each)
 			}
 		}
-		if measure(doc.root); size > 3*maxFile {
+		if measure(doc.Root); size > 3*document.MaxFile {
 			t.Errorf("%s: it has %d bytes", what, size)
 		}
 		if (c.left == "") != (len(left) == 0) || len(left) > 0 && left[0].Setting != c.left {
@@ -256,7 +259,7 @@ func TestDevcontainerOfManyVariables(t *testing.T) {
 	text.WriteString("}}")
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	_, left, err := parseDevcontainer("devcontainer.json", []byte(text.String()))
+	_, left, err := devcontainer.Parse("devcontainer.json", []byte(text.String()))
 	runtime.ReadMemStats(&after)
 	if err != nil || len(left) > 0 {
 		t.Errorf("%v, %v", left, err)
@@ -275,14 +278,14 @@ func TestDevcontainerOfEverybody(t *testing.T) {
 	if err := os.Chmod(file, 0o666); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := (Finder{Dir: dir}).Find(devcontainerName); !keyway.Is(err, keyway.BadConfig) || !strings.Contains(err.Error(), "another user") {
+	if _, err := (Finder{Dir: dir}).Find(devcontainer.Name); !keyway.Is(err, keyway.BadConfig) || !strings.Contains(err.Error(), "another user") {
 		t.Errorf("%v", err)
 	}
 	write(t, filepath.Join(dir, "keyway.yaml"), "services: {devcontainer: {image: mine}}")
 	if err := os.Chmod(file, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	found, err := Finder{Dir: dir}.Find(devcontainerName)
+	found, err := Finder{Dir: dir}.Find(devcontainer.Name)
 	if err != nil || filepath.Base(found.File) != "keyway.yaml" {
 		t.Errorf("%+v, %v", found, err)
 	}
@@ -293,7 +296,7 @@ func FuzzDevcontainer(f *testing.F) {
 	f.Add([]byte("{\"image\": \"i//\\\"\", // x\n\"postCreateCommand\": {\"a\": [\"b\"]}}"))
 	f.Add([]byte(`{"image": &a "i", "containerEnv": {"A": *a, "B": "${localEnv:HOME}$"}}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		doc, left, err := parseDevcontainer("devcontainer.json", data)
+		doc, left, err := devcontainer.Parse("devcontainer.json", data)
 		if err != nil {
 			if !keyway.Is(err, keyway.BadConfig) {
 				t.Errorf("%v", err)
@@ -305,7 +308,7 @@ func FuzzDevcontainer(f *testing.F) {
 				t.Errorf("%+v has no reason", l)
 			}
 		}
-		_, err = Template{Name: devcontainerName, Source: Repository, doc: doc, dir: "/nowhere"}.Resolve(Where{Lookup: func(string) (string, bool) { return "v", true }})
+		_, err = Template{Name: devcontainer.Name, Source: Repository, doc: doc, dir: "/nowhere"}.Resolve(compose.Where{Lookup: func(string) (string, bool) { return "v", true }})
 		if err != nil && !keyway.Is(err, keyway.BadConfig) && !keyway.Is(err, keyway.Usage) {
 			t.Errorf("%v", err)
 		}

@@ -7,6 +7,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"keyway/internal/template/compose"
+	"keyway/internal/template/devcontainer"
 )
 
 // devcontainerSettings are the settings of the schema of devcontainer.json for a container that is
@@ -28,12 +31,12 @@ var silent = []string{`init: true`, `init: false`, `privileged: false`, `overrid
 // TestNoSettingIsDropped checks each setting of a devcontainer.json with a value of every shape:
 // it changes the workspace, or it is listed with its line and a reason, or it is an error.
 func TestNoSettingIsDropped(t *testing.T) {
-	container := func(text string) (Asked, []Left, error) {
-		doc, left, err := parseDevcontainer("/project/.devcontainer/devcontainer.json", []byte(text))
+	container := func(text string) (compose.Asked, []devcontainer.Left, error) {
+		doc, left, err := devcontainer.Parse("/project/.devcontainer/devcontainer.json", []byte(text))
 		if err != nil {
-			return Asked{}, nil, err
+			return compose.Asked{}, nil, err
 		}
-		a, err := Template{Name: devcontainerName, Source: Repository, doc: doc}.Resolve(Where{Lookup: func(name string) (string, bool) { return "a", name == "A" }})
+		a, err := Template{Name: devcontainer.Name, Source: Repository, doc: doc}.Resolve(compose.Where{Lookup: func(name string) (string, bool) { return "a", name == "A" }})
 		a.Variables = nil
 		return a, left, err
 	}

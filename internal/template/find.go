@@ -1,7 +1,8 @@
+// Package template finds templates: services of Compose files, in files of the laptop, built in, and
+// published at a place.
 package template
 
 import (
-	"cmp"
 	"embed"
 	"errors"
 	"io/fs"
@@ -11,6 +12,9 @@ import (
 
 	"keyway/internal/catalogue"
 	"keyway/internal/keyway"
+	"keyway/internal/template/compose"
+	"keyway/internal/template/devcontainer"
+	"keyway/internal/template/document"
 )
 
 // Source is the origin of a template.
@@ -29,10 +33,10 @@ type Template struct {
 	Name   string
 	Source Source
 	File   string // the name in messages
-	doc    *document
+	doc    *document.Document
 	dir    string // of the file; empty: the template is built in
 	// Left lists the settings of a devcontainer.json that were left out.
-	Left []Left
+	Left []devcontainer.Left
 	// Published is the template as the place's operators have published it; nil for a template in
 	// a file of this laptop.
 	Published *catalogue.Template
@@ -77,35 +81,35 @@ func (f Finder) far() (all []Template, asked error) {
 	if err != nil {
 		return all, errors.Join(asked, err)
 	}
-	for _, p := range pairs(field(doc.root, "services")) {
-		all = append(all, Template{Name: p.key.Value, Source: BuiltIn, File: string(BuiltIn), doc: doc})
+	for _, p := range document.Pairs(document.Field(doc.Root, "services")) {
+		all = append(all, Template{Name: p.Key.Value, Source: BuiltIn, File: string(BuiltIn), doc: doc})
 	}
 	return all, asked
 }
 
 // near returns the templates in the user's files.
 func (f Finder) near() (all []Template, problems []error) {
-	add := func(source Source, file, dir string, doc *document, err error) {
+	add := func(source Source, file, dir string, doc *document.Document, err error) {
 		if err != nil {
 			problems = append(problems, err)
 			return
 		}
-		for _, p := range pairs(field(doc.root, "services")) {
-			all = append(all, Template{Name: p.key.Value, Source: source, File: file, doc: doc, dir: dir})
+		for _, p := range document.Pairs(document.Field(doc.Root, "services")) {
+			all = append(all, Template{Name: p.Key.Value, Source: source, File: file, doc: doc, dir: dir})
 		}
 	}
 	if file, err := f.repository(); file != "" || err != nil {
-		var doc *document
+		var doc *document.Document
 		if err == nil {
-			doc, err = readDocument(file)
+			doc, err = document.Read(file)
 		}
 		add(Repository, file, filepath.Dir(file), doc, err)
 	}
-	if file, err := f.nearest(devcontainerFiles); file != "" || err != nil {
-		var doc *document
-		var left []Left
+	if file, err := f.nearest(devcontainer.Files); file != "" || err != nil {
+		var doc *document.Document
+		var left []devcontainer.Left
 		if err == nil {
-			doc, left, err = readDevcontainer(file)
+			doc, left, err = devcontainer.Read(file)
 		}
 		add(Repository, file, filepath.Dir(file), doc, err)
 		if err == nil {
@@ -115,7 +119,7 @@ func (f Finder) near() (all []Template, problems []error) {
 	mine, err := filepath.Glob(filepath.Join(f.Mine, "*.y*ml"))
 	if err == nil && f.Mine != "" {
 		for _, file := range mine[:min(len(mine), maxMine)] {
-			doc, err := readDocument(file)
+			doc, err := document.Read(file)
 			add(Mine, file, f.Mine, doc, err)
 		}
 	}
@@ -177,15 +181,15 @@ func (f Finder) Only() (Template, bool, error) {
 	if err != nil {
 		return Template{}, false, err
 	}
-	doc, err := readDocument(file)
+	doc, err := document.Read(file)
 	if err != nil {
 		return Template{}, false, err
 	}
-	services := pairs(field(doc.root, "services"))
+	services := document.Pairs(document.Field(doc.Root, "services"))
 	if len(services) != 1 {
 		var names []string
 		for _, p := range services {
-			names = append(names, p.key.Value)
+			names = append(names, p.Key.Value)
 		}
 		several := keyway.Errorf(keyway.Usage, "%s has %d templates", file, len(services))
 		for _, name := range names {
@@ -193,7 +197,7 @@ func (f Finder) Only() (Template, bool, error) {
 		}
 		return Template{}, false, several
 	}
-	return Template{Name: services[0].key.Value, Source: Repository, File: file, doc: doc, dir: filepath.Dir(file)}, true, nil
+	return Template{Name: services[0].Key.Value, Source: Repository, File: file, doc: doc, dir: filepath.Dir(file)}, true, nil
 }
 
 // repository returns the Compose file in the working directory or the nearest one above it. The
@@ -262,101 +266,20 @@ func irregular(file string, st fs.FileInfo, err error) error {
 var builtInFiles embed.FS
 
 // builtIn returns the file with this program's templates.
-func builtIn() (*document, error) {
+func builtIn() (*document.Document, error) {
 	data, err := fs.ReadFile(builtInFiles, "builtin/builtin.yaml")
 	if err != nil {
 		return nil, err
 	}
-	return parseDocument(string(BuiltIn), data)
-}
-
-// Where says where the workspace will be, and gives the values of variables.
-type Where struct {
-	Local  bool // the place is this machine
-	Home   string
-	Lookup func(string) (string, bool) // the laptop's environment
+	return document.Parse(string(BuiltIn), data)
 }
 
 // Resolve returns what the template requests. Its errors name the file and the line.
-func (t Template) Resolve(w Where) (Asked, error) {
+func (t Template) Resolve(w compose.Where) (compose.Asked, error) {
 	if t.Published != nil {
 		return t.published(), nil
 	}
-	names, err := t.doc.chain(t.Name)
-	if err != nil {
-		return Asked{}, err
-	}
-	env, err := environment{dir: t.dir, home: w.Home, lookup: w.Lookup, confined: t.Source != Mine, fault: new(error)}.dotEnv()
-	if err != nil {
-		return Asked{}, err
-	}
-	if err := t.doc.check(names, env.lookup); err != nil {
-		return Asked{}, err
-	}
-	service, err := t.doc.load(t.Name, names, env.lookup)
-	if err = cmp.Or(*env.fault, err); err != nil {
-		return Asked{}, err
-	}
-	a, err := t.asked(names, service, env, w)
-	if err = cmp.Or(*env.fault, err); err != nil {
-		return Asked{}, err
-	}
-	return a, nil
-}
-
-func (t Template) asked(names []string, service loaded, env environment, w Where) (Asked, error) {
-	taken := map[string]bool{}
-	inner := env.lookup
-	env.lookup = func(name string) (string, bool) {
-		v, ok := inner(name)
-		taken[name] = taken[name] || ok
-		return v, ok
-	}
-	c := converter{document: t.doc, service: service, name: t.Name, env: env, local: w.Local}
-	a := Asked{Variables: service.used}
-	var err error
-	if a.Spec, err = c.spec(); err != nil {
-		return Asked{}, err
-	}
-	if a.Extension, err = t.doc.extension(names); err != nil {
-		return Asked{}, err
-	}
-	for name := range taken {
-		if taken[name] && !slices.Contains(a.Variables, name) {
-			a.Variables = append(a.Variables, name)
-		}
-	}
-	slices.Sort(a.Variables)
-	if err := a.extend(t.doc); err != nil {
-		return Asked{}, err
-	}
-	return a, t.validate(a.Spec)
-}
-
-// extend puts what x-keyway requests into the Spec.
-func (a *Asked) extend(d *document) error {
-	a.Spec.ForwardAgent = a.ForwardAgent
-	switch {
-	case a.As == asCaller && a.Spec.User != "":
-		return keyway.Errorf(keyway.BadConfig, "%s: user and x-keyway.as: caller exclude one another", d.file).Hint("keep one of the two")
-	case a.As != asImage && a.Spec.User == "":
-		a.Spec.Caller = true
-	}
-	if a.Home != "" {
-		a.Spec.HomeVolume = a.Home
-	}
-	return nil
-}
-
-// validate checks the Spec's own bounds, and reports errors in terms of the file.
-func (t Template) validate(s keyway.Spec) error {
-	s.Name, s.AuthorizedKeys = "template", []string{"key"}
-	err := s.Validate()
-	var said *keyway.Error
-	if errors.As(err, &said) {
-		return keyway.Errorf(keyway.BadConfig, "%s: %s: %s", t.File, t.Name, said.Message).HelpOf(said)
-	}
-	return err
+	return compose.Service{Document: t.doc, Name: t.Name, Dir: t.dir, Confined: t.Source != Mine}.Resolve(w)
 }
 
 // Dir returns the directory of the template's file, or "" for a built-in template.

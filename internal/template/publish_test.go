@@ -12,6 +12,7 @@ import (
 
 	"keyway/internal/catalogue"
 	"keyway/internal/keyway"
+	"keyway/internal/template/compose"
 )
 
 // digest is the image of every template here, once it is resolved.
@@ -25,7 +26,7 @@ func publishText(t *testing.T, text string) (catalogue.Template, error) {
 	if err != nil {
 		return catalogue.Template{}, err
 	}
-	where := Where{Local: true, Lookup: func(name string) (string, bool) { return "mine", name == "MINE" }}
+	where := compose.Where{Local: true, Lookup: func(name string) (string, bool) { return "mine", name == "MINE" }}
 	return found.Publish(where, func(image string) (string, error) {
 		if image != "lab/train:1" {
 			return "", errors.New("no such image: " + image)
@@ -76,11 +77,11 @@ x-keyway:
 	if err != nil || !reflect.DeepEqual(read, want) {
 		t.Errorf("its file is\n%+v, %v", read, err)
 	}
-	asked, err := FromPlace("gpu1", read).Resolve(Where{})
+	asked, err := FromPlace("gpu1", read).Resolve(compose.Where{})
 	if err != nil || !asked.Spec.Published || asked.Setup != "pip list" || asked.Spec.Image != digest {
 		t.Errorf("asked for at the place: %+v, %v", asked, err)
 	}
-	if _, err := FromPlace("gpu1", read).Publish(Where{}, nil); err == nil {
+	if _, err := FromPlace("gpu1", read).Publish(compose.Where{}, nil); err == nil {
 		t.Error("what is published already was published")
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"keyway/internal/template"
+	"keyway/internal/template/compose"
 	"keyway/test/lab"
 )
 
@@ -174,7 +175,7 @@ func (w *templateBench) resolves(context.Context) error {
 		began := time.Now()
 		found, err := template.Finder{Dir: dir, Home: filepath.Dir(dir)}.Find("one")
 		if err == nil {
-			_, err = found.Resolve(template.Where{Lookup: os.LookupEnv})
+			_, err = found.Resolve(compose.Where{Lookup: os.LookupEnv})
 		}
 		if err != nil {
 			return err

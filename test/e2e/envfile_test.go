@@ -14,6 +14,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"keyway/internal/template"
+	"keyway/internal/template/compose"
 )
 
 // envFiles lists services with files of variables: the lines of the service, and those of a.env and
@@ -97,7 +98,7 @@ func TestEnvFilesBesideCompose(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		asked, err := found.Resolve(template.Where{Lookup: lookup})
+		asked, err := found.Resolve(compose.Where{Lookup: lookup})
 		if err != nil {
 			t.Errorf("%s: %v", c.a, err)
 			continue

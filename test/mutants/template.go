@@ -5,8 +5,8 @@ var templates = []mutant{
 	{
 		claim: "a repository's template reads no file outside its directory",
 		file:  "internal/template/find.go",
-		old:   "confined: t.Source != Mine",
-		new:   "confined: false",
+		old:   "Confined: t.Source != Mine",
+		new:   "Confined: false",
 		pkg:   "internal/template", run: "TestARepositoryIsConfined",
 	},
 	{
@@ -95,14 +95,14 @@ var templates = []mutant{
 	},
 	{
 		claim: "a devcontainer.json mounts no directory that it names by the laptop",
-		file:  "internal/template/devcontainer.go",
+		file:  "internal/template/devcontainer/devcontainer.go",
 		old:   `return v, ok`,
 		new:   `return v, true`,
 		pkg:   "internal/template", run: "TestDevcontainerLeft",
 	},
 	{
 		claim: "anchors do not make a template large",
-		file:  "internal/template/document.go",
+		file:  "internal/template/document/document.go",
 		old:   "size > maxNodes",
 		new:   "size < 0",
 		pkg:   "internal/template", run: "TestBounds",

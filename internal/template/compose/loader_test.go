@@ -1,6 +1,4 @@
-//go:build unix
-
-package template
+package compose
 
 import (
 	"context"
@@ -16,26 +14,27 @@ import (
 	"github.com/compose-spec/compose-go/v2/types"
 
 	"keyway/internal/keyway"
+	"keyway/internal/template/document"
 	"keyway/internal/template/fields"
 	"keyway/internal/template/variables"
 )
 
 // loadAsCompose is load by compose-go's own loader, with its schema, of the fields that keyway
 // honours.
-func (d *document) loadAsCompose(name string, names []string, lookup func(string) (string, bool)) (_ loaded, err error) {
+func (d source) loadAsCompose(name string, names []string, lookup func(string) (string, bool)) (_ loaded, err error) {
 	return d.composed(d.services(names), name, lookup)
 }
 
 // loadAll is loadAsCompose with all fields.
-func (d *document) loadAll(name string, names []string, lookup func(string) (string, bool)) (_ loaded, err error) {
+func (d source) loadAll(name string, names []string, lookup func(string) (string, bool)) (_ loaded, err error) {
 	all := map[string]any{}
 	for _, each := range names {
-		all[each] = plain(field(field(d.root, "services"), each))
+		all[each] = document.Plain(document.Field(document.Field(d.Root, "services"), each))
 	}
 	return d.composed(all, name, lookup)
 }
 
-func (d *document) composed(services map[string]any, name string, lookup func(string) (string, bool)) (_ loaded, err error) {
+func (d source) composed(services map[string]any, name string, lookup func(string) (string, bool)) (_ loaded, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("it panics: %v", r)
@@ -43,11 +42,11 @@ func (d *document) composed(services map[string]any, name string, lookup func(st
 	}()
 	config := map[string]any{"name": "keyway", "services": services}
 	for _, top := range []string{"volumes", "secrets"} {
-		if n := field(d.root, top); n != nil {
-			config[top] = plain(n)
+		if n := document.Field(d.Root, top); n != nil {
+			config[top] = document.Plain(n)
 		}
 	}
-	details := types.ConfigDetails{WorkingDir: "/", ConfigFiles: []types.ConfigFile{{Filename: d.file, Config: config}}}
+	details := types.ConfigDetails{WorkingDir: "/", ConfigFiles: []types.ConfigFile{{Filename: d.File, Config: config}}}
 	project, err := loader.LoadWithContext(context.Background(), details, func(o *loader.Options) {
 		o.SkipInclude, o.SkipResolveEnvironment, o.SkipResolveLabels, o.SkipNormalization, o.SkipConsistencyCheck = true, true, true, true, true
 		o.ResolvePaths = false
@@ -98,19 +97,19 @@ func TestAsCompose(t *testing.T) {
 	tried, taken := 0, 0
 	compare := func(text string) {
 		tried++
-		d, err := parseDocument("keyway.yaml", []byte(text))
+		parsed, err := document.Parse("keyway.yaml", []byte(text))
 		if err != nil {
 			return
 		}
+		d := source{parsed}
 		names := []string{"train"}
-		tmpl := Template{Name: "train", File: "keyway.yaml", Source: Repository, doc: d, dir: dir}
 		env := environment{dir: dir, home: "/home/ada", lookup: lookup, confined: true}
 		resolve := func(load func(string, []string, func(string) (string, bool)) (loaded, error)) (Asked, error) {
 			service, err := load("train", names, lookup)
 			if err != nil {
 				return Asked{}, err
 			}
-			return tmpl.asked(names, service, env, Where{Local: true})
+			return d.asked(names, service, env, Where{Local: true})
 		}
 		want, refused := resolve(d.loadAsCompose)
 		got, err := Asked{}, d.check(names, lookup)
@@ -139,23 +138,25 @@ func TestAsCompose(t *testing.T) {
 	}
 }
 
-// TestNoKeyTwice checks that a repeated key is refused, since it would be unclear which of the two
-// counts.
-func TestNoKeyTwice(t *testing.T) {
-	for text, at := range map[string]string{
-		"services:\n  a: {image: x}\n  a: {image: y}\n":                               "keyway.yaml:3: \"a\"",
-		"services:\n  a: {image: x}\nservices:\n  b: {image: y}\n":                    "keyway.yaml:3: \"services\"",
-		"services:\n  a:\n    image: x\n    image: y\n":                               "keyway.yaml:4: \"image\"",
-		"services:\n  a:\n    image: x\n    environment: {A: 1, \"A\": 2}\n":          "keyway.yaml:4: \"A\"",
-		"x-a: &k a\nservices:\n  *k : {image: x}\n  a: {image: y}\n":                  "keyway.yaml:4: \"a\"",
-		"x-a: &k {image: z}\nservices:\n  a:\n    <<: *k\n    image: x\n    <<: *k\n": "keyway.yaml:6: \"<<\"",
-	} {
-		_, err := parseDocument("keyway.yaml", []byte(text))
-		if !keyway.Is(err, keyway.BadConfig) || !strings.HasPrefix(err.Error(), at+" is there twice") {
-			t.Errorf("%s\n%v, want %s", text, err, at)
-		}
+// TestALongValueInRefusedFields checks that the time to check a file is bounded, however many fields
+// have a long value that might change nothing.
+func TestALongValueInRefusedFields(t *testing.T) {
+	var used, volumes strings.Builder
+	for i := range 500 {
+		fmt.Fprintf(&used, "\n      - v%d:/v%[1]d", i)
+		fmt.Fprintf(&volumes, "  v%d: {driver: *a}\n", i)
 	}
-	if _, err := parseDocument("keyway.yaml", []byte("x-a: &k {image: z}\nservices:\n  a: {<<: *k, image: x}\n  b: {<<: *k}\n")); err != nil {
-		t.Error(err)
+	text := "x-a: &a '" + strings.Repeat("$A", 30_000) + "'\n" + "services:\n  train:\n    image: i\n    volumes:" + used.String() + "\n" + "volumes:\n" + volumes.String()
+	d, err := document.Parse("keyway.yaml", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked, long := 0, strings.Repeat("x", 1000)
+	err = source{d}.check([]string{"train"}, func(string) (string, bool) { asked++; return long, true })
+	if !keyway.Is(err, keyway.BadConfig) || !strings.Contains(err.Error(), "the field driver is not for workspaces") {
+		t.Errorf("%.300v", err)
+	}
+	if asked > 30_000 {
+		t.Errorf("%d values are filled in", asked)
 	}
 }

@@ -1,4 +1,5 @@
-package template
+// Package devcontainer reads a devcontainer.json as a Compose file with one service.
+package devcontainer
 
 import (
 	"bytes"
@@ -15,15 +16,16 @@ import (
 
 	"keyway/internal/keyway"
 	"keyway/internal/lazyregexp"
+	"keyway/internal/template/document"
 	"keyway/internal/template/fields"
 )
 
-// devcontainerName is the name of the template of a devcontainer.json.
-const devcontainerName = "devcontainer"
+// Name is the name of the template of a devcontainer.json.
+const Name = "devcontainer"
 
-// devcontainerFiles lists where a devcontainer.json may be, relative to the directory that it
+// Files lists where a devcontainer.json may be, relative to the directory that it
 // describes.
-var devcontainerFiles = []string{".devcontainer/devcontainer.json", ".devcontainer.json"}
+var Files = []string{".devcontainer/devcontainer.json", ".devcontainer.json"}
 
 // Left is a setting of a devcontainer.json that was left out.
 type Left struct {
@@ -34,42 +36,43 @@ type Left struct {
 	Advice []keyway.Advice `json:"advice,omitempty"`
 }
 
-// readDevcontainer reads a devcontainer.json as a Compose file with one service, and lists the
+// Read reads a devcontainer.json as a Compose file with one service, and lists the
 // settings that a workspace cannot have.
-func readDevcontainer(file string) (*document, []Left, error) {
-	data, err := keyway.ReadPlainFile(file, maxFile+1)
+func Read(file string) (*document.Document, []Left, error) {
+	data, err := keyway.ReadPlainFile(file, document.MaxFile+1)
 	if err != nil {
 		return nil, nil, keyway.Errorf(keyway.BadConfig, "%s cannot be read: %w", file, err)
 	}
-	return parseDevcontainer(file, data)
+	return Parse(file, data)
 }
 
-func parseDevcontainer(file string, data []byte) (*document, []Left, error) {
-	doc, err := parseDocument(file, withoutComments(data)) // YAML contains JSON
+// Parse parses data. file is its name in messages.
+func Parse(file string, data []byte) (*document.Document, []Left, error) {
+	doc, err := document.Parse(file, withoutComments(data)) // YAML contains JSON
 	if err != nil {
 		return nil, nil, err
 	}
-	d := &devcontainer{service: mapping(), set: map[string]string{}}
+	d := &conversion{service: document.Mapping(), set: map[string]string{}}
 	if err := d.refuse(doc); err != nil {
 		return nil, nil, err
 	}
-	d.know(file, field(doc.root, "workspaceFolder"))
+	d.know(file, document.Field(doc.Root, "workspaceFolder"))
 	for _, name := range settingOrder {
-		if n := field(doc.root, name); n != nil && !empty(n) {
+		if n := document.Field(doc.Root, name); n != nil && !empty(n) {
 			d.take(name, n)
 		}
 	}
-	for _, p := range ownPairs(doc.root) {
-		if !slices.Contains(settingOrder, p.key.Value) && !slices.Contains(meaningless, p.key.Value) && !empty(p.value) {
-			d.leave(p.key.Value, p.key, reasonFor(p.key.Value))
+	for _, p := range document.OwnPairs(doc.Root) {
+		if !slices.Contains(settingOrder, p.Key.Value) && !slices.Contains(meaningless, p.Key.Value) && !empty(p.Value) {
+			d.leave(p.Key.Value, p.Key, reasonFor(p.Key.Value))
 		}
 	}
-	services := mapping()
-	put(services, devcontainerName, d.service)
-	root := mapping()
-	put(root, "services", services)
+	services := document.Mapping()
+	document.Put(services, Name, d.service)
+	root := document.Mapping()
+	document.Put(root, "services", services)
 	slices.SortStableFunc(d.left, func(a, b Left) int { return a.Line - b.Line })
-	return &document{file: file, root: root, undeclared: true}, d.left, nil
+	return &document.Document{File: file, Root: root, Undeclared: true}, d.left, nil
 }
 
 // withoutComments returns JSON in which comments, and tabs outside strings, are replaced by
@@ -105,8 +108,8 @@ var (
 	notNewline = lazyregexp.New(`[^\n]`)
 )
 
-// devcontainer is the conversion of one devcontainer.json.
-type devcontainer struct {
+// conversion converts one devcontainer.json.
+type conversion struct {
 	service *yaml.Node
 	left    []Left
 	known   map[string]string // the values of variables that are not of an environment, in Compose's form
@@ -116,7 +119,7 @@ type devcontainer struct {
 
 // know sets the values of variables for directories: of the laptop's only the name, and of the
 // workspace's if the file sets it.
-func (d *devcontainer) know(file string, folder *yaml.Node) {
+func (d *conversion) know(file string, folder *yaml.Node) {
 	dir := filepath.Dir(file)
 	if filepath.Base(dir) == ".devcontainer" {
 		dir = filepath.Dir(dir)
@@ -131,23 +134,23 @@ func (d *devcontainer) know(file string, folder *yaml.Node) {
 }
 
 // refuse refuses a file that does not itself say what to run.
-func (d *devcontainer) refuse(doc *document) error {
-	if n := field(doc.root, "dockerComposeFile"); n != nil {
-		return doc.errorf(n, "it is about a service of a Compose file").Advise(keyway.InsteadService)
+func (d *conversion) refuse(doc *document.Document) error {
+	if n := document.Field(doc.Root, "dockerComposeFile"); n != nil {
+		return doc.Errorf(n, "it is about a service of a Compose file").Advise(keyway.InsteadService)
 	}
-	if field(doc.root, "image") != nil {
+	if document.Field(doc.Root, "image") != nil {
 		return nil
 	}
 	for _, name := range []string{"build", "dockerFile"} {
-		if n := field(doc.root, name); n != nil {
-			return doc.errorf(n, "%s: an image is built where it will run, or pulled", name).
+		if n := document.Field(doc.Root, name); n != nil {
+			return doc.Errorf(n, "%s: an image is built where it will run, or pulled", name).
 				Hint("docker build -t NAME . at the place, then name it here: \"image\": \"NAME\"")
 		}
 	}
-	return doc.errorf(doc.root, "it names no image").Hint("for example: \"image\": \"pytorch/pytorch:2.8.0-cuda12.6-cudnn9-devel\"")
+	return doc.Errorf(doc.Root, "it names no image").Hint("for example: \"image\": \"pytorch/pytorch:2.8.0-cuda12.6-cudnn9-devel\"")
 }
 
-func (d *devcontainer) leave(setting string, n *yaml.Node, r fields.Reason) {
+func (d *conversion) leave(setting string, n *yaml.Node, r fields.Reason) {
 	d.left = append(d.left, Left{Setting: setting, Line: n.Line, Why: r.Why, Advice: r.Advice()})
 }
 
@@ -172,7 +175,7 @@ var settingForms = map[string]string{
 
 // empty reports whether a setting has no value.
 func empty(n *yaml.Node) bool {
-	n = resolve(n)
+	n = document.Resolve(n)
 	return n.Kind == yaml.ScalarNode && (n.ShortTag() == "!!null" || n.Value == "") || n.Kind != yaml.ScalarNode && len(n.Content) == 0
 }
 
@@ -180,8 +183,8 @@ func empty(n *yaml.Node) bool {
 var meaningless = []string{"$schema", "name"}
 
 // take converts one setting.
-func (d *devcontainer) take(name string, n *yaml.Node) {
-	if shapes, ok := settingForms[name]; ok && !strings.Contains(shapes, shapeOf(n)) {
+func (d *conversion) take(name string, n *yaml.Node) {
+	if shapes, ok := settingForms[name]; ok && !strings.Contains(shapes, document.Shape(n)) {
 		d.leave(name, n, unknownForm)
 		return
 	}
@@ -197,7 +200,7 @@ func (d *devcontainer) take(name string, n *yaml.Node) {
 		}
 		d.text(name, "working_dir", n)
 	case "init":
-		put(d.service, "init", n)
+		document.Put(d.service, "init", n)
 	case "privileged", "overrideCommand", "updateRemoteUserUID":
 		if (n.Value == "true") == (name == "privileged") {
 			d.leave(name, n, reasonFor(name))
@@ -209,15 +212,15 @@ func (d *devcontainer) take(name string, n *yaml.Node) {
 	case "capAdd", "securityOpt":
 		d.list(name, map[string]string{"capAdd": "cap_add", "securityOpt": "security_opt"}[name], n)
 	case "containerEnv", "remoteEnv":
-		for _, p := range pairs(n) {
-			d.variable(name+"."+p.key.Value, p.key.Value, resolve(p.value))
+		for _, p := range document.Pairs(n) {
+			d.variable(name+"."+p.Key.Value, p.Key.Value, document.Resolve(p.Value))
 		}
 	case "mounts":
-		for _, each := range items(n) {
+		for _, each := range document.Items(n) {
 			d.mount(name, each)
 		}
 	case "forwardPorts", "appPort":
-		for _, each := range items(n) {
+		for _, each := range document.Items(n) {
 			d.port(name, each)
 		}
 	case "hostRequirements":
@@ -236,7 +239,7 @@ var variablePattern = lazyregexp.New(`\$\{([^}]*)\}`)
 
 // substituted returns a value with its variables in Compose's form. It reports false for a
 // variable that has no value here.
-func (d *devcontainer) substituted(text string) (string, bool) {
+func (d *conversion) substituted(text string) (string, bool) {
 	ok := true
 	var b strings.Builder
 	rest := 0
@@ -253,7 +256,7 @@ func (d *devcontainer) substituted(text string) (string, bool) {
 
 // value returns the value of a variable, in Compose's form. All values together have as many bytes
 // as a file at most: each variable of the workspace may contain others several times.
-func (d *devcontainer) value(variable string) (string, bool) {
+func (d *conversion) value(variable string) (string, bool) {
 	v, ok := d.known[variable]
 	kind, name, _ := strings.Cut(variable, ":")
 	name, def, hasDefault := strings.Cut(name, ":")
@@ -268,7 +271,7 @@ func (d *devcontainer) value(variable string) (string, bool) {
 	case kind == "containerEnv": // only those that the file sets: the image may have others
 		v, ok = d.set[name]
 	}
-	if d.made += len(v); d.made > maxFile {
+	if d.made += len(v); d.made > document.MaxFile {
 		return "", false
 	}
 	return v, ok
@@ -278,7 +281,7 @@ var environmentName = lazyregexp.New(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 // word returns the text of n for a field of the service. It reports false if the setting was left
 // out.
-func (d *devcontainer) word(setting string, n *yaml.Node) (*yaml.Node, bool) {
+func (d *conversion) word(setting string, n *yaml.Node) (*yaml.Node, bool) {
 	if n.Kind != yaml.ScalarNode || n.ShortTag() == "!!null" {
 		d.leave(setting, n, unknownForm)
 		return nil, false
@@ -288,17 +291,17 @@ func (d *devcontainer) word(setting string, n *yaml.Node) (*yaml.Node, bool) {
 		d.leave(setting, n, unknownVariable)
 		return nil, false
 	}
-	return word(text, n.Line), true
+	return document.Word(text, n.Line), true
 }
 
-func (d *devcontainer) text(setting, name string, n *yaml.Node) {
+func (d *conversion) text(setting, name string, n *yaml.Node) {
 	if w, ok := d.word(setting, n); ok {
-		put(d.service, name, w)
+		document.Put(d.service, name, w)
 	}
 }
 
-func (d *devcontainer) list(setting, name string, n *yaml.Node) {
-	for _, each := range items(n) {
+func (d *conversion) list(setting, name string, n *yaml.Node) {
+	for _, each := range document.Items(n) {
 		w, ok := d.word(setting, each)
 		if ok && name == "cap_add" {
 			w.Value = strings.TrimPrefix(w.Value, "CAP_")
@@ -314,11 +317,11 @@ func (d *devcontainer) list(setting, name string, n *yaml.Node) {
 }
 
 // add appends an item to a list of the service.
-func (d *devcontainer) add(name string, item *yaml.Node) {
-	list := field(d.service, name)
+func (d *conversion) add(name string, item *yaml.Node) {
+	list := document.Field(d.service, name)
 	if list == nil {
 		list = &yaml.Node{Kind: yaml.SequenceNode, Tag: "!!seq", Line: item.Line}
-		put(d.service, name, list)
+		document.Put(d.service, name, list)
 	}
 	same := func(other *yaml.Node) bool { return item.Kind == yaml.ScalarNode && other.Value == item.Value }
 	if !slices.ContainsFunc(list.Content, same) { // two settings may ask for one thing
@@ -327,27 +330,27 @@ func (d *devcontainer) add(name string, item *yaml.Node) {
 }
 
 // inner returns a mapping of the service, and makes it if it does not exist.
-func (d *devcontainer) inner(name string) *yaml.Node {
-	m := field(d.service, name)
+func (d *conversion) inner(name string) *yaml.Node {
+	m := document.Field(d.service, name)
 	if m == nil {
-		m = mapping()
-		put(d.service, name, m)
+		m = document.Mapping()
+		document.Put(d.service, name, m)
 	}
 	return m
 }
 
-func (d *devcontainer) variable(setting, name string, n *yaml.Node) {
+func (d *conversion) variable(setting, name string, n *yaml.Node) {
 	if n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" {
 		d.leave(setting, n, fields.Reason{Why: "a workspace's programs see all of its variables"})
 		return
 	}
 	if w, ok := d.word(setting, n); ok {
-		put(d.inner("environment"), name, w)
+		document.Put(d.inner("environment"), name, w)
 		d.set[name] = w.Value
 	}
 }
 
-func (d *devcontainer) port(setting string, n *yaml.Node) {
+func (d *conversion) port(setting string, n *yaml.Node) {
 	text := n.Value
 	if setting == "appPort" { // HOST:CONTAINER, of which the first is published by others
 		text = text[strings.LastIndexByte(text, ':')+1:]
@@ -357,11 +360,11 @@ func (d *devcontainer) port(setting string, n *yaml.Node) {
 		d.leave(setting, n, fields.Reason{Why: "only ports of the workspace itself are opened", Step: keyway.InsteadOpen})
 		return
 	}
-	d.add("expose", word(strconv.Itoa(port), n.Line))
+	d.add("expose", document.Word(strconv.Itoa(port), n.Line))
 }
 
 // mount converts a mount, which is text in the form of docker's --mount, or an object.
-func (d *devcontainer) mount(setting string, n *yaml.Node) {
+func (d *conversion) mount(setting string, n *yaml.Node) {
 	options := map[string]string{}
 	if n.Kind == yaml.ScalarNode {
 		for part := range strings.SplitSeq(n.Value, ",") {
@@ -369,10 +372,10 @@ func (d *devcontainer) mount(setting string, n *yaml.Node) {
 			options[strings.TrimSpace(name)] = v
 		}
 	}
-	for _, p := range pairs(n) {
-		options[p.key.Value] = resolve(p.value).Value
+	for _, p := range document.Pairs(n) {
+		options[p.Key.Value] = document.Resolve(p.Value).Value
 	}
-	m := mapping()
+	m := document.Mapping()
 	m.Line = n.Line
 	for _, o := range []struct{ to, names, def string }{{"type", "type", "volume"}, {"source", "source src", ""}, {"target", "target dst destination", ""}, {"size", "tmpfs-size", ""}} {
 		v := o.def
@@ -383,7 +386,7 @@ func (d *devcontainer) mount(setting string, n *yaml.Node) {
 			delete(options, name)
 		}
 		text, ok := d.substituted(v)
-		if !ok || o.to == "source" && strings.HasPrefix(text, ".") && field(m, "type").Value == "bind" {
+		if !ok || o.to == "source" && strings.HasPrefix(text, ".") && document.Field(m, "type").Value == "bind" {
 			why := unknownVariable
 			if ok || strings.Contains(v, "${localWorkspaceFolder}") {
 				why = notOfTheLaptop
@@ -394,18 +397,18 @@ func (d *devcontainer) mount(setting string, n *yaml.Node) {
 		switch {
 		case text == "":
 		case o.to == "size":
-			tmpfs := mapping()
-			put(tmpfs, "size", word(text, n.Line))
-			put(m, "tmpfs", tmpfs)
+			tmpfs := document.Mapping()
+			document.Put(tmpfs, "size", document.Word(text, n.Line))
+			document.Put(m, "tmpfs", tmpfs)
 		default:
-			put(m, o.to, word(text, n.Line))
+			document.Put(m, o.to, document.Word(text, n.Line))
 		}
 	}
 	for _, name := range []string{"readonly", "ro"} {
 		v, ok := options[name]
 		if truth, err := strconv.ParseBool(cmp.Or(v, "true")); ok && err == nil {
 			if truth {
-				put(m, "read_only", &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!bool", Value: "true", Line: n.Line})
+				document.Put(m, "read_only", &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!bool", Value: "true", Line: n.Line})
 			}
 			delete(options, name)
 		}
@@ -413,7 +416,7 @@ func (d *devcontainer) mount(setting string, n *yaml.Node) {
 	maps.DeleteFunc(options, func(name, v string) bool {
 		return sameMount[name] == "*" || slices.Contains(strings.Fields(sameMount[name]), v)
 	})
-	if len(options) > 0 || field(m, "target") == nil {
+	if len(options) > 0 || document.Field(m, "target") == nil {
 		d.leave(setting, n, unknownForm)
 		return
 	}
@@ -426,18 +429,18 @@ var sameMount = map[string]string{
 }
 
 // requirements converts the request for GPUs. A host's operators know its other properties.
-func (d *devcontainer) requirements(n *yaml.Node) {
-	for _, p := range pairs(n) {
-		switch gpu := resolve(p.value); {
-		case p.key.Value != "gpu":
-			d.leave("hostRequirements."+p.key.Value, p.key, fields.Reason{Why: "you choose the place, and what the workspace takes of it", Step: keyway.InsteadLimits})
+func (d *conversion) requirements(n *yaml.Node) {
+	for _, p := range document.Pairs(n) {
+		switch gpu := document.Resolve(p.Value); {
+		case p.Key.Value != "gpu":
+			d.leave("hostRequirements."+p.Key.Value, p.Key, fields.Reason{Why: "you choose the place, and what the workspace takes of it", Step: keyway.InsteadLimits})
 		case gpu.Value == "false" || empty(gpu) && gpu.Kind != yaml.MappingNode:
 		case gpu.Value == "optional":
 			d.leave("hostRequirements.gpu", gpu, fields.Reason{Why: "you ask for GPUs where the place has some", Step: keyway.InsteadGPUs})
 		case gpu.Value != "true" && gpu.Kind != yaml.MappingNode:
 			d.leave("hostRequirements.gpu", gpu, unknownForm)
 		default:
-			put(d.service, "gpus", word("all", gpu.Line))
+			document.Put(d.service, "gpus", document.Word("all", gpu.Line))
 			if len(gpu.Content) > 0 {
 				d.leave("hostRequirements.gpu.{cores,memory}", gpu, fields.Reason{Why: "all GPUs of the place are asked for", Step: keyway.ChooseGPUs})
 			}
@@ -445,34 +448,34 @@ func (d *devcontainer) requirements(n *yaml.Node) {
 	}
 }
 
-func (d *devcontainer) customizations(n *yaml.Node) {
-	for _, tool := range pairs(n) {
-		if shapeOf(tool.value) != "{" && !empty(tool.value) {
-			d.leave("customizations."+tool.key.Value, tool.key, unknownForm)
+func (d *conversion) customizations(n *yaml.Node) {
+	for _, tool := range document.Pairs(n) {
+		if document.Shape(tool.Value) != "{" && !empty(tool.Value) {
+			d.leave("customizations."+tool.Key.Value, tool.Key, unknownForm)
 		}
-		for _, p := range pairs(tool.value) {
-			if tool.key.Value == "vscode" && p.key.Value == "extensions" {
+		for _, p := range document.Pairs(tool.Value) {
+			if tool.Key.Value == "vscode" && p.Key.Value == "extensions" {
 				x := d.inner("x-keyway")
-				put(x, "extensions", resolve(p.value))
+				document.Put(x, "extensions", document.Resolve(p.Value))
 				continue
 			}
-			d.leave("customizations."+tool.key.Value+"."+p.key.Value, p.key, fields.Reason{Why: "it is a setting of the editor's, which it reads itself when the folder is open there"})
+			d.leave("customizations."+tool.Key.Value+"."+p.Key.Value, p.Key, fields.Reason{Why: "it is a setting of the editor's, which it reads itself when the folder is open there"})
 		}
 	}
 }
 
 // setup adds a command that runs once to the setup.
-func (d *devcontainer) setup(setting string, n *yaml.Node) {
+func (d *conversion) setup(setting string, n *yaml.Node) {
 	commands := []*yaml.Node{n}
 	if n.Kind == yaml.MappingNode { // its commands may run at the same time, but need not
 		commands = nil
-		for _, p := range pairs(n) {
-			commands = append(commands, resolve(p.value))
+		for _, p := range document.Pairs(n) {
+			commands = append(commands, document.Resolve(p.Value))
 		}
 	}
-	x := field(d.service, "x-keyway")
+	x := document.Field(d.service, "x-keyway")
 	script := ""
-	if before := field(x, "setup"); before != nil {
+	if before := document.Field(x, "setup"); before != nil {
 		script = before.Value
 	}
 	for _, each := range commands {
@@ -485,16 +488,16 @@ func (d *devcontainer) setup(setting string, n *yaml.Node) {
 		}
 	}
 	if script != "" {
-		put(d.inner("x-keyway"), "setup", word(script, n.Line))
+		document.Put(d.inner("x-keyway"), "setup", document.Word(script, n.Line))
 	}
 }
 
 // command returns a shell command for n, which is a line of shell or a list of words, or why there
 // is none. Variables of the devcontainer's kind that have a value are filled in; others are the
 // shell's.
-func (d *devcontainer) command(n *yaml.Node) (line string, why fields.Reason) {
-	shape := shapeOf(n)
-	if !strings.Contains("s[0", shape) || slices.ContainsFunc(n.Content, func(item *yaml.Node) bool { return !strings.Contains("sinb", shapeOf(item)) }) {
+func (d *conversion) command(n *yaml.Node) (line string, why fields.Reason) {
+	shape := document.Shape(n)
+	if !strings.Contains("s[0", shape) || slices.ContainsFunc(n.Content, func(item *yaml.Node) bool { return !strings.Contains("sinb", document.Shape(item)) }) {
 		return "", unknownForm
 	}
 	fill := func(text string) string {
@@ -516,7 +519,7 @@ func (d *devcontainer) command(n *yaml.Node) (line string, why fields.Reason) {
 		line = fill(n.Value)
 	default:
 		var words []string
-		for _, each := range items(n) {
+		for _, each := range document.Items(n) {
 			words = append(words, "'"+strings.ReplaceAll(fill(each.Value), "'", `'\''`)+"'")
 		}
 		line = strings.Join(words, " ")

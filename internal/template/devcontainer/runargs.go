@@ -1,4 +1,4 @@
-package template
+package devcontainer
 
 import (
 	"cmp"
@@ -9,6 +9,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"keyway/internal/keyway"
+	"keyway/internal/template/document"
 	"keyway/internal/template/fields"
 	"keyway/internal/template/runargs"
 )
@@ -23,8 +24,8 @@ var runOptions = map[string]string{
 var runLists = map[string]string{"--cap-add": "cap_add", "--security-opt": "security_opt", "--device": "devices", "--tmpfs": "tmpfs"}
 
 // runArgs converts options of docker run.
-func (d *devcontainer) runArgs(n *yaml.Node) {
-	all := items(n)
+func (d *conversion) runArgs(n *yaml.Node) {
+	all := document.Items(n)
 	given := make([]string, len(all))
 	for i, each := range all {
 		given[i] = each.Value
@@ -32,26 +33,26 @@ func (d *devcontainer) runArgs(n *yaml.Node) {
 	for _, o := range runargs.Options(given) {
 		option, v, at := o.Name, o.Value, all[o.Index]
 		setting := "runArgs " + option
-		value := word(v, at.Line)
+		value := document.Word(v, at.Line)
 		switch {
 		case o.Same():
 		case option == "--read-only":
-			put(d.service, "read_only", &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!bool", Value: cmp.Or(v, "true"), Line: at.Line})
+			document.Put(d.service, "read_only", &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!bool", Value: cmp.Or(v, "true"), Line: at.Line})
 		case option == "--volume" || option == "-v":
 			d.volume(setting, value)
 		case option == "--label" || option == "-l":
 			name, text, _ := strings.Cut(v, "=")
-			if w, ok := d.word(setting, word(text, at.Line)); ok {
-				put(d.inner("labels"), name, w)
+			if w, ok := d.word(setting, document.Word(text, at.Line)); ok {
+				document.Put(d.inner("labels"), name, w)
 			}
 		case option == "--gpus":
 			d.gpus(setting, value)
 		case option == "--env" || option == "-e":
 			if name, v, valued := strings.Cut(v, "="); valued {
-				d.variable(setting, name, word(v, at.Line))
+				d.variable(setting, name, document.Word(v, at.Line))
 			} else { // docker takes the value from its own environment
 				delete(d.set, name)
-				put(d.inner("environment"), name, &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!null", Line: at.Line})
+				document.Put(d.inner("environment"), name, &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!null", Line: at.Line})
 			}
 		case option == "--ulimit":
 			d.ulimit(setting, value)
@@ -77,7 +78,7 @@ var runReasons = map[string]fields.Reason{
 }
 
 // volume converts SOURCE:TARGET[:OPTIONS] of docker's --volume, which Compose has as well.
-func (d *devcontainer) volume(setting string, n *yaml.Node) {
+func (d *conversion) volume(setting string, n *yaml.Node) {
 	source, options := runargs.Volume(n.Value)
 	text, ok := d.substituted(n.Value)
 	switch {
@@ -88,15 +89,15 @@ func (d *devcontainer) volume(setting string, n *yaml.Node) {
 	case slices.ContainsFunc(options, func(o string) bool { return !slices.Contains(fields.MountOptions, o) }) || n.Value == "":
 		d.leave(setting, n, unknownForm)
 	default:
-		d.add("volumes", word(text, n.Line))
+		d.add("volumes", document.Word(text, n.Line))
 	}
 }
 
 // gpus converts a value of docker's --gpus.
-func (d *devcontainer) gpus(setting string, n *yaml.Node) {
-	device := mapping()
+func (d *conversion) gpus(setting string, n *yaml.Node) {
+	device := document.Mapping()
 	if text, ok := d.substituted(n.Value); ok && text != n.Value { // a number, or all, of a variable
-		put(device, "count", word(text, n.Line))
+		document.Put(device, "count", document.Word(text, n.Line))
 	} else {
 		g, err := keyway.ParseGPUs(n.Value)
 		switch {
@@ -106,32 +107,32 @@ func (d *devcontainer) gpus(setting string, n *yaml.Node) {
 		case len(g.IDs) > 0:
 			list := &yaml.Node{Kind: yaml.SequenceNode, Tag: "!!seq", Line: n.Line}
 			for _, id := range g.IDs {
-				list.Content = append(list.Content, word(id, n.Line))
+				list.Content = append(list.Content, document.Word(id, n.Line))
 			}
-			put(device, "device_ids", list)
+			document.Put(device, "device_ids", list)
 		case g.All:
-			put(device, "count", word("all", n.Line))
+			document.Put(device, "count", document.Word("all", n.Line))
 		default:
-			put(device, "count", &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!int", Value: strconv.Itoa(g.Count), Line: n.Line})
+			document.Put(device, "count", &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!int", Value: strconv.Itoa(g.Count), Line: n.Line})
 		}
 	}
-	put(d.service, "gpus", &yaml.Node{Kind: yaml.SequenceNode, Tag: "!!seq", Line: n.Line, Content: []*yaml.Node{device}})
+	document.Put(d.service, "gpus", &yaml.Node{Kind: yaml.SequenceNode, Tag: "!!seq", Line: n.Line, Content: []*yaml.Node{device}})
 }
 
 // ulimit converts NAME=SOFT[:HARD].
-func (d *devcontainer) ulimit(setting string, n *yaml.Node) {
+func (d *conversion) ulimit(setting string, n *yaml.Node) {
 	name, limits, _ := strings.Cut(n.Value, "=")
 	soft, hard, two := strings.Cut(limits, ":")
 	if !two {
 		hard = soft
 	}
-	m := mapping()
+	m := document.Mapping()
 	for _, l := range []struct{ name, v string }{{"soft", soft}, {"hard", hard}} {
 		if _, err := strconv.Atoi(l.v); err != nil || name == "" {
 			d.leave(setting, n, unknownForm)
 			return
 		}
-		put(m, l.name, &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!int", Value: l.v, Line: n.Line})
+		document.Put(m, l.name, &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!int", Value: l.v, Line: n.Line})
 	}
-	put(d.inner("ulimits"), name, m)
+	document.Put(d.inner("ulimits"), name, m)
 }

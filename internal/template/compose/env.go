@@ -1,4 +1,4 @@
-package template
+package compose
 
 import (
 	"cmp"
@@ -149,7 +149,7 @@ func (c converter) environment(s *keyway.Spec) error {
 			err = cmp.Or(err, unset[name])
 		}
 		if err != nil {
-			return c.errorf("env_file", "%s cannot be read: %v", f.Path, err).Hint("it lies beside %s, on this laptop", c.file)
+			return c.errorf("env_file", "%s cannot be read: %v", f.Path, err).Hint("it lies beside %s, on this laptop", c.File)
 		}
 		env = set
 	}

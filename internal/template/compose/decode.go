@@ -1,4 +1,4 @@
-package template
+package compose
 
 import (
 	"errors"
@@ -11,6 +11,7 @@ import (
 	"github.com/compose-spec/compose-go/v2/tree"
 	"github.com/go-viper/mapstructure/v2"
 
+	"keyway/internal/template/document"
 	"keyway/internal/template/fields"
 )
 
@@ -80,7 +81,7 @@ var errNoTruth = errors.New("it must be true or false")
 
 // misformed returns an error of decode with the field and the line that it is about. Of several
 // errors it takes the first.
-func (d *document) misformed(err error, names []string) error {
+func (d source) misformed(err error, names []string) error {
 	var failed *mapstructure.DecodeError
 	if !errors.As(err, &failed) {
 		return d.explain(err)
@@ -95,13 +96,13 @@ func (d *document) misformed(err error, names []string) error {
 		path[1] = d.having(names, path[2])
 	}
 	must, next := demanded(failed)
-	return d.errorf(at(d.root, path), "%.200s %s", shown, must).Hint("%s", next)
+	return d.Errorf(document.At(d.Root, path), "%.200s %s", shown, must).Hint("%s", next)
 }
 
 // having returns the first of the services that has the field.
-func (d *document) having(names []string, name string) string {
+func (d source) having(names []string, name string) string {
 	for _, service := range names {
-		if n, err := d.service(service); err == nil && field(n, name) != nil {
+		if n, err := d.service(service); err == nil && document.Field(n, name) != nil {
 			return service
 		}
 	}

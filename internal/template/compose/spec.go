@@ -1,4 +1,4 @@
-package template
+package compose
 
 import (
 	"cmp"
@@ -14,17 +14,9 @@ import (
 	"github.com/compose-spec/compose-go/v2/types"
 
 	"keyway/internal/keyway"
+	"keyway/internal/template/document"
 	"keyway/internal/template/fields"
 )
-
-// Asked is the result of resolving a template.
-type Asked struct {
-	// Spec has neither name, engine nor keys.
-	Spec keyway.Spec
-	Extension
-	// Variables lists the variables of this laptop that were filled in.
-	Variables []string
-}
 
 // maxPorts bounds the ports that a template offers.
 const maxPorts = 64
@@ -33,7 +25,7 @@ const fewerPorts = "name those that people open; any other can be opened as well
 
 // converter converts what compose-go has read to a Spec.
 type converter struct {
-	*document
+	source
 	service loaded
 	name    string
 	env     environment
@@ -41,7 +33,7 @@ type converter struct {
 }
 
 func (c converter) errorf(fieldName, format string, args ...any) *keyway.Error {
-	return c.document.errorf(at(c.root, []string{"services", c.name, fieldName}), "%s: %s", fieldName, fmt.Sprintf(format, args...))
+	return c.source.Errorf(document.At(c.Root, []string{"services", c.name, fieldName}), "%s: %s", fieldName, fmt.Sprintf(format, args...))
 }
 
 func (c converter) spec() (s keyway.Spec, err error) {
@@ -195,7 +187,7 @@ func (c converter) mounts(s *keyway.Spec) error {
 		}
 		switch v.Type {
 		case types.VolumeTypeBind:
-			source, err := c.source(v.Source)
+			source, err := c.directory(v.Source)
 			if err != nil {
 				return err
 			}
@@ -204,7 +196,7 @@ func (c converter) mounts(s *keyway.Spec) error {
 			m.Kind = keyway.MountVolume
 			if v.Source != "" {
 				declared, ok := c.service.volumes[v.Source]
-				if !ok && !c.undeclared {
+				if !ok && !c.Undeclared {
 					return c.errorf("volumes", "there is no volume %.80q below the file's volumes", v.Source).
 						Hint("add it: volumes: {%s: {}}\nor mount a directory of the place: /path:%s", v.Source, v.Target)
 				}
@@ -223,8 +215,8 @@ func (c converter) mounts(s *keyway.Spec) error {
 	return nil
 }
 
-// source returns the directory to mount, which is one of the place.
-func (c converter) source(given string) (string, error) {
+// directory returns the directory to mount, which is one of the place.
+func (c converter) directory(given string) (string, error) {
 	if path.IsAbs(given) {
 		return path.Clean(given), nil
 	}

@@ -1,4 +1,4 @@
-package template
+package compose
 
 import (
 	"slices"
@@ -7,6 +7,7 @@ import (
 
 	"keyway/internal/catalogue"
 	"keyway/internal/keyway"
+	"keyway/internal/template/document"
 )
 
 // Extension is a service's x-keyway.
@@ -36,10 +37,10 @@ const maxSetup = 32 << 10
 
 // extension reads x-keyway of the services in names, of which each extends the next. A field of
 // an earlier service takes precedence, as with Compose's own fields.
-func (d *document) extension(names []string) (x Extension, err error) {
+func (d source) extension(names []string) (x Extension, err error) {
 	for _, name := range slices.Backward(names) {
 		service, _ := d.service(name)
-		if err = d.extend(&x, field(service, "x-keyway")); err != nil {
+		if err = d.extend(&x, document.Field(service, "x-keyway")); err != nil {
 			return x, err
 		}
 	}
@@ -47,32 +48,32 @@ func (d *document) extension(names []string) (x Extension, err error) {
 }
 
 // extend reads one x-keyway into x.
-func (d *document) extend(x *Extension, n *yaml.Node) error {
+func (d source) extend(x *Extension, n *yaml.Node) error {
 	if n == nil {
 		return nil
 	}
 	if n.Kind != yaml.MappingNode {
-		return d.errorf(n, "x-keyway has fields: forward_agent, setup, extensions, as, home, override")
+		return d.Errorf(n, "x-keyway has fields: forward_agent, setup, extensions, as, home, override")
 	}
-	for _, p := range pairs(n) {
-		if p.key.Value == "override" {
-			if err := d.override(p.value, &x.Override); err != nil {
+	for _, p := range document.Pairs(n) {
+		if p.Key.Value == "override" {
+			if err := d.override(p.Value, &x.Override); err != nil {
 				return err
 			}
 			continue
 		}
-		if err := p.value.Decode(x.target(p.key.Value)); err != nil {
-			return d.errorf(p.key, "x-keyway.%s cannot have this value", p.key.Value).
-				Hint("%s", extensionForms[p.key.Value])
+		if err := p.Value.Decode(x.target(p.Key.Value)); err != nil {
+			return d.Errorf(p.Key, "x-keyway.%s cannot have this value", p.Key.Value).
+				Hint("%s", extensionForms[p.Key.Value])
 		}
 	}
 	switch {
 	case x.As != "" && x.As != asCaller && x.As != asImage:
-		return d.errorf(field(n, "as"), "x-keyway.as is %.40q", x.As).Hint("%s", extensionForms["as"])
+		return d.Errorf(document.Field(n, "as"), "x-keyway.as is %.40q", x.As).Hint("%s", extensionForms["as"])
 	case len(x.Setup) > maxSetup:
-		return d.errorf(field(n, "setup"), "x-keyway.setup is longer than %d KiB", maxSetup>>10).Hint("mount a script, and call it")
+		return d.Errorf(document.Field(n, "setup"), "x-keyway.setup is longer than %d KiB", maxSetup>>10).Hint("mount a script, and call it")
 	case x.Home != "" && !keyway.IsVolumeName(x.Home):
-		return d.errorf(field(n, "home"), "x-keyway.home is %.40q", x.Home).Hint("%s", extensionForms["home"])
+		return d.Errorf(document.Field(n, "home"), "x-keyway.home is %.40q", x.Home).Hint("%s", extensionForms["home"])
 	}
 	return nil
 }

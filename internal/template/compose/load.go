@@ -1,4 +1,4 @@
-package template
+package compose
 
 import (
 	"cmp"
@@ -20,17 +20,18 @@ import (
 
 	"keyway/internal/keyway"
 	"keyway/internal/lazyregexp"
+	"keyway/internal/template/document"
 	"keyway/internal/template/fields"
 	"keyway/internal/template/twins"
 	"keyway/internal/template/variables"
 )
 
 // service returns the definition of a service.
-func (d *document) service(name string) (*yaml.Node, error) {
-	services := field(d.root, "services")
-	n := field(services, name)
+func (d source) service(name string) (*yaml.Node, error) {
+	services := document.Field(d.Root, "services")
+	n := document.Field(services, name)
 	if n == nil {
-		return nil, keyway.Errorf(keyway.BadConfig, "%s has no service %s", d.file, name)
+		return nil, keyway.Errorf(keyway.BadConfig, "%s has no service %s", d.File, name)
 	}
 	return n, nil
 }
@@ -39,44 +40,44 @@ func (d *document) service(name string) (*yaml.Node, error) {
 const maxExtends = 16
 
 // chain returns the service's name and, in order, those of the same file that it extends.
-func (d *document) chain(name string) (names []string, err error) {
+func (d source) chain(name string) (names []string, err error) {
 	for range maxExtends {
 		if slices.Contains(names, name) {
 			n, _ := d.service(name)
-			return nil, d.errorf(n, "the service %s extends itself", name).Hint("take one of these extends away: %s", strings.Join(append(names, name), " extends "))
+			return nil, d.Errorf(n, "the service %s extends itself", name).Hint("take one of these extends away: %s", strings.Join(append(names, name), " extends "))
 		}
 		n, err := d.service(name)
 		if err != nil {
 			return nil, err
 		}
 		names = append(names, name)
-		extends := field(n, "extends")
-		if extends == nil || field(extends, "file") != nil { // check refuses the file
+		extends := document.Field(n, "extends")
+		if extends == nil || document.Field(extends, "file") != nil { // check refuses the file
 			return names, nil
 		}
 		if name = extends.Value; extends.Kind == yaml.MappingNode {
-			base := field(extends, "service")
+			base := document.Field(extends, "service")
 			if base == nil {
-				return nil, d.errorf(extends, "extends names no service").Hint("write: extends: {service: NAME}")
+				return nil, d.Errorf(extends, "extends names no service").Hint("write: extends: {service: NAME}")
 			}
 			name = base.Value
 		}
 	}
-	return nil, d.errorf(nil, "more than %d services extend one another", maxExtends)
+	return nil, d.Errorf(nil, "more than %d services extend one another", maxExtends)
 }
 
 // check finds the fields that cannot be honoured in the services of names, and in the volumes and
 // secrets that these use.
-func (d *document) check(names []string, lookup func(string) (string, bool)) error {
-	w := walker{document: d, lookup: lookup}
-	for _, p := range ownPairs(d.root) {
-		top := p.key.Value
+func (d source) check(names []string, lookup func(string) (string, bool)) error {
+	w := walker{source: d, lookup: lookup}
+	for _, p := range document.OwnPairs(d.Root) {
+		top := p.Key.Value
 		switch {
 		case top == "services":
-		case (top == "volumes" || top == "secrets") && shapeOf(p.value) == "{":
+		case (top == "volumes" || top == "secrets") && document.Shape(p.Value) == "{":
 			used, rule := w.sources(names, top), fields.File.Fields[top]
-			for _, each := range pairs(p.value) {
-				w.unused = !used[each.key.Value]
+			for _, each := range document.Pairs(p.Value) {
+				w.unused = !used[each.Key.Value]
 				w.field(each, rule, top+".")
 			}
 			w.unused = false
@@ -84,9 +85,9 @@ func (d *document) check(names []string, lookup func(string) (string, bool)) err
 			w.field(p, fields.File, "")
 		}
 	}
-	for _, p := range pairs(field(d.root, "services")) {
-		if slices.Contains(names, p.key.Value) {
-			w.walk(p.value, fields.Service, "services."+p.key.Value+".")
+	for _, p := range document.Pairs(document.Field(d.Root, "services")) {
+		if slices.Contains(names, p.Key.Value) {
+			w.walk(p.Value, fields.Service, "services."+p.Key.Value+".")
 		}
 	}
 	return together(w.problems)
@@ -124,11 +125,11 @@ type loaded struct {
 // load reads one service, and those that it extends, with compose-go. compose-go's own loader
 // does the same, but it imports a compiler of JSON schemas, whose initialisation would delay
 // every start of keyway.
-func (d *document) load(name string, names []string, lookup func(string) (string, bool)) (loaded, error) {
+func (d source) load(name string, names []string, lookup func(string) (string, bool)) (loaded, error) {
 	model := map[string]any{"services": d.services(names)}
 	for _, top := range []string{"volumes", "secrets"} {
-		if n := field(d.root, top); n != nil {
-			model[top] = plain(n)
+		if n := document.Field(d.Root, top); n != nil {
+			model[top] = document.Plain(n)
 			fields.File.Fields[top].Prune(model[top])
 		}
 	}
@@ -154,7 +155,7 @@ func (d *document) load(name string, names []string, lookup func(string) (string
 		return loaded{}, d.explain(err)
 	}
 	if g, ok := service["gpus"].(string); ok && g != "all" {
-		return loaded{}, d.errorf(at(d.root, []string{"services", d.having(names, "gpus"), "gpus"}), "gpus cannot be %.40q", g).
+		return loaded{}, d.Errorf(document.At(d.Root, []string{"services", d.having(names, "gpus"), "gpus"}), "gpus cannot be %.40q", g).
 			Hint("write: gpus: all, or a number of them: gpus: [{count: 2}]")
 	}
 	for _, find := range []func(map[string]any, []string) error{d.shortVolumes, d.shellWords, d.halfUlimits, d.portRanges} {
@@ -181,7 +182,7 @@ func (d *document) load(name string, names []string, lookup func(string) (string
 
 // twins refuses what the services of names ask for twice: within one, or by two fields. One
 // that extends another may say again what that says.
-func (d *document) twins(services any, names []string) error {
+func (d source) twins(services any, names []string) error {
 	all, _ := services.(map[string]any)
 	type said struct {
 		twins.Item
@@ -193,7 +194,7 @@ func (d *document) twins(services any, names []string) error {
 		if s.Index >= 0 {
 			path = append(path, strconv.Itoa(s.Index))
 		}
-		return at(d.root, path)
+		return document.At(d.Root, path)
 	}
 	for _, name := range names {
 		service, _ := all[name].(map[string]any)
@@ -204,7 +205,7 @@ func (d *document) twins(services any, names []string) error {
 				if before.service != name { // the one that is extended comes first
 					before, s = s, before
 				}
-				return d.errorf(where(s), "%s: %s is taken already, in line %d (%s)", s.Field, s.Claim, where(before).Line, before.Field).Hint("keep one of the two")
+				return d.Errorf(where(s), "%s: %s is taken already, in line %d (%s)", s.Field, s.Claim, where(before).Line, before.Field).Hint("keep one of the two")
 			}
 			if !twice {
 				first[item.Claim] = s
@@ -216,7 +217,7 @@ func (d *document) twins(services any, names []string) error {
 
 // shortVolumes refuses options in SOURCE:TARGET:OPTIONS that keyway's mounts do not have.
 // compose-go ignores options that it does not know.
-func (d *document) shortVolumes(service map[string]any, names []string) error {
+func (d source) shortVolumes(service map[string]any, names []string) error {
 	list, _ := service["volumes"].([]any)
 	for _, each := range list {
 		text, _ := each.(string)
@@ -229,7 +230,7 @@ func (d *document) shortVolumes(service map[string]any, names []string) error {
 		}
 		for option := range strings.SplitSeq(parts[2], ",") {
 			if !slices.Contains(fields.MountOptions, option) {
-				return d.errorf(at(d.root, []string{"services", d.having(names, "volumes"), "volumes"}), "volumes: %.80q: the option %.40q is not possible: %s", text, option, fields.NotMounted).
+				return d.Errorf(document.At(d.Root, []string{"services", d.having(names, "volumes"), "volumes"}), "volumes: %.80q: the option %.40q is not possible: %s", text, option, fields.NotMounted).
 					Hint("possible are: ro, rw")
 			}
 		}
@@ -238,11 +239,11 @@ func (d *document) shortVolumes(service map[string]any, names []string) error {
 }
 
 // halfUlimits refuses a limit that lacks one of its two values, for which compose-go uses 0.
-func (d *document) halfUlimits(service map[string]any, names []string) error {
+func (d source) halfUlimits(service map[string]any, names []string) error {
 	all, _ := service["ulimits"].(map[string]any)
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		if two, ok := all[name].(map[string]any); ok && (two["soft"] == nil || two["hard"] == nil) {
-			return d.errorf(at(d.root, []string{"services", d.having(names, "ulimits"), "ulimits"}), "ulimits: %.40s needs a soft limit and a hard one", name).
+			return d.Errorf(document.At(d.Root, []string{"services", d.having(names, "ulimits"), "ulimits"}), "ulimits: %.40s needs a soft limit and a hard one", name).
 				Hint("for example: %.40s: {soft: 65536, hard: 1048576}, or one number for both", name)
 		}
 	}
@@ -250,7 +251,7 @@ func (d *document) halfUlimits(service map[string]any, names []string) error {
 }
 
 // portRanges refuses a range of more ports than are offered, which compose-go would write out.
-func (d *document) portRanges(service map[string]any, names []string) error {
+func (d source) portRanges(service map[string]any, names []string) error {
 	list, _ := service["ports"].([]any)
 	for _, each := range list {
 		text, _ := each.(string)
@@ -258,18 +259,18 @@ func (d *document) portRanges(service map[string]any, names []string) error {
 		first, last, _ := strings.Cut(text, "-")
 		from, err := strconv.Atoi(first)
 		if to, bad := strconv.Atoi(last); err == nil && bad == nil && to-from >= maxPorts {
-			return d.errorf(at(d.root, []string{"services", d.having(names, "ports"), "ports"}), "ports: more than %d ports", maxPorts).Hint(fewerPorts)
+			return d.Errorf(document.At(d.Root, []string{"services", d.having(names, "ports"), "ports"}), "ports: more than %d ports", maxPorts).Hint(fewerPorts)
 		}
 	}
 	return nil
 }
 
 // shellWords refuses a command with a shell operator, at which compose-go ends the command.
-func (d *document) shellWords(service map[string]any, names []string) error {
+func (d source) shellWords(service map[string]any, names []string) error {
 	for _, name := range []string{"entrypoint", "command"} {
 		line, _ := service[name].(string)
 		if operator := shellOperator(line); operator != "" {
-			return d.errorf(at(d.root, []string{"services", d.having(names, name), name}), "%s: no shell reads it, and %q is a shell's", name, operator).
+			return d.Errorf(document.At(d.Root, []string{"services", d.having(names, name), name}), "%s: no shell reads it, and %q is a shell's", name, operator).
 				Hint("have one read it: %s: [sh, -c, \"…\"]\nor put it in quotes: '%s'", name, operator)
 		}
 	}
@@ -328,11 +329,11 @@ func extended(services any, names []string) (map[string]any, error) {
 // services returns the services that compose-go gets. It omits other services of the file, which
 // may be for other programs, fields that compose-go would only refuse, and those whose value
 // changes nothing.
-func (d *document) services(names []string) map[string]any {
+func (d source) services(names []string) map[string]any {
 	m := map[string]any{}
-	all := field(d.root, "services")
+	all := document.Field(d.Root, "services")
 	for _, name := range names {
-		m[name] = plain(field(all, name))
+		m[name] = document.Plain(document.Field(all, name))
 		if its, ok := m[name].(map[string]any); ok { // in a setup, $NAME is for its shell
 			maps.DeleteFunc(its, func(name string, _ any) bool { return strings.HasPrefix(name, "x-") })
 		}
@@ -345,29 +346,29 @@ func (d *document) services(names []string) map[string]any {
 var inPath = lazyregexp.New(`'?\b(services|volumes|secrets)[.\[][A-Za-z0-9_.\[\]-]+'?`)
 
 // explain returns an error of compose-go with the line that it is about.
-func (d *document) explain(err error) error {
+func (d source) explain(err error) error {
 	var unset variables.UnsetError
 	said := strings.Join(strings.Fields(err.Error()), " ")
-	where, message := d.root, said
+	where, message := d.Root, said
 	if found := inPath.FindString(said); found != "" {
 		path := strings.Trim(found, "'")
-		where = at(d.root, strings.FieldsFunc(path, func(r rune) bool { return r == '.' || r == '[' || r == ']' }))
+		where = document.At(d.Root, strings.FieldsFunc(path, func(r rune) bool { return r == '.' || r == '[' || r == ']' }))
 		message = strings.Trim(strings.Replace(said, found, short(path), 1), ": ")
 	}
 	if errors.Is(err, variables.ErrTooMuch) {
-		return d.errorf(where, "%v", variables.ErrTooMuch).Hint("use a long value less often")
+		return d.Errorf(where, "%v", variables.ErrTooMuch).Hint("use a long value less often")
 	}
 	if errors.As(err, &unset) {
 		form := "${%[1]s:-VALUE}"
-		if strings.HasSuffix(d.file, ".json") {
+		if strings.HasSuffix(d.File, ".json") {
 			form = "${localEnv:%[1]s:VALUE}"
 		}
-		return d.errorf(where, "%v", unset).Hint("set it: export %[1]s=VALUE\nor give it a default in the file: "+form, unset.Name)
+		return d.Errorf(where, "%v", unset).Hint("set it: export %[1]s=VALUE\nor give it a default in the file: "+form, unset.Name)
 	}
-	if where == d.root {
-		where = cmp.Or(quotedBy(d.root, said), where)
+	if where == d.Root {
+		where = cmp.Or(quotedBy(d.Root, said), where)
 	}
-	return d.errorf(where, "%.500s", message).Hint(howWritten)
+	return d.Errorf(where, "%.500s", message).Hint(howWritten)
 }
 
 // quotedBy returns the longest value below n that occurs in an error's text, or nil.

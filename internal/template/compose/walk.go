@@ -1,4 +1,4 @@
-package template
+package compose
 
 import (
 	"cmp"
@@ -7,6 +7,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"keyway/internal/keyway"
+	"keyway/internal/template/document"
 	"keyway/internal/template/fields"
 	"keyway/internal/template/variables"
 )
@@ -16,7 +17,7 @@ const maxProblems = 10
 
 // walker collects what is wrong with a file's fields.
 type walker struct {
-	*document
+	source
 	lookup   func(string) (string, bool)
 	filler   variables.Filler // bounds the text of all values together
 	unused   bool             // no service that counts uses what is walked
@@ -31,7 +32,7 @@ func (w *walker) add(e *keyway.Error) {
 
 // walk compares n with r. where is the path to n in messages.
 func (w *walker) walk(n *yaml.Node, r *fields.Rule, where string) {
-	n = resolve(n)
+	n = document.Resolve(n)
 	if r == nil || r.Fields == nil && r.Names == nil {
 		return
 	}
@@ -42,59 +43,46 @@ func (w *walker) walk(n *yaml.Node, r *fields.Rule, where string) {
 		return
 	}
 	seen := map[string]bool{}
-	for _, p := range ownPairs(n) {
-		name := p.key.Value
-		if p.key.Kind != yaml.ScalarNode {
-			w.add(w.errorf(p.key, "the name of a field is a word, not a list or a mapping"))
+	for _, p := range document.OwnPairs(n) {
+		name := p.Key.Value
+		if p.Key.Kind != yaml.ScalarNode {
+			w.add(w.Errorf(p.Key, "the name of a field is a word, not a list or a mapping"))
 			continue
 		}
 		if seen[name] {
-			w.add(w.errorf(p.key, "%s%s is there twice", where, name).Hint("remove one of the two"))
+			w.add(w.Errorf(p.Key, "%s%s is there twice", where, name).Hint("remove one of the two"))
 		}
 		seen[name] = true
 	}
-	for _, p := range pairs(n) {
+	for _, p := range document.Pairs(n) {
 		w.field(p, r, where)
 	}
 }
 
-// ownPairs returns the fields of a mapping without those that << merges in.
-func ownPairs(n *yaml.Node) (own []pair) {
-	if n.Kind != yaml.MappingNode {
-		return nil
-	}
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		if n.Content[i].Tag != "!!merge" {
-			own = append(own, pair{n.Content[i], n.Content[i+1]})
-		}
-	}
-	return own
-}
-
-func (w *walker) field(p pair, r *fields.Rule, where string) {
-	name := p.key.Value
+func (w *walker) field(p document.Pair, r *fields.Rule, where string) {
+	name := p.Key.Value
 	if r.Names != nil {
 		w.shape(p, r.Names.Form, where+name)
-		w.walk(p.value, r.Names, where+name+".")
+		w.walk(p.Value, r.Names, where+name+".")
 		return
 	}
 	known := r.Fields[name]
 	switch {
 	case known == nil && strings.HasPrefix(name, "x-"):
 	case known == nil:
-		e := w.errorf(p.key, "there is no field %.80q", strings.TrimPrefix(where, "services.")+name)
+		e := w.Errorf(p.Key, "there is no field %.80q", strings.TrimPrefix(where, "services.")+name)
 		if near := r.Nearest(name); near != "" {
 			e = e.Hint("did you mean: %s", near)
 		}
 		w.add(e)
-	case known.Not.Why != "" && (w.unused || known.Accepts(w.filled(p.value))):
+	case known.Not.Why != "" && (w.unused || known.Accepts(w.filled(p.Value))):
 	case known.Not.Why != "":
-		e := w.errorf(p.key, "the field %s is not for workspaces: %s", name, known.Not.Why).Hint("leave %s out, or keep a keyway.yaml beside the file that has it", name)
+		e := w.Errorf(p.Key, "the field %s is not for workspaces: %s", name, known.Not.Why).Hint("leave %s out, or keep a keyway.yaml beside the file that has it", name)
 		e.Advice = known.Not.Advice()
 		w.add(e)
 	default:
 		w.shape(p, known.Form, where+name)
-		w.walk(p.value, known, where+name+".")
+		w.walk(p.Value, known, where+name+".")
 	}
 }
 
@@ -119,7 +107,7 @@ func (w *walker) filled(n *yaml.Node) any {
 		}
 		return v
 	}
-	return fill(plain(n))
+	return fill(document.Plain(n))
 }
 
 // sources returns the names of the volumes or secrets, as field says, that the services of names
@@ -128,7 +116,7 @@ func (w *walker) sources(names []string, of string) map[string]bool {
 	used := map[string]bool{}
 	for _, name := range names {
 		service, _ := w.service(name)
-		list, _ := w.filled(cmp.Or(field(service, of), mapping())).([]any)
+		list, _ := w.filled(cmp.Or(document.Field(service, of), document.Mapping())).([]any)
 		for _, item := range list {
 			switch item := item.(type) {
 			case string:

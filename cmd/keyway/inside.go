@@ -173,11 +173,7 @@ func (w *wayBack) enter(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	value := "1"
-	if isTerminal(os.Stderr) {
-		value = laptop.OnTerminal
-	}
-	ssh.Env = append(ssh.Env, laptop.EnvOwnSSH+"="+value)
+	ssh.Env = append(ssh.Env, ownSSH())
 	said := bounded.Buffer{Max: maxSaid}
 	code, err := runChild(ssh, false, io.Discard, &said)
 	if text := said.String(); text != w.said {
@@ -187,8 +183,17 @@ func (w *wayBack) enter(ctx context.Context) (int, error) {
 	return code, err
 }
 
-// stillOpen reports whether nobody has refused on the way back: the place may be away for a while,
-// or the link may have been killed, once more or at its start, or may be too slow to answer.
+// ownSSH returns the variable for an ssh whose standard error is a pipe. It tells the proxy command
+// where the user reads news of the connection.
+func ownSSH() string {
+	if isTerminal(os.Stderr) {
+		return laptop.EnvOwnSSH + "=" + laptop.OnTerminal
+	}
+	return laptop.EnvOwnSSH + "=1"
+}
+
+// stillOpen reports whether the workspace may still be entered: no host has refused it. The place may
+// be away for a while, or the link may have been killed, or may be too slow to answer.
 func (w *wayBack) stillOpen(ctx context.Context) bool {
 	if !w.taken || !w.own.unanswered() {
 		return false

@@ -6,13 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"runtime"
 	"slices"
 	"time"
 
 	"keyway/internal/keyway"
-	"keyway/internal/laptop"
 )
 
 // resumption says how a command inside a workspace continues when its connection has broken: at the
@@ -85,15 +83,15 @@ func (r *resumption) options() []string {
 	return []string{"-o", "SendEnv=" + keyway.EnvMarks}
 }
 
-// environ returns the request for marks, with the positions at which the output continues. The proxy
-// command, whose standard error may be a pipe, learns where it shows news of the connection.
+// environ returns the request for marks, with the positions at which the output continues. If ssh's
+// standard error is a pipe, its proxy command also learns where to show news of the connection.
 func (r *resumption) environ() []string {
 	if r == nil || r.word == "" {
 		return nil
 	}
 	env := []string{keyway.RequestMarks(r.out, r.errs)}
-	if r.errs != r.out && isTerminal(os.Stderr) {
-		env = append(env, laptop.EnvOwnSSH+"="+laptop.OnTerminal)
+	if r.errs != r.out {
+		env = append(env, ownSSH())
 	}
 	return env
 }
@@ -139,8 +137,8 @@ func (r *resumption) flush() error {
 // sameWords continues a command by the same words.
 func sameWords(args []string, _, _ time.Time, _ io.Writer) []string { return args }
 
-// logsOverlap is the time by which a log that continues by time begins earlier than the break. So
-// no output is lost that was under way for less, and some lines may be repeated.
+// logsOverlap is how long before the break a log begins that continues by time. Output that was under
+// way for less is not lost, and some lines may be repeated.
 const logsOverlap = 10 * time.Second
 
 // since continues a log by time.

@@ -174,7 +174,7 @@ func (o *agentOptions) flag(letter byte) error {
 		return agentUsage("there is no option -%c", letter)
 	}
 	if o.csh && o.sh {
-		return agentUsage("-c and -s exclude one another")
+		return agentUsage("-c and -s exclude each other")
 	}
 	return nil
 }

@@ -355,7 +355,7 @@ func TestUnlockOnTerminal(t *testing.T) {
 	}
 }
 
-func TestUnlockForgetsOnOccasions(t *testing.T) {
+func TestUnlockForgetsOnTriggers(t *testing.T) {
 	home := newLaptop(t)
 	endAgent(t)
 	lockedKey(t, home)

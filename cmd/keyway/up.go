@@ -68,7 +68,7 @@ COMMAND runs beside the SSH server. The workspace ends when COMMAND ends.` +
 				at = len(args)
 			}
 			if at > 1 {
-				return keyway.Errorf(keyway.Usage, "keyway up takes one template; %q is too much", args[1]).
+				return keyway.Errorf(keyway.Usage, "keyway up takes one template; leave %q out", args[1]).
 					Hint("a command comes after two dashes: keyway up %s -- COMMAND", args[0])
 			}
 			o.template.names, o.command = args[:at], args[at:]

@@ -207,9 +207,9 @@ func TestListFitsTheDestination(t *testing.T) {
 	if got := names(a.bound(t, bindMessage(w.git, s2, false))); got != "other me" {
 		t.Errorf("after a login with other: %q", got)
 	}
-	tainted := dial(t, a.local)
-	tainted.expect(t, "junk", rawBind(w.gpu.public, s1, nil, false), false)
-	if got := names(tainted); got != "" {
+	untrusted := dial(t, a.local)
+	untrusted.expect(t, "junk", rawBind(w.gpu.public, s1, nil, false), false)
+	if got := names(untrusted); got != "" {
 		t.Errorf("a connection that cannot be believed sees %q", got)
 	}
 }
@@ -533,7 +533,7 @@ func TestLogSaysWhy(t *testing.T) {
 	if e := a.log.last(); e.Event != "offer" || e.Verdict != "denied" || e.To != "db" || e.From != "bastion" || e.Reason == "" {
 		t.Errorf("%+v", e)
 	}
-	c.expect(t, "taint", rawBind(w.gpu.public, s1, nil, false), false)
+	c.expect(t, "untrusted", rawBind(w.gpu.public, s1, nil, false), false)
 	if e := a.log.last(); e.Event != "bind" || e.Verdict != "denied" {
 		t.Errorf("%+v", e)
 	}
@@ -665,10 +665,10 @@ func TestStalledAskersHinderNobody(t *testing.T) {
 		if _, err := half.conn.Write([]byte{0, 0, 1, 0, msgSign}); err != nil {
 			t.Fatal(err)
 		}
-		deaf := dial(t, a.local)
-		deaf.conn.SetWriteDeadline(time.Now().Add(time.Second))
+		unread := dial(t, a.local)
+		unread.conn.SetWriteDeadline(time.Now().Add(time.Second))
 		many := bytes.Repeat(frame([]byte{msgList}), 10_000)
-		deaf.conn.Write(many) // as much as goes
+		unread.conn.Write(many) // as much as goes
 	}
 	half := dial(t, a.local)
 	if _, err := half.conn.Write([]byte{0, 0, 1, 0, msgSign}); err != nil {

@@ -99,9 +99,9 @@ func TestForgetsAfterSleep(t *testing.T) {
 	}
 }
 
-// TestOccasionsCanBeTold checks that keyway unlock --forget-on changes the triggers of the running
+// TestTriggersCanBeChanged checks that keyway unlock --forget-on changes the triggers of the running
 // agent.
-func TestOccasionsCanBeTold(t *testing.T) {
+func TestTriggersCanBeChanged(t *testing.T) {
 	w := theWorld()
 	var m machine
 	a := start(t, m.config(Config{Policy: forgetting(t, "idle=30m")}))

@@ -80,7 +80,7 @@ func scenarios() []scenario {
 	junk := must(hostSignature(w.db.signer, "another"))
 	const policySays = "a remote asker, and no rule allows it"
 	const remoteOp = "a remote asker may only list and sign"
-	const tainted = "a bind that failed leaves nothing to believe"
+	const untrusted = "a bind that failed leaves nothing to believe"
 	atGPU := hopOf{name: "train", keys: []ssh.PublicKey{w.gpu.public}}
 	bastion := hopOf{name: "bastion", keys: []ssh.PublicKey{w.bastion.public}}
 	rootAtDB := hopOf{user: "root", name: "db", keys: []ssh.PublicKey{w.db.public}}
@@ -127,7 +127,7 @@ func scenarios() []scenario {
 			stricter("a login with bytes after its end", signMessage(me, append(loginData(s1, "root", me, nil), 0)), "no login, on a connection for one"),
 			same("signature", signMessage(me, sshsigData("file")), true),
 			same("bind for another", bindMessage(w.db, s2, false), false),
-			stricter("login after a bind failed", loginMessage(s1, "root", me, nil), tainted),
+			stricter("login after a bind failed", loginMessage(s1, "root", me, nil), untrusted),
 		}},
 		{"every type of host key", add, []exchange{
 			same("Ed25519", bindMessage(w.gpu, s1, false), true).onNew(),
@@ -140,13 +140,13 @@ func scenarios() []scenario {
 		}},
 		{"forged binds", add, []exchange{
 			same("a signature of something else", rawBind(w.db.public, s1, junk, false), false).onNew(),
-			stricter("login", loginMessage(s1, "root", me, nil), tainted),
+			stricter("login", loginMessage(s1, "root", me, nil), untrusted),
 			same("another host's signature", rawBind(w.gpu.public, s1, must(hostSignature(w.db.signer, s1)), false), false).onNew(),
 			same("no signature", rawBind(w.gpu.public, s1, nil, false), false).onNew(),
 			same("junk for a key", join([]byte{msgExtension}, text(extSessionBind), text("junk"), text(s1), str(junk), []byte{0}), false).onNew(),
 			same("cut", join([]byte{msgExtension}, text(extSessionBind), text("junk")), false).onNew(),
-			stricter("signature after that", signMessage(me, sshsigData("git")), tainted),
-			stricter("data after that", signMessage(me, []byte("x")), tainted),
+			stricter("signature after that", signMessage(me, sshsigData("git")), untrusted),
+			stricter("data after that", signMessage(me, []byte("x")), untrusted),
 		}},
 		{"forwarded", add, []exchange{
 			same("bind", bindMessage(w.bastion, s1, true), true),
@@ -173,7 +173,7 @@ func scenarios() []scenario {
 		{"forwarded, then not", add, []exchange{
 			same("bind", bindMessage(w.bastion, s1, true), true),
 			stricter("the same session for a login", bindMessage(w.bastion, s1, false), "one session has one purpose"),
-			stricter("login", loginMessage(s1, "root", me, nil), tainted),
+			stricter("login", loginMessage(s1, "root", me, nil), untrusted),
 		}},
 		{"too many hops", add, many},
 		{"forwarded by a workspace to another", add, []exchange{
@@ -239,8 +239,8 @@ func scenarios() []scenario {
 		{"forwarded, and a forged bind for the git host", add, []exchange{
 			same("bind", bindMessage(w.bastion, s1, true), true),
 			same("forged", rawBind(w.git.public, s2, junk, false), false),
-			stricter("data", signMessage(me, []byte("x")), tainted),
-			stricter("login", loginMessage(s2, "git", me, w.git.public), tainted),
+			stricter("data", signMessage(me, []byte("x")), untrusted),
+			stricter("login", loginMessage(s2, "git", me, w.git.public), untrusted),
 		}},
 		{"restricted key", restricted, []exchange{
 			same("login without a bind", loginMessage(s1, "root", me, nil), false),

@@ -96,9 +96,9 @@ func TestUpstreamIsUnderThePolicy(t *testing.T) {
 		t.Errorf("%d keys while locked", n)
 	}
 	c.expect(t, "sign while locked", loginMessage(s1, "root", w.me.public, nil), false)
-	tainted := dial(t, a.local)
-	tainted.expect(t, "junk", rawBind(w.gpu.public, s1, nil, false), false)
-	if n := len(listed(tainted.expect(t, "list", []byte{msgList}, true))); n != 0 {
+	untrusted := dial(t, a.local)
+	untrusted.expect(t, "junk", rawBind(w.gpu.public, s1, nil, false), false)
+	if n := len(listed(untrusted.expect(t, "list", []byte{msgList}, true))); n != 0 {
 		t.Errorf("%d keys on a connection that cannot be believed", n)
 	}
 }

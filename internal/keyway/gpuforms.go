@@ -56,7 +56,7 @@ func parseRequest(s string) (GPUs, error) {
 	}
 	switch {
 	case ids != nil && count != "":
-		return GPUs{}, Errorf(Usage, "a number of GPUs and their names exclude one another in %.80q", s).Advise(GPUForms)
+		return GPUs{}, Errorf(Usage, "a number of GPUs and their names exclude each other in %.80q", s).Advise(GPUForms)
 	case slices.Equal(ids, []string{"all"}) || count == "-1":
 		return GPUs{All: true}, nil
 	case ids != nil:

@@ -77,9 +77,9 @@ func TestASilentFirstHostIsGivenUp(t *testing.T) {
 	for _, c := range []struct{ place, unlimited, says string }{
 		{"silent", "silent", "silent does not answer"},
 		{"behind", "silent", "silent, on the route to behind, does not answer"},
-		{"drips", "", "drips has begun to answer, and goes no further, for 5s now"},
+		{"drips", "", "no answer for 5s: drips began to answer, and then stopped"},
 		{"quiet", "", "bastion answers, but quiet behind it is silent"},
-		{"drops", "", "drops has begun to answer, and goes no further, for 5s now"},
+		{"drops", "", "no answer for 5s: drops began to answer, and then stopped"},
 		{"third", "", "bastion answers, but quiet behind it is silent"},
 		{"bycommand", "", "bastion answers, but bycommand behind it is silent"},
 	} {

@@ -95,7 +95,7 @@ func (s starter) limit(p progress) time.Duration {
 }
 
 func (d *sshRun) silentPlace(place keyway.Place, silence time.Duration) error {
-	return keyway.Errorf(keyway.Unreachable, "%s, for %v now", d.stage(place), silence.Round(time.Second)).
+	return keyway.Errorf(keyway.Unreachable, "no answer for %v: %s", silence.Round(time.Second), d.stage(place)).
 		Hint("see where it stops: ssh -v %s true", plain.Shell(string(place)))
 }
 
@@ -120,13 +120,13 @@ func (d *sshRun) stage(place keyway.Place) string {
 		case at == begun && answers != "":
 			return answers + " answers, but " + h.name + " behind it is silent (is it up, and does a firewall let " + answers + " through to it?)"
 		case at == identified:
-			return h.name + " has begun to answer, and goes no further"
+			return h.name + " began to answer, and then stopped"
 		case at == signing:
 			return "the login to " + h.name + " waits for a signature, or for " + h.name + " to accept it: is there a window in which the agent asks for confirmation, or a security key to touch?"
 		}
-		return h.name + " does not let anybody in yet, and says nothing"
+		return h.name + " has not accepted the login, and sends nothing"
 	}
-	return answers + " has let us in, but says nothing: the login hangs, or a start file of the shell there (does it read its input, or start another shell?)"
+	return answers + " has accepted the login, but sends nothing: the login hangs, or a start file of the shell there does (does it read its input, or start another shell?)"
 }
 
 // heard passes progress of the place on. It counts as a sign of life.

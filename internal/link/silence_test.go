@@ -21,7 +21,7 @@ import (
 func TestASilentPlaceIsGivenUp(t *testing.T) {
 	s := starter{silence: 50 * time.Millisecond}
 	_, err := s.begin(t.Context(), "gpu1", exec.Command("sleep", "600"), nil, scriptWord, func(keyway.Progress) {})
-	if !keyway.Is(err, keyway.Unreachable) || !strings.Contains(err.Error(), "does not answer, for ") {
+	if !keyway.Is(err, keyway.Unreachable) || !strings.Contains(err.Error(), "no answer for ") {
 		t.Errorf("the error is %v", err)
 	}
 }
@@ -56,12 +56,12 @@ func TestAnAgentThatHangsIsNamed(t *testing.T) {
 		{"before the login", lineIdentified, []string{hangs}, waits},
 		{"at the login", lineIdentified + "\n" + lineProved, []string{hangs}, waits},
 		{"another one", lineProved, []string{answers, hangs}, waits},
-		{"no host yet", "", []string{hangs}, "bastion does not let anybody in yet"},
-		{"an agent that answers", lineIdentified, []string{answers}, "bastion has begun to answer"},
+		{"no host yet", "", []string{hangs}, "bastion has not accepted the login"},
+		{"an agent that answers", lineIdentified, []string{answers}, "bastion began to answer"},
 		{"an agent that does not sign", lineProved + "\n" + lineSigning + "1581 (pid=7): signing using x", []string{answers}, "the login to bastion waits for a signature, or for bastion to accept it: is there a window"},
 		{"an agent that hangs now", lineSigning, []string{hangs}, waits},
-		{"after a signature that failed", lineSigning + "\nsshconnect2.c:sign_and_send_pubkey():1629 (pid=7): signing failed", []string{answers}, "bastion does not let anybody in yet"},
-		{"no agent", lineProved, []string{filepath.Join(dir, "none")}, "bastion does not let anybody in yet"},
+		{"after a signature that failed", lineSigning + "\nsshconnect2.c:sign_and_send_pubkey():1629 (pid=7): signing failed", []string{answers}, "bastion has not accepted the login"},
+		{"no agent", lineProved, []string{filepath.Join(dir, "none")}, "bastion has not accepted the login"},
 		{"behind the bastion", lineEntered, []string{hangs}, "bastion answers, but gpu1 behind it is silent"},
 	} {
 		u := &uplink{agents: c.agents}

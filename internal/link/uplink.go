@@ -350,7 +350,7 @@ func (m *muteness) after(ctx context.Context, u *uplink, c *connection) error {
 }
 
 func (u *uplink) mute() error {
-	return keyway.Errorf(keyway.Unreachable, "the node that keyway starts at %s greets and then does not answer, for %v now", u.place, deadTime).
+	return keyway.Errorf(keyway.Unreachable, "the node that keyway starts at %s sent its greeting, and then did not answer for %v", u.place, deadTime).
 		Hint("does a file system or the machine itself hang there? %s", typedAt(u.place, "df"))
 }
 

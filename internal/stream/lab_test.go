@@ -287,22 +287,22 @@ func (e *lineEnd) SetWriteDeadline(time.Time) error { return nil }
 
 // pipe is one direction of a line: a buffer as a socket has, and its faults.
 type pipe struct {
-	mu      sync.Mutex
-	moved   *sync.Cond
-	buf     []byte
-	size    int
-	end     error // what the reader gets after buf
-	deaf    bool  // the reader has gone
-	stalled bool
-	spoil   func(p []byte) // may change what is written
-	cutAt   int            // breaks after so many bytes; 0: never
-	total   int
-	flight  [][]byte      // under way for delay
-	flying  int           // bytes of it
-	record  *bytes.Buffer // a copy of what is written
-	most    int           // bytes a read gives at most; 0: all
-	rate    int           // bytes a second that can be read; 0: no bound
-	delay   time.Duration // until what is written arrives
+	mu       sync.Mutex
+	moved    *sync.Cond
+	buf      []byte
+	size     int
+	end      error // what the reader gets after buf
+	noReader bool  // the reader has gone
+	stalled  bool
+	spoil    func(p []byte) // may change what is written
+	cutAt    int            // breaks after so many bytes; 0: never
+	total    int
+	flight   [][]byte      // under way for delay
+	flying   int           // bytes of it
+	record   *bytes.Buffer // a copy of what is written
+	most     int           // bytes a read gives at most; 0: all
+	rate     int           // bytes a second that can be read; 0: no bound
+	delay    time.Duration // until what is written arrives
 }
 
 func newPipe() *pipe {
@@ -345,10 +345,10 @@ func (p *pipe) write(b []byte) (int, error) {
 	defer p.mu.Unlock()
 	n := 0
 	for n < len(b) {
-		for p.end == nil && !p.deaf && len(p.buf)+p.flying >= p.size {
+		for p.end == nil && !p.noReader && len(p.buf)+p.flying >= p.size {
 			p.moved.Wait()
 		}
-		if p.end != nil || p.deaf {
+		if p.end != nil || p.noReader {
 			return n, errCut
 		}
 		part := bytes.Clone(b[n:min(len(b), n+p.size-len(p.buf)-p.flying)])
@@ -393,7 +393,7 @@ func (p *pipe) land() {
 
 func (p *pipe) cut()          { p.change(func() { p.end = errCut }) }
 func (p *pipe) stall(on bool) { p.change(func() { p.stalled = on }) }
-func (p *pipe) closeRead()    { p.change(func() { p.deaf, p.end = true, errCut }) }
+func (p *pipe) closeRead()    { p.change(func() { p.noReader, p.end = true, errCut }) }
 func (p *pipe) closeWrite() {
 	p.change(func() {
 		if p.end == nil {

@@ -284,7 +284,7 @@ func TestClock(t *testing.T) {
 	}
 }
 
-func TestGraveyardIsBounded(t *testing.T) {
+func TestTombstonesAreBounded(t *testing.T) {
 	var g tombstones
 	ids := make([]*keys, maxDead+10)
 	for i := range ids {

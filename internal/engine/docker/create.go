@@ -443,7 +443,7 @@ func (e *Engine) guestFailed(ctx context.Context, m made, err error) error {
 		return err
 	}
 	if words == "" {
-		words = "(it said nothing)"
+		words = "(no output)"
 	}
 	return keyway.Errorf(keyway.GuestFailed, "the workspace %s did not come up: %w; its last output:\n%s", m.spec.Name, err, words).
 		Hint("try the image by hand at the place: %s run --rm -it %s", e.Name(), m.spec.Image)

@@ -200,7 +200,7 @@ func TestAViewerOnATerminalThatIsKilled(t *testing.T) {
 	}
 }
 
-func TestTheLatestTypistsSize(t *testing.T) {
+func TestTheActiveViewersSize(t *testing.T) {
 	l := newLab(t)
 	a := l.startTTY(30, 100, "run", "--as", "x", "--", "sh", "-c", sizeScript)
 	a.out.expect(t, "30 100\r\nready")

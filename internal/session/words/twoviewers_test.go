@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// TestTwoTypists checks that the input of two viewers that type at once arrives whole and in order.
-func TestTwoTypists(t *testing.T) {
+// TestTwoViewersType checks that the input of two viewers that type at once arrives whole and in order.
+func TestTwoViewersType(t *testing.T) {
 	l := newLab(t)
 	fifo := l.fifo()
 	a := l.startTTY(24, 80, "run", "--as", "x", "--", "sh", "-c", `stty raw -echo; echo ready; exec head -c 262144 >`+fifo)

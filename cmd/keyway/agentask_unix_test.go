@@ -23,12 +23,12 @@ import (
 type transcript struct {
 	mu   sync.Mutex
 	said bytes.Buffer
-	more chan struct{} // closed when there is more
+	more chan struct{} // closed when more arrives
 }
 
 func newTranscript(r io.Reader) *transcript {
 	t := &transcript{more: make(chan struct{})}
-	go func() { // ends with r
+	go func() { // returns when r ends
 		in := bufio.NewReader(r)
 		for {
 			c, err := in.ReadByte()
@@ -45,7 +45,7 @@ func newTranscript(r io.Reader) *transcript {
 	return t
 }
 
-// await waits until the text has been said n times.
+// await waits until the output has the text n times.
 func (tr *transcript) await(t *testing.T, text string, n int) {
 	t.Helper()
 	late := time.After(patience)
@@ -75,8 +75,8 @@ func signing(t *testing.T, key string) *exec.Cmd {
 	return cmd
 }
 
-// confirmedKey gives the agent at the socket a key each use of which is asked for.
-// It has no private half on disk that ssh-keygen could sign with in its stead.
+// confirmedKey adds a key that the agent confirms at each use. Its private half is not on disk, so
+// ssh-keygen cannot sign without the agent.
 func confirmedKey(t *testing.T, home, socket string) string {
 	t.Helper()
 	t.Setenv("SSH_AUTH_SOCK", socket)
@@ -133,7 +133,7 @@ func TestApproveInAnotherWindow(t *testing.T) {
 	for _, v := range []string{"SSH_ASKPASS", "DISPLAY", "WAYLAND_DISPLAY", "GPG_TTY", "SSH_AUTH_SOCK"} {
 		t.Setenv(v, "")
 	}
-	program(t, nil, "unlock") // there is no key yet, but an agent then
+	program(t, nil, "unlock") // no key yet, but an agent from then on
 	key := confirmedKey(t, home, filepath.Join(runtimeDir(t), "agent.sock"))
 	if err := exec.Command("ssh-keygen", "-Y", "sign", "-f", key, "-n", "file", os.Args[0]).Run(); err == nil {
 		t.Error("signed where nobody could be asked")
@@ -172,7 +172,7 @@ func TestApproveInAnotherWindow(t *testing.T) {
 	}
 }
 
-// askUntilShown asks again until the agent knows that somebody watches.
+// askUntilShown repeats the request until the agent knows of a watcher.
 func askUntilShown(t *testing.T, key string, shown *transcript) *exec.Cmd {
 	t.Helper()
 	for late := time.Now().Add(patience); time.Now().Before(late); {

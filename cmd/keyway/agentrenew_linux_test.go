@@ -46,7 +46,7 @@ func startUpgradable(t *testing.T, args ...string) *upgradable {
 	return u
 }
 
-// install puts a program where the agent's lay: this one, or a script.
+// install replaces the agent's program by this one or by a script.
 func (u *upgradable) install(t *testing.T, script string) {
 	t.Helper()
 	if script != "" {
@@ -59,7 +59,7 @@ func (u *upgradable) install(t *testing.T, script string) {
 	}
 }
 
-// renew asks the agent to become the program, and waits for what the log says.
+// renew asks the agent to execute the program, and waits for a text in the log.
 func (u *upgradable) renew(t *testing.T, want string) {
 	t.Helper()
 	count := func() int {
@@ -73,7 +73,7 @@ func (u *upgradable) renew(t *testing.T, want string) {
 	await.That(t, "the log says "+want, func() bool { return count() > before })
 }
 
-// mustAdd runs ssh-add and gives what it says.
+// mustAdd runs ssh-add and returns its output.
 func mustAdd(t *testing.T, args ...string) string {
 	t.Helper()
 	out, err := exec.Command("ssh-add", args...).CombinedOutput()
@@ -98,7 +98,7 @@ func TestRenewed(t *testing.T) {
 	u := startUpgradable(t, "-O", "renew=any")
 	key := openKey(t, os.Getenv("HOME"))
 	mustAdd(t, "-q", "-t", "1000", key)
-	if err := os.Remove(key); err != nil { // it is only in the agent
+	if err := os.Remove(key); err != nil { // the key is only in the agent
 		t.Fatal(err)
 	}
 	near, far := rawConn(t, u.socket), rawConn(t, u.forward)
@@ -129,8 +129,8 @@ func TestRenewed(t *testing.T) {
 	}
 }
 
-// TestNotRenewed checks that no renewal happens that would lose the keys or give them to another
-// program.
+// TestNotRenewed checks that the agent refuses a renewal that would lose the keys or give them to
+// another program.
 func TestNotRenewed(t *testing.T) {
 	u := startUpgradable(t)
 	home := os.Getenv("HOME")
@@ -157,7 +157,7 @@ func TestNotRenewed(t *testing.T) {
 	} {
 		c.prepare()
 		if os.Getuid() != 0 {
-			c.says = "others than root" // everything here is the user's
+			c.says = "others than root" // all files here belong to the user
 		}
 		u.renew(t, c.says)
 		if out := mustAdd(t, "-l"); !strings.Contains(out, "ED25519") {

@@ -27,7 +27,7 @@ func TestServiceFiles(t *testing.T) {
 }
 
 // TestStartedBySystemd checks that the first request starts the agent with the sockets of systemd's
-// program, and that the agent leaves these where they are.
+// program, and that the agent does not remove these.
 func TestStartedBySystemd(t *testing.T) {
 	newLaptop(t)
 	dir := runtimeDir(t)
@@ -62,7 +62,7 @@ func TestStartedBySystemd(t *testing.T) {
 	if out, err := add(forward, "-D"); err == nil {
 		t.Errorf("from far away: %s", out)
 	}
-	cmd.Process.Signal(syscall.SIGTERM) // it is the agent by now
+	cmd.Process.Signal(syscall.SIGTERM) // the process is the agent by now
 	cmd.Wait()
 	for _, path := range []string{local, forward} {
 		if _, err := os.Stat(path); err != nil {

@@ -69,8 +69,8 @@ func TestEnterBelongsToTheAnswer(t *testing.T) {
 	}
 }
 
-// TestMadeAnewWhereItWas checks that the command that is advised to make a workspace anew makes
-// the same one, at its place.
+// TestMadeAnewWhereItWas checks that the advised command makes the same workspace again, at its
+// place.
 func TestMadeAnewWhereItWas(t *testing.T) {
 	const want = "keyway rm ada@gpu1/s3 && keyway up 'small one' --on ada@gpu1 --name s3"
 	a := asked{from: template.Template{Name: "small one", File: "keyway.yaml"}}
@@ -115,8 +115,8 @@ func TestInterruptedIsNoFailure(t *testing.T) {
 	}
 }
 
-// TestProcessesAreAdvisedWhereTheyCanBeHad checks that plain processes are advised only for
-// commands that accept them.
+// TestProcessesAreAdvisedWhereTheyCanBeHad checks that only errors of commands that accept plain
+// processes advise them.
 func TestProcessesAreAdvisedWhereTheyCanBeHad(t *testing.T) {
 	for step, text := range sentences {
 		if _, ok := withContainers[step]; strings.Contains(text, "--engine "+keyway.EngineWith(false)) != ok {

@@ -80,7 +80,7 @@ echo "${COMPREPLY[@]}"`)
 	}
 }
 
-// TestACommandIsNoWorkspace checks that a command, and no further workspace, is completed after a
+// TestACommandIsNoWorkspace checks that completion after a workspace offers commands, and no second
 // workspace.
 func TestACommandIsNoWorkspace(t *testing.T) {
 	newLaptop(t)

@@ -17,7 +17,7 @@ import (
 	"keyway/internal/sshconfig"
 )
 
-// newLaptop gives the test a home directory and sockets of its own, and no agent.
+// newLaptop sets up a home directory and sockets for the test, without an agent.
 func newLaptop(t *testing.T) (home string) {
 	t.Helper()
 	home, err := os.MkdirTemp("/tmp", "kw") // short, for the sockets
@@ -46,7 +46,7 @@ func write(t *testing.T, path, content string, mode os.FileMode) {
 	}
 }
 
-// doctor runs the command and gives its findings by the name of the check.
+// doctor runs the command and returns its findings by the name of the check.
 func doctor(t *testing.T) (map[string][]laptop.Finding, error) {
 	t.Helper()
 	t.Setenv(envMain, "1") // for the node that it starts

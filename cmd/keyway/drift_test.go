@@ -201,7 +201,7 @@ func TestFailuresOfEachPlaceAreTold(t *testing.T) {
 	}
 }
 
-// TestNotLookedIntoSaysWhy checks that only a stopped workspace is advised to be started.
+// TestNotLookedIntoSaysWhy checks that keyway advises a start only for a stopped workspace.
 func TestNotLookedIntoSaysWhy(t *testing.T) {
 	for _, state := range []keyway.State{keyway.Running, keyway.Stopped, keyway.Broken, keyway.Unknown, "odd"} {
 		e := notLookedInto("gpu1/train", state)

@@ -19,7 +19,7 @@ import (
 	"keyway/internal/pin"
 )
 
-// halfSeen is the way of a place whose Docker does not run (half).
+// halfSeen is the kind of liar whose Docker does not run (half).
 const halfSeen = "half-seen"
 
 // half is the node of such a place: a workspace in Docker that is known only from its record,
@@ -62,8 +62,8 @@ func halfSeenPlace(t *testing.T) {
 		" \"$@\";; esac\nexec env '"+envLiar+"=0 "+halfSeen+"' "+envMain+"=1 "+os.Args[0]+"\n", 0o755)
 }
 
-// TestOnlyAMissingImageIsTheOperators checks that check keeps the advice about a registry that
-// fails.
+// TestOnlyAMissingImageIsTheOperators checks that keyway check prints the advice about a registry
+// that fails.
 func TestOnlyAMissingImageIsTheOperators(t *testing.T) {
 	halfSeenPlace(t)
 	t.Chdir(t.TempDir())

@@ -24,11 +24,11 @@ import (
 // to real sshds, each with a fault.
 type faulty struct {
 	t    *testing.T
-	dir  string // what is ~ in it
-	home string // where that is mounted
+	dir  string // the home directory in it
+	home string // the mount point of home
 	env  []string
 
-	prepare string // commands of a shell, for what only this laptop has; it has a network of its own then
+	prepare string // shell commands that prepare this laptop; it then has a network of its own
 }
 
 func newFaulty(t *testing.T) *faulty {
@@ -116,7 +116,8 @@ func unusedPort(t *testing.T) string {
 	}
 }
 
-// run runs keyway without a terminal. names is the source of host names, as in nsswitch.conf(5).
+// run executes keyway without a terminal. names is the source of host names, as in
+// nsswitch.conf(5).
 func (f *faulty) run(names string, env []string, args ...string) (stderr string, code int) {
 	f.t.Helper()
 	self, err := os.Executable()
@@ -126,7 +127,7 @@ func (f *faulty) run(names string, env []string, args ...string) (stderr string,
 	return f.program(names, env, append([]string{self}, args...)...)
 }
 
-// program does what run does with any program.
+// program is run for any program.
 func (f *faulty) program(names string, env []string, args ...string) (stderr string, code int) {
 	f.t.Helper()
 	const mounts = `for m in "$0:$1" "$0/$2:/etc/nsswitch.conf" "$0/resolv:/etc/resolv.conf"; do mount --bind "${m%%:*}" "${m#*:}" || exit 99; done; shift 2; eval "$PREPARE" || exit 99; exec "$@"`
@@ -142,8 +143,8 @@ func (f *faulty) program(names string, env []string, args ...string) (stderr str
 	return said.String(), cmd.ProcessState.ExitCode()
 }
 
-// TestErrorsNameTheHopAndTheCause checks each fault that users meet before they have entered a
-// workspace: the sentence, the exit code, the advice, and that no line of OpenSSH's follows.
+// TestErrorsNameTheHopAndTheCause checks each fault that can keep a user from entering a workspace:
+// the sentence, the exit code and the advice. No line of OpenSSH's may follow.
 func TestErrorsNameTheHopAndTheCause(t *testing.T) {
 	f := newFaulty(t)
 	t.Setenv("XDG_RUNTIME_DIR", f.dir)
@@ -187,7 +188,7 @@ func TestErrorsNameTheHopAndTheCause(t *testing.T) {
 	names := "files"
 	for _, c := range []struct {
 		args  []string
-		names string // how they are looked up
+		names string // the source of host names
 		env   []string
 		code  int
 		says  string // the first line
@@ -211,7 +212,7 @@ func TestErrorsNameTheHopAndTheCause(t *testing.T) {
 		{[]string{"unlock", f.home + "/.ssh/shut"}, "files", nil, 41, "not unlocked: there is no terminal to type the passphrase at", "→ run keyway unlock in a terminal"},
 		{[]string{"up", "--name", "a", "--engine", "host"}, "files", []string{"SUDO_USER=nobody", "HOME=" + f.home + "/nobodys"}, 2, "sudo has keyway run as root in the home directory of nobody", "→ type it without sudo"},
 	} {
-		if c.names != names { // the link looks them up
+		if c.names != names { // the link resolves host names
 			f.run(names, nil, "link", "stop")
 			names = c.names
 		}
@@ -237,7 +238,7 @@ func TestErrorsNameTheHopAndTheCause(t *testing.T) {
 }
 
 // TestAnotherDockerIsRefused checks that a command uses the Docker on this machine that its
-// environment names, or none. Listing existing workspaces works all the same.
+// environment names, or fails. Only the list of existing workspaces does without it.
 func TestAnotherDockerIsRefused(t *testing.T) {
 	lyingPlace(t)
 	t.Setenv("DOCKER_HOST", "unix:///nowhere/a.sock")

@@ -27,8 +27,7 @@ func (f *faulty) config(hosts map[string]string) {
 	write(f.t, f.ssh("known_hosts"), "host "+f.read(f.ssh("host.pub")), 0o600)
 }
 
-// fails runs keyway, and wants the exit code, the sentence and what to type next of it
-// within a minute.
+// fails runs keyway, and expects the exit code, the sentence and the next step within a minute.
 func (f *faulty) fails(code int, says, next string, args ...string) {
 	f.t.Helper()
 	begun := time.Now()
@@ -134,7 +133,7 @@ func TestErrorsNameTheLockedAgent(t *testing.T) {
 		if err := a.Lock([]byte("secret")); err != nil {
 			t.Fatal(err)
 		}
-		if socket == other { // it is the user's when keyway's has ended
+		if socket == other { // the user's other agent, once keyway's has ended
 			f.do("sh", "-c", "rm "+own+" && ln -s "+other+" "+own)
 		}
 		f.fails(15, "the agent is locked or holds no key", "→ keyway unlock", "adopt", "--on", "gpu1")
@@ -152,7 +151,7 @@ func TestErrorsNameTheLockedAgent(t *testing.T) {
 	}
 }
 
-// awaitAgent connects to an agent that may have to be waited for.
+// awaitAgent connects to an agent that may still be starting.
 func awaitAgent(t *testing.T, socket string) agent.ExtendedAgent {
 	t.Helper()
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {

@@ -124,8 +124,7 @@ func tcpFile(t *testing.T) *os.File {
 	return f
 }
 
-// proofVariable names the file in which TestAsProxyCommand, run by ssh, writes
-// what it has found.
+// proofVariable names the file to which TestAsProxyCommand, run by ssh, writes its result.
 const proofVariable = "KEYWAY_TEST_PROOF"
 
 func TestAsProxyCommand(t *testing.T) {
@@ -153,7 +152,7 @@ func TestOpenSSHWantsDescriptor(t *testing.T) {
 		cmd := exec.Command("ssh", "-F", "none", "-o", "ProxyUseFdpass="+option,
 			"-o", fmt.Sprintf("ProxyCommand=%s -test.run=^TestAsProxyCommand$", self), "nowhere", "true")
 		cmd.Env = append(os.Environ(), proofVariable+"="+proof)
-		out, _ := cmd.CombinedOutput() // there is nothing to reach: it fails
+		out, _ := cmd.CombinedOutput() // the host does not exist: ssh fails
 		if got, err := os.ReadFile(proof); err != nil || string(got) != want {
 			t.Errorf("ProxyUseFdpass %s: it is ssh, gives pipes, waits for a descriptor: %q, %v, want %q\n%s", option, got, err, want, out)
 		}

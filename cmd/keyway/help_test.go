@@ -101,9 +101,8 @@ func TestWordsOfOtherProgramsLeadHere(t *testing.T) {
 	}
 }
 
-// Every command has a page that man shows without a complaint, and on 80 columns.
-// manColumns is how long a line may be that man shows as it is: the rest of 80 columns is
-// the page's margin.
+// Every command has a page that man shows without a complaint, and on 80 columns. manColumns is the
+// longest line that man shows unchanged: the page's margins take the rest of 80 columns.
 const manColumns = 72
 
 func TestManualPages(t *testing.T) {

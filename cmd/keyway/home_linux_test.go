@@ -23,8 +23,8 @@ func TestWithoutAHome(t *testing.T) {
 	}
 }
 
-// TestOtherRecords checks what ssh's user is told about an entry of ssh's that keyway's own records
-// lack: the host that ssh reaches by it is the workspace, and no place.
+// TestOtherRecords checks the error for a host that has an entry in ssh's configuration and no
+// record of keyway's: the host is a workspace, and not a place.
 func TestOtherRecords(t *testing.T) {
 	f := newFaulty(t)
 	self, err := os.Executable()

@@ -22,7 +22,7 @@ import (
 	"keyway/internal/pin"
 )
 
-// printed has what each command with --json prints, in the order of the page.
+// printed has the type that each command prints with --json, in the order of the page.
 var printed = []struct {
 	command string
 	form    any

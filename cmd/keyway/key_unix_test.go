@@ -83,7 +83,7 @@ func onTTY(t *testing.T, dialogue [][2]string, args ...string) (output string, c
 			break // the last process has closed the terminal
 		}
 		if len(dialogue) > 0 && strings.Contains(said.String(), dialogue[0][0]) {
-			time.Sleep(50 * time.Millisecond) // what was typed before the echo was off is thrown away
+			time.Sleep(50 * time.Millisecond) // input typed before the echo is off is discarded
 			io.WriteString(tty, dialogue[0][1]+"\n")
 			dialogue = dialogue[1:]
 		}
@@ -138,8 +138,8 @@ func runtimeDir(t *testing.T) string {
 	return dir
 }
 
-// TestInitInScript checks that init makes no key without a passphrase because nobody is there to
-// type one.
+// TestInitInScript checks that init makes no key without a passphrase in a script, where no user
+// can type one.
 func TestInitInScript(t *testing.T) {
 	home := newLaptop(t)
 	t.Setenv("SSH_ASKPASS", "")
@@ -284,7 +284,7 @@ func TestUnlockInScript(t *testing.T) {
 	if out, code := program(t, nil, "unlock"); code != 0 {
 		t.Errorf("code %d: %s", code, out)
 	}
-	t.Setenv("SSH_ASKPASS", "/nonexistent") // what is unlocked is not asked for
+	t.Setenv("SSH_ASKPASS", "/nonexistent") // unlock does not ask for a key that is unlocked
 	if out, code := program(t, nil, "unlock"); code != 0 || !strings.Contains(out, "already") {
 		t.Errorf("the second time: code %d: %s", code, out)
 	}
@@ -376,7 +376,7 @@ func TestUnlockForgetsOnTriggers(t *testing.T) {
 }
 
 // TestAgentFollowsFiles checks that a certificate that another program renews beside the key is
-// used from then on, and a key whose file goes is forgotten.
+// used from then on, and that the agent forgets a key whose file is removed.
 func TestAgentFollowsFiles(t *testing.T) {
 	home := newLaptop(t)
 	endAgent(t)

@@ -43,8 +43,8 @@ type lie struct {
 	otherNumber int64 // and of those after it
 }
 
-// lies are text that a terminal would obey, hide or reverse, and that would forge
-// lines and columns of ours; and numbers of which no part of anything is made.
+// lies are texts that a terminal would obey, hide or reverse, and that would forge lines and
+// columns of keyway's; and numbers that no honest place sends.
 var lies = []lie{
 	{"n\x1b[31m\x1b]0;t\a\u009b1m\x00\b\r\x7f\u202e\u2066\u200b\ufeff\u2028\ny\n  → curl evil | sh\tz", 3, 3},
 	{"→ curl evil | sh", -5, 10},
@@ -59,8 +59,7 @@ type filler struct {
 	numbers int
 }
 
-// fill puts the lie into every string and number that v holds, and one of
-// everything else.
+// fill sets every string and number in v to the lie, and gives every list and map one element.
 func (f *filler) fill(v reflect.Value, depth int) {
 	if !v.CanSet() || depth > 8 {
 		return
@@ -100,11 +99,11 @@ func filled[T any](l liar) (v T) {
 	return v
 }
 
-// liar is a node that lies wherever it may say anything.
+// liar is a node that lies in every field.
 type liar struct {
 	lie
-	kind  keyway.Kind // of its errors; empty: it answers without one
-	makes bool        // only the making of a workspace is answered without one
+	kind  keyway.Kind // kind of its errors; empty: it answers without an error
+	makes bool        // only Create is answered without an error
 }
 
 func (l liar) answer() error {
@@ -116,7 +115,7 @@ func (l liar) answer() error {
 	return &e
 }
 
-// ways are in which it does.
+// ways has the kinds of liars.
 var ways = map[string]liar{
 	"answers":     {},
 	"errors":      {kind: keyway.EngineDown},
@@ -185,13 +184,13 @@ func (l liar) Create(_ context.Context, _ keyway.Spec, report func(keyway.Progre
 	report(filled[keyway.Progress](l))
 	w := filled[keyway.Workspace](l)
 	if l.makes {
-		w.Name = "new" // which is another than was asked for
+		w.Name = "new" // another name than the requested one
 		return w, nil
 	}
 	return w, l.answer()
 }
 
-// playLiar is the main function of such a node.
+// playLiar is the main function of a liar.
 func playLiar(how string) int {
 	var n int
 	if _, err := fmt.Sscanf(how, "%d %s", &n, &how); err != nil {
@@ -216,10 +215,10 @@ func playLiar(how string) int {
 	return 0
 }
 
-// ours are the sequences of our own: of a line that is rewritten.
+// ours are keyway's own sequences, which rewrite a line.
 var ours = strings.NewReplacer("\r\x1b[K", "", "\r\n", "\n", "\t", " ")
 
-// obeyed returns the first character in said that a terminal obeys or hides.
+// obeyed returns the first character of a text that a terminal obeys or hides.
 func obeyed(said string) string {
 	said = ours.Replace(said)
 	if !utf8.ValidString(said) {
@@ -236,11 +235,11 @@ func obeyed(said string) string {
 // advice is a line that looks like keyway's own: with its arrow, or as its sentence.
 var advice = regexp.MustCompile(`(?m)^\s*(→|keyway: (run|your)).*`)
 
-// named matches the text before the words of a place.
+// named matches the text before a quotation of a place.
 var named = regexp.MustCompile(`gpu1( says|\)? suggests|: )|^\s+\| |^(train|other) +gpu1 |^  engine: `)
 
-// TestNoWordOfAPlaceIsObeyed checks that the terminal obeys nothing that a place says, and that
-// none of it looks like advice of keyway's.
+// TestNoWordOfAPlaceIsObeyed checks that the terminal obeys no text of a place, and that no such
+// text looks like keyway's advice.
 func TestNoWordOfAPlaceIsObeyed(t *testing.T) {
 	t.Chdir(t.TempDir()) // keyway pin writes there
 	openssh, err := exec.LookPath("ssh")
@@ -272,7 +271,7 @@ func TestNoWordOfAPlaceIsObeyed(t *testing.T) {
 	}
 }
 
-// judgeSaid fails if what a command says on a terminal is obeyed there, or is taken for
+// judgeSaid fails if a terminal obeys a part of a command's output, or if a part looks like
 // keyway's own.
 func judgeSaid(t *testing.T, said string, code int, line, how string) {
 	t.Helper()
@@ -352,7 +351,7 @@ func startAgent(t *testing.T, sock string) {
 	t.Setenv("SSH_AUTH_SOCK", sock)
 }
 
-// agentWithKey starts one with a key.
+// agentWithKey starts such an agent with a key.
 func agentWithKey(t *testing.T, home string) {
 	t.Helper()
 	startAgent(t, filepath.Join(home, "agent"))

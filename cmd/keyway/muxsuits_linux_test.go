@@ -50,7 +50,7 @@ func TestASlowConfigurationHoldsUpNoOther(t *testing.T) {
 	if err == nil || known.finding.Load() != nil {
 		t.Fatalf("slow: %v, and finding it out goes on: %v", err, known.finding.Load())
 	}
-	known.finding.Store(joined) // as for one that came meanwhile
+	known.finding.Store(joined) // as for one that arrived in the meantime
 	if again := s.suits(t.Context(), "slow"); again != err {
 		t.Errorf("one that came meanwhile hears %v, want %v", again, err)
 	}

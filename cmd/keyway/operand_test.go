@@ -7,7 +7,8 @@ import (
 	"keyway/internal/keyway"
 )
 
-// TestATmpfsIsAdvisedAsOne checks the advice about a tmpfs, which has no source to mount elsewhere.
+// TestATmpfsIsAdvisedAsOne checks the advice about a tmpfs, which has no source that could be
+// mounted elsewhere.
 func TestATmpfsIsAdvisedAsOne(t *testing.T) {
 	for source, want := range map[string]string{"": "mount it elsewhere, for example: --tmpfs /scratch:size=8gb", "/data": "mount it elsewhere: -v /data:/mnt/data"} {
 		if got := next("", []keyway.Advice{{Step: keyway.MountElsewhere, About: []string{source}}}, ""); got != want {
@@ -16,8 +17,8 @@ func TestATmpfsIsAdvisedAsOne(t *testing.T) {
 	}
 }
 
-// TestAnImageIsNoTemplate checks that a name that only an image can have is answered by the option
-// that takes images, in the command that was typed.
+// TestAnImageIsNoTemplate checks that a name that only an image can have is answered with the typed
+// command, in which the option for images precedes the name.
 func TestAnImageIsNoTemplate(t *testing.T) {
 	for command, typed := range map[string]string{
 		"": "keyway up --image ", "check": "keyway check --image ", "bake": "keyway bake --image ", "pin": "", "drift": "",

@@ -62,8 +62,8 @@ func TestOutputOnAFullDisk(t *testing.T) {
 	}
 }
 
-// TestReaderOfAJobGoes checks that the user is told of a job that still runs after the reader of
-// its output has gone.
+// TestReaderOfAJobGoes checks that keyway reports a job that still runs after the reader of its
+// output has ended.
 func TestReaderOfAJobGoes(t *testing.T) {
 	printingJob(t, "while echo y; do :; done 2>/dev/null; exit 141")
 	cmd := exec.CommandContext(t.Context(), "sh", "-c", `"$0" run train -- yes | head -n 1`, os.Args[0])
@@ -142,7 +142,7 @@ func TestLinkOfANarrowShell(t *testing.T) {
 		program(t, nil, "link", "stop")
 		if err := filepath.WalkDir(home, func(path string, d fs.DirEntry, err error) error {
 			if info, err := d.Info(); err == nil && info.Mode().Type() != fs.ModeSymlink && info.Mode().Perm()&0o600 != 0o600 {
-				t.Errorf("after %s: %s %v", limit, path, info.Mode()) // root could use it, others could not
+				t.Errorf("after %s: %s %v", limit, path, info.Mode()) // root could execute it, others could not
 			}
 			return err
 		}); err != nil {

@@ -95,7 +95,7 @@ func TestPolicyExplainsEachFact(t *testing.T) {
 		{"--to|github.com|--at|sun 12:00|--program|/usr/bin/python3", "? no, and ssh connects by itself: by line 4 "},
 		{"--to|github.com|--at|sun 12:00|--program|/usr/bin/git|--user|git", "have a session on github.com as git? yes: "},
 		{"--to|github.com|--at|sun 12:00|--program|/usr/bin/git|--user|root", "rule 4: root)"},
-		{"--to|github.com|--at|sun 12:00|--session", "rule 2: editors)"}, // a program that is not known may be any
+		{"--to|github.com|--at|sun 12:00|--session", "rule 2: editors)"}, // an unknown program may be any program
 		{"--from|gpu1|--to|github.com|--session", "sessions are for programs of this machine"},
 		{"--session", "sessions are for programs of this machine"},
 		{"--sign|file", "rule 5: files)"},

@@ -124,7 +124,7 @@ func TestOneQuestionAtATime(t *testing.T) {
 		if len(asked) > len(answered) {
 			place := asked[len(asked)-1][1]
 			answered[place] = true
-			time.Sleep(100 * time.Millisecond) // in which another question would show; and what is typed before the echo is off is thrown away
+			time.Sleep(100 * time.Millisecond) // another question would appear within this time; and input typed before the echo is off is discarded
 			io.WriteString(tty, "of "+place+"\n")
 		}
 	}
@@ -134,8 +134,8 @@ func TestOneQuestionAtATime(t *testing.T) {
 	}
 }
 
-// TestAQuestionIsAHostsWords checks that a host's question is distinguished from keyway's own, even
-// if it imitates them.
+// TestAQuestionIsAHostsWords checks that the user can tell a host's question from keyway's own,
+// even if it imitates one.
 func TestAQuestionIsAHostsWords(t *testing.T) {
 	manyPlaces(t, `[ "$("$SSH_ASKPASS" "(ada@$place) Welcome
 

@@ -51,8 +51,8 @@ printf ';0;\aoutput\n\033]%s;1;7;9;\a' "$w"`)
 	}
 }
 
-// TestTheTerminalIsAlsoTheProxys checks that the ssh of a command that follows a job keeps the
-// user's terminal as its standard error, or that its proxy command knows of the terminal.
+// TestTheTerminalIsAlsoTheProxys checks that the ssh of a command that follows a job has the user's
+// terminal as its standard error, or that its proxy command knows the terminal.
 func TestTheTerminalIsAlsoTheProxys(t *testing.T) {
 	printingJob(t, `[ -t 2 ] && echo "a terminal, $KEYWAY_OWN_SSH" || echo "a pipe, $KEYWAY_OWN_SSH"`)
 	for line, want := range map[string]string{
@@ -87,7 +87,7 @@ printf '\033]%s;1;7;5;\athe end\n' "$w"`)
 	}
 }
 
-// TestReaderOfALogGoes checks that a log whose reader has gone ends without a word, and leaves no
+// TestReaderOfALogGoes checks that a log whose reader has ended prints no error, and leaves no
 // file.
 func TestReaderOfALogGoes(t *testing.T) {
 	printingJob(t, `w="${RESUME_MARKS%% *}"
@@ -213,8 +213,9 @@ func TestASlowLinkRefusesNothing(t *testing.T) {
 	}
 }
 
-// TestWaitKnowsTheJobsOwn255 checks that wait goes on when ssh ends without a word, which it does when
-// its connection breaks at the wrong moment, until the guest marks 255 as the job's exit code.
+// TestWaitKnowsTheJobsOwn255 checks that wait continues after an ssh that ended without a message, as
+// it does when its connection breaks at the wrong moment, until the guest marks 255 as the job's exit
+// code.
 func TestWaitKnowsTheJobsOwn255(t *testing.T) {
 	calls := filepath.Join(t.TempDir(), "calls")
 	for last, code := range map[string]int{

@@ -27,8 +27,8 @@ func TestManyWordsDoNotScrollAway(t *testing.T) {
 	}
 }
 
-// TestRoomIsTried checks that as many bytes are written as the records need, and that nothing is
-// left behind.
+// TestRoomIsTried checks that the test of a disk writes as many bytes as the records need, and
+// leaves no file.
 func TestRoomIsTried(t *testing.T) {
 	dir := t.TempDir()
 	if f := checkRoom(dir); f.Health != laptop.Healthy {

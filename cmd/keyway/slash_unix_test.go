@@ -17,8 +17,8 @@ import (
 	"keyway/internal/pin"
 )
 
-// slashes are command lines that name a workspace where a place is meant, a place where
-// a workspace is meant, or half of both; and what each says.
+// slashes are command lines that name a workspace where a place is meant, a place where a workspace
+// is meant, or half of both; each with its error.
 var slashes = map[string]string{
 	"rm train/evil --yes":                       "train is a workspace, not a place",
 	"stop train/evil --yes":                     "train is a workspace, not a place",

@@ -15,7 +15,7 @@ import (
 	"keyway/internal/keyway"
 )
 
-// several is the work of three places that goes on at once.
+// several is the concurrent work of three places.
 func several(u *terminalUI) {
 	const total = 400
 	for done := range int64(total + 1) {

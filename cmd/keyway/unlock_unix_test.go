@@ -18,8 +18,8 @@ import (
 	"keyway/test/await"
 )
 
-// TestUnlockForAWhile checks that a lifetime for a key that the agent holds is set, or that the
-// passphrase is asked for.
+// TestUnlockForAWhile checks that unlock sets the lifetime of a key that the agent holds, or asks
+// for the passphrase.
 func TestUnlockForAWhile(t *testing.T) {
 	home := newLaptop(t)
 	endAgent(t)

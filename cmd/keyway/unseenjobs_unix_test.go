@@ -14,9 +14,9 @@ import (
 	"keyway/internal/keyway"
 )
 
-// Ways of a place that does what it is told, and hides what runs there (hiding).
+// Kinds of a place that obeys, and hides its jobs or workspaces (hiding).
 const (
-	unseenJobs = "unseen-jobs" // train runs, and nobody gets in to list its jobs
+	unseenJobs = "unseen-jobs" // train runs, but its guest does not list its jobs
 	unlisted   = "unlisted"    // the place cannot list its workspaces
 )
 

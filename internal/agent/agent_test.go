@@ -82,7 +82,7 @@ func TestForwardSocket(t *testing.T) {
 		c.expect(t, what, message, false)
 	}
 	if t.Failed() {
-		return // a client that may read questions waits for one
+		return // a client with the right to read questions waits for one
 	}
 	c.expect(t, "questions", join([]byte{msgExtension}, text(extQuestions)), false)
 	// A bind that claims to be local does not make it so.
@@ -113,7 +113,7 @@ func TestFirstHostThroughTheForwardSocket(t *testing.T) {
 	a.bound(t, bindMessage(w.gpu, s1, false)).expect(t, "the user's login", loginMessage(s1, "root", w.me.public, nil), true)
 	forwarded(s1).expect(t, "the session that the user logged in to", login, true)
 	forwarded(s3).expect(t, "another session with that host", login, false)
-	// A login that a remote asker had signed vouches for no first host.
+	// A login that the agent signed for a remote asker vouches for no first host.
 	far := dial(t, a.forward)
 	far.expect(t, "bind", bindMessage(w.gpu, s1, true), true)
 	far.expect(t, "bind", bindMessage(w.gpu, s3, false), true)
@@ -258,7 +258,7 @@ func TestLifetime(t *testing.T) {
 	}
 }
 
-// person is an asker whose answers the test gives.
+// person is a user whose answers the test chooses.
 type person struct {
 	asked chan Question
 	said  chan Answer
@@ -266,7 +266,7 @@ type person struct {
 
 func newPerson() *person { return &person{make(chan Question, 100), make(chan Answer, 100)} }
 
-// heard returns the latest question that was put and answered.
+// heard returns the latest question that the user was asked, and has answered.
 func (p *person) heard(t *testing.T) Question {
 	t.Helper()
 	select {
@@ -394,7 +394,7 @@ func TestBurstIsOneQuestion(t *testing.T) {
 	}
 }
 
-// await polls for what has no event: a count within the agent.
+// await polls a count within the agent, which has no event.
 func await(t *testing.T, done func() bool) {
 	t.Helper()
 	tick := time.NewTicker(time.Millisecond)
@@ -628,7 +628,7 @@ func TestWrongLengths(t *testing.T) {
 	c.expect(t, "the longest that is taken", long, false)
 }
 
-// deadlines records how long a read may take.
+// deadlines records the time limits of reads.
 type deadlines struct{ set []time.Time }
 
 func (d *deadlines) SetReadDeadline(t time.Time) error { d.set = append(d.set, t); return nil }
@@ -678,7 +678,7 @@ func TestStalledAskersHinderNobody(t *testing.T) {
 	for range 10 {
 		c.expect(t, "login", loginMessage(s1, "root", w.me.public, nil), true)
 	}
-	// The agent did not have to be rid of the last one first.
+	// The agent served this one before the last one ended.
 	half.conn.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
 	if _, err := half.in.ReadByte(); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("it was ended before others were answered: %v", err)
@@ -744,7 +744,7 @@ func TestManyConnections(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	first.conn.Close() // the agent may have done so: it notices late that the others have gone
+	first.conn.Close() // the agent may have ended it, because it notices the end of the others late
 	await(t, func() bool {
 		a.mu.Lock()
 		defer a.mu.Unlock()
@@ -772,7 +772,7 @@ func oneLogin(path string, key ssh.PublicKey) error {
 	return nil
 }
 
-// TestRoomIsMade checks that one connection too many ends the one that was idle longest.
+// TestRoomIsMade checks that a connection beyond the limit ends the one that was idle longest.
 func TestRoomIsMade(t *testing.T) {
 	a := start(t, Config{})
 	first := dial(t, a.local)

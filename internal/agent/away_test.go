@@ -58,7 +58,7 @@ func TestForgetsWhenIdle(t *testing.T) {
 	m.wait(time.Hour)
 	c.expect(t, "add", addMessage(w.me, "me"), true)
 	login := loginMessage(s1, "root", w.me.public, nil)
-	for range 3 { // a signature puts it off, looking does not
+	for range 3 { // a signature restarts the idle time, a list of keys does not
 		m.wait(29 * time.Minute)
 		c.expect(t, "login", login, true)
 	}
@@ -203,8 +203,8 @@ func TestForgetsAsLogindSays(t *testing.T) {
 		asker := dial(t, a.local)
 		asker.expect(t, "add", addMessage(w.me, "me"), true)
 		count := func() int { return len(listed(asker.expect(t, "list", []byte{msgList}, true))) }
-		// Nobody says when the monitor has begun, so it is said until it is heard. The
-		// keys go before the log says why.
+		// The start of the monitor has no event, so the signal is repeated until it has an effect.
+		// The agent forgets the keys before it writes the reason into the log.
 		await(t, func() bool {
 			emit(c.not)
 			emit(c.signal)

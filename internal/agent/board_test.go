@@ -8,7 +8,7 @@ import (
 )
 
 // TestAWatcherWatchesOnBetweenQuestions checks that a watcher that shows a question also gets the
-// next one. A watcher that hangs up, or never asks again, counts no longer.
+// next one. A watcher that disconnects, or never asks again, does not count.
 func TestAWatcherWatchesOnBetweenQuestions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var b board

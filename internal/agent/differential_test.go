@@ -12,7 +12,7 @@ import (
 	"keyway/internal/policy"
 )
 
-// play plays a scenario against the agent at path and gives the answers.
+// play runs a scenario against the agent at path and returns the answers.
 func (s scenario) play(t *testing.T, path string) [][]byte {
 	t.Helper()
 	setup := dial(t, path)
@@ -106,7 +106,7 @@ func startStock(t testing.TB, program string) (socket string) {
 		cmd.Wait()
 		os.RemoveAll(dir)
 	})
-	// It listens before it says where.
+	// It listens before it prints its socket.
 	if _, err := bufio.NewReader(out).ReadString('\n'); err != nil {
 		t.Fatal(err)
 	}

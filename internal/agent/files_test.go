@@ -119,8 +119,8 @@ func TestCertificatesAreRenewed(t *testing.T) {
 	}
 }
 
-// TestRenewedCertificateSigns checks that a renewed certificate signs, also when the key that it
-// was renewed from has gone, and after a handover.
+// TestRenewedCertificateSigns checks that a renewed certificate signs, also after the key of the
+// certificate before it was removed, and after a handover.
 func TestRenewedCertificateSigns(t *testing.T) {
 	w := theWorld()
 	for name, p := range map[string]pair{"Ed25519": w.me, "RSA": w.rsa} {

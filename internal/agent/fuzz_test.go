@@ -52,8 +52,8 @@ func FuzzHandle(f *testing.F) {
 	})
 }
 
-// FuzzContent checks that what is read as a login or an SSHSIG is exactly one:
-// written again from what was read, it is the same bytes.
+// FuzzContent checks that data that is parsed as a login or an SSHSIG is exactly one: written again
+// from the parsed values, it has the same bytes.
 func FuzzContent(f *testing.F) {
 	w := theWorld()
 	f.Add(loginData(s1, "root", w.me.public, nil))
@@ -84,7 +84,7 @@ func FuzzContent(f *testing.F) {
 	})
 }
 
-// canonicalTail reads the login once more, in another way than the parser.
+// canonicalTail reads the login independently of the parser.
 func canonicalTail(data []byte, c content) bool {
 	method := methodPublicKey
 	if c.hostKey != nil {
@@ -94,8 +94,8 @@ func canonicalTail(data []byte, c content) bool {
 	return bytes.HasPrefix(data, head)
 }
 
-// FuzzDestinations checks that a destination constraint that is taken names a
-// host with keys at every end, so that none of them permits everything.
+// FuzzDestinations checks that an accepted destination constraint names a host with keys at every
+// end, so that no constraint permits everything.
 func FuzzDestinations(f *testing.F) {
 	w := theWorld()
 	to := hopOf{user: "root", name: "db", keys: nil}

@@ -15,8 +15,7 @@ import (
 	"keyway/internal/policy"
 )
 
-// handedOver is an agent on sockets of its own that can be frozen and followed by
-// another one.
+// handedOver is an agent on sockets of its own. It can be frozen and replaced by another agent.
 type handedOver struct {
 	*Agent
 	log       *memoryLog
@@ -34,7 +33,7 @@ func (h *handedOver) serve() {
 	}
 }
 
-// next freezes the agent and gives the one that follows it.
+// next freezes the agent and returns its successor.
 func (h *handedOver) next(t *testing.T) *handedOver {
 	t.Helper()
 	if !h.AwaitQuiet(t.Context()) {
@@ -88,7 +87,7 @@ func newHandedOver(t *testing.T, c Config) (h *handedOver, local, forward string
 	return h, local, forward
 }
 
-// scripted is a person who knows all answers beforehand, and says no after them.
+// scripted is a user with a list of answers, who answers no after the last one.
 type scripted struct {
 	mu      sync.Mutex
 	answers []Answer

@@ -239,7 +239,7 @@ func (c *client) ask(message []byte) ([]byte, error) {
 	return answer, err
 }
 
-// yes reports whether the agent did what was asked.
+// yes reports whether the agent granted the request.
 func yes(answer []byte) bool {
 	return len(answer) > 0 && answer[0] != msgFailure && answer[0] != msgExtFailure
 }
@@ -254,7 +254,7 @@ func listed(answer []byte) (keys []string) {
 	return keys
 }
 
-// running is an agent of ours that serves.
+// running is an agent of keyway's that serves.
 type running struct {
 	*Agent
 	local, forward string // sockets
@@ -325,7 +325,7 @@ func start(t testing.TB, c Config) *running {
 	return r
 }
 
-// pardon forgets who was refused what.
+// pardon forgets all earlier refusals.
 func (r *running) pardon() {
 	r.refusals.mu.Lock()
 	defer r.refusals.mu.Unlock()
@@ -343,7 +343,7 @@ func dial(t testing.TB, path string) *client {
 	return c
 }
 
-// expect sends a message and wants yes or no.
+// expect sends a message and fails unless the answer is yes or no, as expected.
 func (c *client) expect(t testing.TB, what string, message []byte, want bool) []byte {
 	t.Helper()
 	answer, err := c.ask(message)

@@ -16,7 +16,7 @@ import (
 	"keyway/internal/policy"
 )
 
-// stand is for how many refusals the log stands.
+// stand returns the number of refusals that the log represents.
 func (l *memoryLog) stand() (n uint64, lines int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -168,8 +168,8 @@ func TestRemoteConnectionsCrowdOutNobody(t *testing.T) {
 	}
 }
 
-// TestRoomIsMadeByWhoHasMost checks that a connection of the process with the most connections is
-// ended.
+// TestRoomIsMadeByWhoHasMost checks that the agent ends a connection of the process that has the
+// most.
 func TestRoomIsMadeByWhoHasMost(t *testing.T) {
 	a := New(Config{})
 	open := func(pid int) *connection {
@@ -215,13 +215,13 @@ func TestQuestionsAreLimitedOverall(t *testing.T) {
 		}
 		most := maxAllPerMinute - before
 		if through == a.forward {
-			most = maxPerMinute // nobody vouches for any of these hops: they are one asker
+			most = maxPerMinute // no login vouches for any of these hops, so they count as one asker
 		}
 		if n := len(me.asked) - before; n != most {
 			t.Errorf("%d questions, not %d", n, most)
 		}
 	}
-	// A question of this machine is still put.
+	// The user is still asked a question of this machine.
 	before := len(me.asked)
 	c := dial(t, a.local)
 	c.expect(t, "add", addMessage(w.other, "other", []byte{constrainConfirm}), true)
@@ -231,8 +231,8 @@ func TestQuestionsAreLimitedOverall(t *testing.T) {
 	}
 }
 
-// TestRemoteQuestionsLeaveRoom checks that open questions of remote askers leave room, and a turn,
-// for those of this machine.
+// TestRemoteQuestionsLeaveRoom checks that open questions of remote askers do not keep those of
+// this machine from being asked.
 func TestRemoteQuestionsLeaveRoom(t *testing.T) {
 	q := &questions{pending: map[policy.Scope]*pending{}}
 	open := func(f policy.Facts) bool {
@@ -263,7 +263,7 @@ func TestRemoteQuestionsLeaveRoom(t *testing.T) {
 	ask := func(remote bool) {
 		all.Go(func() { d.Ask(t.Context(), Question{ID: 1, Facts: policy.Facts{Remote: remote}}) })
 	}
-	d.remote <- struct{}{} // a remote asker is next
+	d.remote <- struct{}{} // a remote asker has the next turn
 	for range 10 {
 		ask(true)
 	}
@@ -293,10 +293,10 @@ func TestOtherUsersAreRefused(t *testing.T) {
 		}
 	}
 	if runtime.GOOS != "linux" || os.Geteuid() != 0 {
-		return // who is not root cannot be another user
+		return // only root can act as another user
 	}
 	a := start(t, Config{})
-	// Not where TMPDIR says: others could not come there.
+	// Not below TMPDIR: other users may have no access there.
 	dir, err := os.MkdirTemp("/tmp", "kwu")
 	if err != nil {
 		t.Fatal(err)

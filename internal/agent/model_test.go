@@ -16,7 +16,7 @@ import (
 	"keyway/internal/sshwire"
 )
 
-// The specification of the agent's decisions, where the user has written no policy.
+// The specification of the agent's decisions under the standard policy.
 //
 // A connection comes through the agent's socket or through the one for forwarding. On
 // it up to three hosts bind: each bind names a host and a session, and reports whether the
@@ -80,7 +80,7 @@ type sRequest struct {
 	restricted bool  // the key that is to sign
 }
 
-// sSigned is which logins the agent has signed before.
+// sSigned tells which logins the agent has signed before.
 type sSigned int
 
 const (
@@ -107,7 +107,7 @@ func (s sSigned) believes(b sBind, mustBeHere bool) bool {
 // sSteps are those of the restricted key.
 var sSteps = map[[2]sHost]bool{{sNone, sTrain}: true, {sNone, sBastion}: true, {sBastion, sTrain}: true, {sTrain, sGit}: true}
 
-// specification says what is to become of a request.
+// specification returns the decision about a request.
 func specification(far bool, binds []sBind, signed sSigned, r sRequest) policy.Verdict {
 	route, sound := soundRoute(binds)
 	login := r.kind == policy.Login
@@ -139,8 +139,8 @@ func specification(far bool, binds []sBind, signed sSigned, r sRequest) policy.V
 	return policy.Ask
 }
 
-// soundRoute leaves out binds that came before, and reports whether the rest is true and
-// without contradiction.
+// soundRoute leaves out repeated binds, and reports whether the rest is genuine and without
+// contradiction.
 func soundRoute(binds []sBind) (route []sBind, sound bool) {
 	for _, b := range binds {
 		again := slices.Contains(route, b)
@@ -170,12 +170,12 @@ func everyStep(route []sBind, to sHost) bool {
 	return sSteps[[2]sHost{from, to}]
 }
 
-// model is the shipped code with what it needs, and everything made beforehand.
+// model is the shipped code with the data that it needs, all prepared.
 type model struct {
 	pairs      [sHosts]pair
 	known      [signedChoices]known
 	binds      []sBind
-	parsed     []func(w *route) error // what a bind of the same number does
+	parsed     []func(w *route) error // the effect of the bind of the same number
 	requests   []sRequest
 	contents   []content
 	ordinary   *held
@@ -259,7 +259,7 @@ func (m *model) addRequests(w world) {
 	add(sRequest{kind: policy.Data}, []byte("any data"))
 }
 
-// restrictedKey reads its steps as they come to the agent.
+// restrictedKey reads its steps in the form that the agent receives.
 func (m *model) restrictedKey(t testing.TB, w world) *held {
 	at := func(h sHost) hopOf {
 		if h == sNone {
@@ -278,8 +278,8 @@ func (m *model) restrictedKey(t testing.TB, w world) *held {
 	return New(Config{}).hold(must(identity.Foreign(w.me.public.Marshal(), "me")), c)
 }
 
-// play asks for everything on a connection with the binds, after all that the agent
-// may have signed, and gives the number of sequences.
+// play makes every request on a connection with the binds, after each set of earlier signatures,
+// and returns the number of sequences.
 func (m *model) play(t *testing.T, far bool, numbers []int) (n int) {
 	w := route{remote: far, far: far}
 	var binds []sBind
@@ -316,7 +316,7 @@ func TestModel(t *testing.T) {
 			for _, numbers := range sequences(len(m.binds), 3) {
 				total.Add(int64(m.play(t, far, numbers)))
 				if t.Failed() {
-					return // one sequence says enough
+					return // one failing sequence is enough
 				}
 			}
 		})
@@ -328,7 +328,7 @@ func TestModel(t *testing.T) {
 	}
 }
 
-// sequences returns all of up to length numbers below n.
+// sequences returns all sequences of up to length numbers below n.
 func sequences(n, length int) (all [][]int) {
 	all = [][]int{nil}
 	for last := all; length > 0; length-- {
@@ -343,8 +343,8 @@ func sequences(n, length int) (all [][]int) {
 	return all
 }
 
-// TestModelHasTeeth checks that the specification itself refuses where it must, so that a model
-// that compares nothing is noticed.
+// TestModelHasTeeth checks that the specification itself refuses what it must, because a model that
+// refuses nothing would compare nothing.
 func TestModelHasTeeth(t *testing.T) {
 	login := sRequest{kind: policy.Login, session: 1, names: sNone}
 	for _, c := range []struct {

@@ -17,7 +17,7 @@ import (
 // All mutants are built at once: each changed function is there a second time
 // under another name, and the first one calls it if the environment says so.
 
-// activeMutant is the variable that chooses one, none the choice of no mutant.
+// activeMutant is the environment variable that chooses a mutant; none chooses no mutant.
 const (
 	activeMutant = "KEYWAY_MUTANT"
 	none         = -1
@@ -31,12 +31,12 @@ const chooser = "package %s\n\nimport \"os\"\n\nvar activeMutant_ = os.Getenv(%q
 // suite is the tests of a package with the mutants in them.
 type suite struct{ pkg, program string }
 
-// has reports whether a mutant of a file below internal/ is in the suite's program: this
-// package's has those of all.
+// has reports whether the suite's program contains a mutant of a file below internal/. This
+// package's suite contains all.
 func (s suite) has(file string) bool { return s.pkg == "agent" || s.pkg == filepath.Dir(file) }
 
-// buildMutants gives the tests of each package that has mutants, this one last:
-// the others' are faster.
+// buildMutants returns the tests of each package that has mutants. This package is the last,
+// because the others' tests are faster.
 func buildMutants(t *testing.T) (suites []suite) {
 	t.Helper()
 	byFile := map[string][]int{}
@@ -93,7 +93,7 @@ func buildMutants(t *testing.T) (suites []suite) {
 	return suites
 }
 
-// withMutants returns a file with those mutants in it.
+// withMutants returns a file with the mutants added to it.
 func withMutants(source string, numbers []int) (string, error) {
 	fset := token.NewFileSet()
 	tree, err := parser.ParseFile(fset, "", source, parser.SkipObjectResolution)
@@ -141,7 +141,7 @@ func enclosing(tree *ast.File, at func(token.Pos) int, offset int) *ast.FuncDecl
 	return nil
 }
 
-// callTo hands a call of f on to its other version.
+// callTo returns a statement that passes a call of f on to its other version.
 func callTo(f *ast.FuncDecl, suffix string) (string, error) {
 	target := f.Name.Name + suffix
 	if f.Recv != nil {

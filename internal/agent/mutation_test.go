@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// mutant is one check of ours taken away. The suite must notice.
+// mutant is a change that removes one check. The suite must fail.
 type mutant struct {
 	name     string
 	file     string // below internal/
@@ -118,7 +118,7 @@ var mutants = []mutant{
 	{"hosts beyond a workspace", "policy/facts.go", "for _, h := range f.Claimed {\n\t\tif !slices.Contains(", "for _, h := range f.Claimed[:0] {\n\t\tif !slices.Contains("},
 	{"a claimed first host is a workspace", "policy/facts.go", "if f.FromClaimed || !f.From.Known() ||", "if !f.From.Known() ||"},
 
-	// Names that are not known.
+	// Mutants of unknown names.
 	{"unknown names slip past a rule", "policy/decide.go", "case doubt != nil:", "case false:"},
 	{"unproven destinations slip past a rule", "policy/rule.go", "if !f.Proven {\n\t\treturn mayMatch", "if !f.Proven {\n\t\treturn differs"},
 	{"a hashed name counts as none", "policy/facts.go", "len(h.Names) == 0 || h.Partial", "len(h.Names) == 0"},
@@ -150,7 +150,7 @@ var mutants = []mutant{
 	{"an earlier version's log begins anywhere for ever", "audit/log.go", "if err == nil && !l.end.begun {", "if false {"},
 }
 
-// notForMutants are tests that are slow, or say nothing about our code.
+// notForMutants are tests that are slow, or do not test keyway's code.
 const notForMutants = "^(TestMutants|TestNoNetwork|(Test|Fuzz)AgainstSSHAgent|TestManyConnections|TestRoomIsMade|TestRealPinentries|TestForgetsAsLogindSays|TestFloodOfRefusals)$"
 
 // forMutants are the tests that run against a mutant, in two parts: the model takes longer than all
@@ -201,7 +201,7 @@ func runMutant(t *testing.T, program, tests string, i int) (caught bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	// A mutant that panics removes nothing of what its tests have made.
+	// A mutant that panics does not clean up after its tests.
 	dir, err := os.MkdirTemp("", "kwm")
 	if err != nil {
 		t.Fatal(err)

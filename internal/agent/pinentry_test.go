@@ -87,7 +87,7 @@ func TestPinentryAnswers(t *testing.T) {
 	}
 }
 
-// TestLongQuestionIsCut checks that a question fits on a line, whatever an asker puts into it.
+// TestLongQuestionIsCut checks that a question fits on a line, however long the asker's texts are.
 func TestLongQuestionIsCut(t *testing.T) {
 	q := toDB()
 	q.Facts.User = strings.Repeat("\n%é", 2000)
@@ -123,7 +123,7 @@ func FuzzAssuan(f *testing.F) {
 	})
 }
 
-// TestPinentryIsTakenBack checks that the program is ended when the asker hangs up.
+// TestPinentryIsTakenBack checks that the agent ends the program when the asker disconnects.
 func TestPinentryIsTakenBack(t *testing.T) {
 	dir := t.TempDir()
 	program, pid := filepath.Join(dir, "pinentry"), filepath.Join(dir, "pid")
@@ -196,8 +196,8 @@ func TestAskpassGrades(t *testing.T) {
 	}
 }
 
-// TestOneDialogAtATime checks that one window is open at a time, and that a question of an asker
-// that has hung up waits for none.
+// TestOneDialogAtATime checks that one window is open at a time, and that the question of an asker
+// that has disconnected does not wait for a window.
 func TestOneDialogAtATime(t *testing.T) {
 	me := newPerson()
 	d := newDialog([]Asker{me})

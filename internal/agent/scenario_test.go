@@ -20,10 +20,10 @@ type scenario struct {
 type exchange struct {
 	what    string
 	message []byte
-	stock   bool   // what ssh-agent says
-	ours    bool   // what we say, under the standard policy
+	stock   bool   // the answer of ssh-agent
+	ours    bool   // keyway's answer under the standard policy
 	openssh bool   // and under preset openssh
-	why     string // where ours and stock differ, the reason
+	why     string // why the answers of keyway's agent and ssh-agent differ
 	fresh   bool   // on a new connection
 }
 
@@ -366,7 +366,7 @@ func sha1Signature(p pair, session string) []byte {
 	return ssh.Marshal(sig)
 }
 
-// subset reports whether every key of ours is one of theirs.
+// subset reports whether each of our keys is one of theirs.
 func subset(ours, theirs []string) bool {
 	for _, k := range ours {
 		found := false

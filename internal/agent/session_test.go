@@ -110,7 +110,7 @@ func TestSessionsAreDecidedLikeLogins(t *testing.T) {
 	}
 }
 
-// startedByGo reports whether a program called go has started this one.
+// startedByGo reports whether a program called go started this one.
 func startedByGo() bool {
 	for _, p := range (peer{pid: os.Getpid(), known: true}).programs() {
 		if strings.HasSuffix(p, "/go") {

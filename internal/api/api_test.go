@@ -145,7 +145,7 @@ func TestCancelReachesTheNode(t *testing.T) {
 	<-ended
 }
 
-// echo returns a guest that sends back what it gets and ends with its input.
+// echo returns a guest that sends its input back, and ends with it.
 func echo(context.Context, keyway.Name) (net.Conn, error) {
 	ours, theirs := net.Pipe()
 	go func() {
@@ -155,7 +155,7 @@ func echo(context.Context, keyway.Name) (net.Conn, error) {
 	return halfPipe{ours}, nil
 }
 
-// halfPipe ends a net.Pipe at CloseWrite: an echo has nothing more to say then.
+// halfPipe closes a net.Pipe at CloseWrite, after which an echo sends nothing.
 type halfPipe struct{ net.Conn }
 
 func (h halfPipe) CloseWrite() error { return h.Close() }
@@ -304,15 +304,16 @@ func TestLostConnectionEndsEverything(t *testing.T) {
 	cc.Close()
 }
 
-// saysWhatCame reports whether an error tells how to see what became of the workspace x.
+// saysWhatCame reports whether an error names the command that shows whether the workspace x was
+// made.
 func saysWhatCame(err error) bool {
 	advice := keyway.AsError(err).Advice
 	return len(advice) == 1 && advice[0].Step == keyway.SeeWhatCame && slices.Equal(advice[0].About, []string{"x"})
 }
 
 // TestANodeIsLostWhileItMakesAWorkspace checks the error of a node that is killed while it makes a
-// workspace, after it has said something or before. The error has a next step, also when the link
-// passes it on. An error that the node itself reports has no such advice.
+// workspace, before or after its first report. The error has a next step, also when the link passes
+// it on. An error that the node itself reports has no such advice.
 func TestANodeIsLostWhileItMakesAWorkspace(t *testing.T) {
 	for what, c := range map[string]struct {
 		answer string
@@ -353,7 +354,7 @@ func FuzzReadEvents(f *testing.F) {
 	})
 }
 
-// whenEnded calls down once, when the connection has ended.
+// whenEnded calls down once the connection has ended.
 func whenEnded(down func()) func(*http.ClientConn) {
 	down = sync.OnceFunc(down)
 	return func(cc *http.ClientConn) {

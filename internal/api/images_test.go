@@ -43,8 +43,8 @@ type breaking struct{}
 
 func (breaking) Read([]byte) (int, error) { return 0, errors.New("broke") }
 
-// TestImagesTravel checks that an archive arrives completely or that its reader gets an error, and
-// that answers of the other end are bounded.
+// TestImagesTravel checks that a reader gets the complete archive or an error, and that answers of
+// the other end are bounded.
 func TestImagesTravel(t *testing.T) {
 	n := &imageNode{archive: strings.NewReader(strings.Repeat("layer ", 100_000))}
 	c := serve(t, n)

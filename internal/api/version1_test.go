@@ -102,7 +102,7 @@ func (n *notingNode) WaitIdle(_ context.Context, name keyway.Name) error {
 	return nil
 }
 
-// GPUs came later than the conversations that are kept.
+// GPUs are newer than the recorded conversations.
 func (n *notingNode) Templates(context.Context) ([][]byte, error) { return nil, nil }
 
 func (n *notingNode) GPUs(context.Context) (keyway.GPUReport, error) { return keyway.GPUReport{}, nil }
@@ -185,7 +185,7 @@ func conversations() map[string]func(*Client) string {
 	}
 }
 
-// recorded returns the bytes of one side of a conversation.
+// recorded returns the recorded bytes of one side of a conversation.
 func recorded(t *testing.T, file string) []byte {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("testdata/version1", file))
@@ -241,7 +241,7 @@ type frame struct {
 // ends reports whether the frame is the last of its side of a request.
 func (f frame) ends() bool { return f.kind != windowFrame && f.flags&endStream != 0 }
 
-// awaitAnswer reads frames until one of a request's stream ends that stream.
+// awaitAnswer reads frames until the answer to a request has ended.
 func awaitAnswer(r io.Reader) error {
 	for {
 		f, err := readFrame(r)
@@ -323,7 +323,7 @@ func playNode(conn net.Conn, answer []byte) error {
 	return nil
 }
 
-// awaitFrame reads frames until one of a request's stream is the one looked for.
+// awaitFrame reads frames until it finds the wanted one of a request's stream.
 func awaitFrame(r io.Reader, found func(frame) bool) (frame, error) {
 	for {
 		f, err := readFrame(r)
@@ -333,8 +333,7 @@ func awaitFrame(r io.Reader, found func(frame) bool) (frame, error) {
 	}
 }
 
-// headersIn returns the length of what comes before the first data of a request's
-// stream.
+// headersIn returns the number of bytes before the first data of a request's stream.
 func headersIn(answer []byte) int {
 	rest := bytes.NewReader(answer)
 	for {

@@ -180,8 +180,8 @@ func flood(t *testing.T, l *Log, n int) {
 	}
 }
 
-// TestRefusalsPushNothingOut checks that the one allowed use stays, however many requests are
-// refused, and that every missing file is noticed, even after further rotations.
+// TestRefusalsPushNothingOut checks that the log keeps the one allowed use, however many refusals
+// follow, and that every missing file is noticed, even after further rotations.
 func TestRefusalsPushNothingOut(t *testing.T) {
 	l, path := small(t)
 	if err := l.Append(Event{Event: "add", Verdict: Allowed, Request: Request{Comment: "me"}}); err != nil {
@@ -216,7 +216,7 @@ func TestRefusalsPushNothingOut(t *testing.T) {
 				t.Fatal(err)
 			}
 			if name == path && more > 0 {
-				continue // a log that lost its end goes on: only a noted hash shows it
+				continue // a log that has lost its end continues: only a noted hash shows the loss
 			}
 			if more == 0 {
 				if _, err := Verify(there); err == nil {

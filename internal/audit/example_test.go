@@ -9,7 +9,7 @@ import (
 	"keyway/internal/audit"
 )
 
-// A line that was changed afterwards no longer fits the one behind it.
+// A line that was changed afterwards no longer matches the next one.
 func Example() {
 	dir, err := os.MkdirTemp("", "audit")
 	if err != nil {

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// stand is for how many refusals events stand.
+// stand returns the number of refusals that events represent.
 func stand(events []Event) (n uint64) {
 	for _, e := range events {
 		if e.More > 0 {

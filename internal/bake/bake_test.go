@@ -36,7 +36,7 @@ func newGuest(t testing.TB) Guest {
 	return g
 }
 
-// baseImage returns a hostile image: it tries to decide the keys that may enter, and the user.
+// baseImage returns a hostile image, which tries to choose the keys that may enter, and the user.
 func baseImage(t testing.TB) v1.Image {
 	t.Helper()
 	image, err := random.Image(2000, 3)
@@ -75,8 +75,8 @@ func rawConfig(t testing.TB, image v1.Image) []byte {
 	return raw
 }
 
-// TestNothingOfTheBaseDecides checks that the base decides neither the keys that may enter nor the
-// program that is started.
+// TestNothingOfTheBaseDecides checks that the base image chooses neither the keys that may enter
+// nor the program that starts.
 func TestNothingOfTheBaseDecides(t *testing.T) {
 	raw := rawConfig(t, baseImage(t))
 	out, err := newGuest(t).Config(Base{Reference: reference}, raw)

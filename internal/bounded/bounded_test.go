@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// endless is a source of bytes that is an io.WriterTo no more than a pipe is.
+// endless is a source of bytes. Like a pipe, it is no io.WriterTo.
 type endless struct{ io.Reader }
 
 func TestBufferKeepsTheBeginning(t *testing.T) {
@@ -34,8 +34,7 @@ func TestBufferKeepsTheBeginning(t *testing.T) {
 	}
 }
 
-// TestBufferIsBoundedForCopies checks that io.Copy writes to the buffer, and does not have the
-// buffer read.
+// TestBufferIsBoundedForCopies checks that io.Copy uses the buffer's Write, and no ReadFrom.
 func TestBufferIsBoundedForCopies(t *testing.T) {
 	b := Buffer{Max: 10}
 	n, err := io.Copy(&b, endless{io.LimitReader(strings.NewReader(strings.Repeat("x", 1<<20)), 1<<20)})

@@ -88,7 +88,7 @@ func TestNothingIsFree(t *testing.T) {
 			s.Engine = keyway.EngineWith(true)
 		}
 		c := Catalogue{tmpl}
-		c[0].Only = true // else a Spec that is not Published is not judged
+		c[0].Only = true // otherwise the Spec is not checked
 		err := c.Check(s)
 		if ok := err == nil; ok != (slices.Contains(own, path) || path == ".Origin.Published") {
 			t.Errorf("%s differs: %v", path, err)
@@ -241,8 +241,8 @@ func TestNothingAskedForIsNoMoreThanTheLimit(t *testing.T) {
 	}
 }
 
-// TestOnly checks that a place with only makes workspaces from its own templates alone, and that
-// other places make others, too.
+// TestOnly checks that a place whose catalogue has "only" makes workspaces from its own templates
+// alone, and that other places make others, too.
 func TestOnly(t *testing.T) {
 	open, closed := published(), published()
 	closed.Only = true

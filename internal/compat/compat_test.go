@@ -46,7 +46,7 @@ func reported(n int) *keyway.GPUReport {
 	return r
 }
 
-// waiting has others wait for GPUs.
+// waiting puts others into the queue for GPUs.
 func waiting(gpus ...string) func(*Asked) {
 	return func(a *Asked) {
 		for _, g := range gpus {

@@ -14,7 +14,7 @@ import (
 	"keyway/internal/keyway"
 )
 
-// isolate gives the test directories of its own.
+// isolate sets directories of the test's own.
 func isolate(t *testing.T) (home string) {
 	t.Helper()
 	home = t.TempDir()

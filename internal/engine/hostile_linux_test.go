@@ -123,7 +123,7 @@ func traps(t *testing.T) map[string]func(path string) error {
 	}
 }
 
-// endless makes a file that is longer than anybody reads.
+// endless makes a file that is longer than the bound of any reader.
 func endless(path string) error {
 	f, err := os.Create(path)
 	if err != nil {
@@ -138,7 +138,7 @@ func endless(path string) error {
 func TestHostileHome(t *testing.T) {
 	looks := map[string]struct {
 		path func(keyway.Home) string
-		look func(keyway.Home) error // nil if it took what is there for what it should be
+		look func(keyway.Home) error // nil if it accepted the trap
 	}{
 		"guest.json": {keyway.Home.Info, func(h keyway.Home) error { _, err := Info(h); return err }},
 		"guest.sock": {keyway.Home.Socket, func(h keyway.Home) error {
@@ -196,8 +196,8 @@ func noSessions(n int) error {
 	return fmt.Errorf("%d sessions", n)
 }
 
-// TestSessionsAreThoseOfTheData checks that a workspace whose data is elsewhere cannot have another
-// directory looked into.
+// TestSessionsAreThoseOfTheData checks that a workspace that moves its data cannot make the node
+// read another directory.
 func TestSessionsAreThoseOfTheData(t *testing.T) {
 	other := t.TempDir()
 	if err := os.MkdirAll(filepath.Join(other, "living"), 0o700); err != nil {
@@ -243,7 +243,7 @@ func TestSessions(t *testing.T) {
 		defer f.Close()
 		locks = append(locks, f)
 	}
-	for name, set := range traps(t) { // what is no session hides none
+	for name, set := range traps(t) { // other files hide no session
 		if err := set(filepath.Join(home.Sessions(), "trap "+name)); err != nil {
 			t.Fatal(err)
 		}

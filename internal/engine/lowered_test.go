@@ -14,7 +14,7 @@ func TestLowered(t *testing.T) {
 	most := map[string]int64{"memlock": 8 << 20, "nofile": 1024, "core": -1}
 	for _, c := range []struct {
 		asked keyway.Ulimit
-		want  string // empty: as it was asked for
+		want  string // empty: the requested value
 	}{
 		{keyway.Ulimit{Name: "memlock", Soft: -1, Hard: -1}, "memlock=8388608:8388608"},
 		{keyway.Ulimit{Name: "nofile", Soft: 100, Hard: 2048}, "nofile=100:1024"},

@@ -9,7 +9,7 @@ import (
 	"keyway/internal/keyway"
 )
 
-// move has a workspace be another machine's.
+// move makes a workspace belong to another machine.
 func move(t *testing.T, h Homes, name keyway.Name) {
 	t.Helper()
 	rec, err := h.Record(name)
@@ -33,7 +33,7 @@ func TestAnotherMachinesWorkspaces(t *testing.T) {
 	}
 	move(t, homes, "theirs")
 	rec, err := homes.Record("older")
-	rec.Machine = Machine{} // as an earlier keyway remembered it
+	rec.Machine = Machine{} // as an earlier keyway recorded it
 	if err != nil || homes.remember(rec) != nil {
 		t.Fatal(err)
 	}

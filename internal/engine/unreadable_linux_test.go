@@ -10,7 +10,7 @@ import (
 	"keyway/internal/keyway"
 )
 
-// unreadable are the ways in which the Record of train tells nothing of it.
+// unreadable are Records of train that cannot be read.
 var unreadable = map[string]func(record string) error{
 	"no JSON":             func(r string) error { return os.WriteFile(r, []byte(`{"spec":{"name":"tr`), 0o600) },
 	"empty":               func(r string) error { return os.WriteFile(r, nil, 0o600) },

@@ -121,8 +121,8 @@ type manyProcesses struct{ worldProcs }
 
 func (manyProcesses) owner(pid int) (int, bool) { return 70000 + pid%2, true }
 
-// TestUsersAreLookedUpOnce checks that each user is looked up once: a directory is asked through a
-// program, which takes longer than everything else.
+// TestUsersAreLookedUpOnce checks that each user is looked up once, because a lookup in a directory
+// runs a program, which takes longer than everything else.
 func TestUsersAreLookedUpOnce(t *testing.T) {
 	asked := countLookups(t)
 	place := (&maker{world: newWorld(t, 1, 1)}).place()
@@ -154,7 +154,7 @@ func TestUsersAreLookedUpOnce(t *testing.T) {
 	}
 }
 
-// countLookups puts a getent first on PATH, and returns what counts its calls.
+// countLookups puts a getent first on PATH, and returns a function that counts its calls.
 func countLookups(t *testing.T) func() int {
 	t.Helper()
 	dir := t.TempDir()

@@ -19,7 +19,7 @@ var (
 
 const (
 	persons = 100
-	// manyRequests are enough for the rarer wishes to have been met often.
+	// manyRequests are enough for the rarer wishes to be granted often.
 	manyRequests = 10_000
 	machines     = 8 // GPUs of the one machine
 )
@@ -38,8 +38,8 @@ func TestSimulation(t *testing.T) {
 
 func simulate(t *testing.T, seed uint64, requests int) {
 	w := newWorld(t, machines, seed)
-	waits := map[string][]time.Duration{} // by wish: what each person has waited on the average
-	enough := requests / persons / 3      // waits of one wish, for their average to say something
+	waits := map[string][]time.Duration{} // by wish: the mean waiting time of each person
+	enough := requests / persons / 3      // waits of one wish that make their mean reliable
 	var mu sync.Mutex
 	var all sync.WaitGroup
 	ended := make(chan struct{})
@@ -77,8 +77,8 @@ func simulate(t *testing.T, seed uint64, requests int) {
 	}
 }
 
-// person asks for GPUs again and again, and returns the mean waiting time by wish, of
-// those wishes that were met often enough.
+// person asks for GPUs again and again, and returns the mean waiting time by wish, for the wishes
+// that were granted often enough.
 func (w *world) person(number, times, enough int) map[string]time.Duration {
 	sum, count := map[string]time.Duration{}, map[string]int{}
 	for n := range times {
@@ -115,7 +115,7 @@ func (w *world) person(number, times, enough int) map[string]time.Duration {
 	return sum
 }
 
-// disorder has workspaces vanish, clocks jump and the machine start anew, until ended.
+// disorder removes workspaces, sets clocks and restarts the machine, until ended.
 func (w *world) disorder(ended chan struct{}) {
 	for n := 0; ; n++ {
 		select {
@@ -130,7 +130,7 @@ func (w *world) disorder(ended chan struct{}) {
 			break
 		}
 		for name, f := range w.files {
-			if numberOf(name) > 0 && f.by != nil { // as written by a clock that is wrong
+			if numberOf(name) > 0 && f.by != nil { // written by a wrong clock
 				f.data = []byte(fmt.Sprintf(`{"owner":"p0","workspace":"w","engine":"host","gpus":{"count":%d},"since":"%d-01-01T00:00:00Z"}`, 1+w.random.IntN(2), 1970+w.random.IntN(200)))
 				break
 			}

@@ -8,7 +8,7 @@ import (
 	"keyway/internal/keyway"
 )
 
-// lockNoting is a store that knows whether its lock is held.
+// lockNoting is a store that records whether its lock is held.
 type lockNoting struct {
 	store
 	held bool
@@ -20,9 +20,8 @@ func (l *lockNoting) lock(ctx context.Context) (func(), error) {
 	return func() { l.held = false; unlock() }, err
 }
 
-// TestToldByTheEngineAlone checks that a workspace whose processes this machine does not see is
-// known by its engine alone. The engine is asked once, while nobody else can get GPUs, whether they
-// are granted or not.
+// TestToldByTheEngineAlone checks that only the engine knows a workspace whose processes this
+// machine does not see. The engine is asked once, under the lock, whether GPUs are granted or not.
 func TestToldByTheEngineAlone(t *testing.T) {
 	for _, taken := range []bool{true, false} {
 		place := (&maker{world: newWorld(t, 1, 1)}).place()

@@ -102,8 +102,8 @@ func (w *world) end(pid int) {
 	delete(w.procs, pid)
 }
 
-// compute is the moment at which a workspace has its key and computes: no other may
-// have its GPUs.
+// compute is the moment at which a workspace has its key and computes. No other workspace may have
+// its GPUs.
 func (w *world) compute(pid int, devices []Device) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -131,7 +131,7 @@ func (m *maker) place() *Pool {
 	return &Pool{ask: m.inventory, store: m, procs: worldProcs{m.world}}
 }
 
-// step is a moment at which the maker may be killed, or others may go on.
+// step is a moment at which the maker may be killed, or others may run.
 func (m *maker) step() {
 	m.mu.Lock()
 	pause, dies := m.random.IntN(32) == 0, false
@@ -153,7 +153,7 @@ func (m *maker) step() {
 	}
 }
 
-// die is kill -9: the kernel gives back what it held. The world is locked.
+// die is kill -9: the kernel releases the process's locks. The world is locked.
 func (m *maker) die() {
 	m.dead = true
 	for _, f := range m.files {

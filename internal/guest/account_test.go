@@ -108,8 +108,8 @@ func TestAccountName(t *testing.T) {
 	}
 }
 
-// TestAccountOfALogin checks that the user of a workspace of plain processes is that of the login,
-// also a user of a directory, and that a container's user is that of the image's passwd.
+// TestAccountOfALogin checks that a workspace of plain processes has the user of the login, also if
+// that is in a directory, and that a container has the user of the image's passwd.
 func TestAccountOfALogin(t *testing.T) {
 	for _, c := range []struct {
 		passwd, user string

@@ -15,7 +15,7 @@ import (
 
 // TestAShellThatStaysFetchesWithTheAgentOfWhoIsAttached checks that a shell in tmux in a session
 // keeps the SSH_AUTH_SOCK that it began with. It fetches with the agent of the attached user, fails
-// at once when nobody is attached, and fetches again with the agent of the next user.
+// at once while no user is attached, and fetches again with the agent of the next user.
 func TestAShellThatStaysFetchesWithTheAgentOfWhoIsAttached(t *testing.T) {
 	w, server := startWorkspace(t), startWorkspace(t) // another workspace is the git server
 	agent := sshAgent(t, w, "git-key")
@@ -60,7 +60,7 @@ func TestAShellThatStaysFetchesWithTheAgentOfWhoIsAttached(t *testing.T) {
 	await.That(t, "the agent is gone", func() bool { return w.agentKeys().code != 0 })
 	typeIn(fetch(second))
 	if code := result(second); code == "0" || code == "124" {
-		t.Fatalf("without an agent, git fetch exits with %s", code) // 124: it hung
+		t.Fatalf("without an agent, git fetch exits with %s", code) // exit code 124: the command hung
 	}
 	commit(w, repository, "another")
 	defer attach("keyway attach nest")()
@@ -74,7 +74,7 @@ func TestAShellThatStaysFetchesWithTheAgentOfWhoIsAttached(t *testing.T) {
 	}
 }
 
-// enterWith lets the agent's key into server.
+// enterWith authorizes the agent's key at server.
 func enterWith(t *testing.T, w, server *workspace, agent string) {
 	t.Helper()
 	list := w.command("ssh-add", "-L")

@@ -94,8 +94,8 @@ func TestAgentIsTheNewestConnections(t *testing.T) {
 	await.That(t, "there is none", func() bool { return w.agentKeys().code != 0 })
 }
 
-// A connection whose laptop does not answer is passed over while there is another one. The only one
-// is waited for.
+// A connection whose laptop does not answer is skipped while there is another one. If it is the
+// only one, the guest waits for it.
 func TestAgentOfALaptopThatIsAway(t *testing.T) {
 	t.Parallel()
 	w := startWorkspace(t)

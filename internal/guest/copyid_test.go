@@ -27,8 +27,8 @@ func TestIsCopyID(t *testing.T) {
 	}
 }
 
-// TestSSHCopyIDFails checks with the real ssh-copy-id, in each of its forms, that it reports no
-// success and writes no key.
+// TestSSHCopyIDFails checks that the real ssh-copy-id, in each of its forms, reports no success and
+// writes no key.
 func TestSSHCopyIDFails(t *testing.T) {
 	w := startWorkspace(t)
 	config, identity := withoutIdentity(t, w)
@@ -70,7 +70,7 @@ func withoutIdentity(t *testing.T, w *workspace) (config, identity string) {
 }
 
 // TestKeysFilesAreFiles checks that a user that writes a keys file for an sshd of the image is not
-// mistaken for ssh-copy-id, and that ssh-copy-id may insist.
+// mistaken for ssh-copy-id, and that a repeated write of the file succeeds.
 func TestKeysFilesAreFiles(t *testing.T) {
 	w := startWorkspace(t)
 	file := filepath.Join(t.TempDir(), "authorized_keys")

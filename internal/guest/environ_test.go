@@ -29,7 +29,7 @@ func TestWhatALoginTakesWithIt(t *testing.T) {
 			t.Errorf("%q: %v, want %v", value, e, want)
 		}
 	}
-	e := environment{"XDG_RUNTIME_DIR": gone} // an image's, made when it is needed
+	e := environment{"XDG_RUNTIME_DIR": gone} // an image's directory, made when it is needed
 	if e.dropGone(); len(e) != 1 {
 		t.Errorf("%v", e)
 	}

@@ -11,8 +11,8 @@ import (
 )
 
 // TestRemoteForwardIsOnLoopback checks that a forwarding from the workspace listens only on the
-// workspace's loopback addresses, whatever address the client names. The machine's network is not
-// the client's to open.
+// workspace's loopback addresses, whatever address the client names. A client may not open a port
+// to the machine's network.
 func TestRemoteForwardIsOnLoopback(t *testing.T) {
 	p := serveInProcess(t, here(t))
 	c := p.client(t)

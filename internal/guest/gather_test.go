@@ -43,14 +43,14 @@ func socketPair(t *testing.T) (ours, theirs net.Conn) {
 	return ours, theirs
 }
 
-// gathering serves one connection with a hold of that length, and returns it and
-// a client on its other end.
+// gathering serves one connection whose writes are held for the given time. It returns the
+// connection and a client on its other end.
 func gathering(t *testing.T, hold time.Duration) (*counted, *ssh.Client) {
 	t.Helper()
 	return serving(t, func(s *Server) { s.gather = hold })
 }
 
-// serving is gathering with a server that was prepared.
+// serving is gathering with a given server.
 func serving(t *testing.T, prepare func(*Server)) (*counted, *ssh.Client) {
 	t.Helper()
 	home, keyFile := newHome(t)
@@ -185,8 +185,7 @@ type pipes struct {
 
 func (p pipes) Close() error { return p.session.Close() }
 
-// open begins a session without waiting for the news that it was accepted, which
-// may be held back.
+// open begins a session without waiting for the confirmation, which may be held back.
 func open(t *testing.T, client *ssh.Client, terminal bool, command string) (*ssh.Session, io.WriteCloser, io.Reader) {
 	t.Helper()
 	s, err := client.NewSession()
@@ -246,7 +245,7 @@ func TestAnAgentsRequestIsWhole(t *testing.T) {
 	if got := <-read; got != "whole already" {
 		t.Errorf("read %q", got)
 	}
-	// A length that nothing follows is no reason to wait for long.
+	// A length without a body is not held for long.
 	r.patience = time.Millisecond
 	_, err = theirs.Write([]byte{0, 0, 0, 1})
 	must(t, err)

@@ -36,7 +36,8 @@ func TestHaltSparesOthers(t *testing.T) {
 	gone := make(chan error, 1)
 	go func() { gone <- other.Wait() }()
 	defer func() { _ = syscall.Kill(other.Process.Pid, syscall.SIGKILL) }()
-	// Not 1, which would be meant if this failed; the engines' suite has that in a container.
+	// Not 1, which would be killed if this failed. The engines' suite tests process 1 in a
+	// container.
 	for _, text := range []string{"-" + strconv.Itoa(other.Process.Pid), "0\n", "", "nonsense", "99999999999999999999"} {
 		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 			t.Fatal(err)

@@ -61,7 +61,7 @@ type workspace struct {
 	config string // ssh_config
 	init   *exec.Cmd
 	info   keyway.GuestInfo
-	news   *lockedBuffer // what init and serve say
+	news   *lockedBuffer // the output of init and serve
 }
 
 // lockedBuffer collects a process's output while a test reads it.
@@ -257,7 +257,7 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// randomFile makes a file whose content tells every byte's place.
+// randomFile makes a file in which no piece occurs twice.
 func randomFile(t *testing.T, path string, size int64) {
 	t.Helper()
 	f, err := os.Create(path)

@@ -22,7 +22,7 @@ import (
 	"keyway/test/await"
 )
 
-// strangerUID is a user whom no Home here belongs to.
+// strangerUID is a user who owns no Home here.
 const strangerUID = 61237
 
 // TestFilesOfOthersAreRefused checks that the guest reads the keys that may enter only from a file
@@ -54,7 +54,7 @@ func TestFilesOfOthersAreRefused(t *testing.T) {
 			if (err == nil) != c.good {
 				t.Errorf("the file says who may enter: %v, %v", err == nil, err)
 			}
-			if errors.Is(err, syscall.ENXIO) { // what opening a device that nothing drives says
+			if errors.Is(err, syscall.ENXIO) { // the error of opening a device without a driver
 				t.Errorf("it was opened: %v", err)
 			}
 		})
@@ -76,8 +76,8 @@ func sharedWith(path string, dir, file int) error {
 	return os.Chown(path, file, file)
 }
 
-// letThrough lets everybody enter dir and the directories above it. Those that
-// let everybody enter already, /tmp among them, stay as they are.
+// letThrough lets all users enter dir and the directories above it. It does not change directories
+// that all users can enter already, such as /tmp.
 func letThrough(t *testing.T, dir string) {
 	t.Helper()
 	const open = 0o555
@@ -107,13 +107,13 @@ func stat(t *testing.T, path string) fs.FileInfo {
 }
 
 // TestStrangersAreNotAnswered checks that the guest answers its own uid, the owner of the Home and
-// root, and nobody else.
+// root, and no other user.
 func TestStrangersAreNotAnswered(t *testing.T) {
 	home, _ := newHome(t)
 	const owner = 61238
 	w := startWorkspaceIn(t, home, "")
 	must(t, os.Chown(string(home), owner, owner))
-	must(t, syscall.Kill(w.awaitInfo().PID, syscall.SIGKILL)) // the next server sees whose the Home is
+	must(t, syscall.Kill(w.awaitInfo().PID, syscall.SIGKILL)) // the next server sees the owner of the Home
 	await.That(t, "the owner is answered", func() bool { return w.greets(owner) })
 	if !w.greets(0) {
 		t.Error("root is not answered")
@@ -125,7 +125,7 @@ func TestStrangersAreNotAnswered(t *testing.T) {
 	}
 }
 
-// greets reports whether the guest says a word to that user.
+// greets reports whether the guest sends anything to that user.
 func (w *workspace) greets(uid uint32) bool {
 	w.t.Helper()
 	cmd := w.as(uid, "dial", "--home", string(w.home))
@@ -168,8 +168,8 @@ func TestGuestsPartOfItsHome(t *testing.T) {
 	}
 }
 
-// TestTheCommandComesLast checks that the command starts when the server serves, and reads nothing
-// of the host key.
+// TestTheCommandComesLast checks that the command starts after the server, and cannot read the host
+// key.
 func TestTheCommandComesLast(t *testing.T) {
 	home, _ := newHome(t)
 	script := fmt.Sprintf("test -S %[1]s/guest.sock && test -f %[1]s/guest.json || exit 3; test -z \"$(cat)\" || exit 4; ls -l /proc/self/fd", home)

@@ -114,7 +114,7 @@ func TestInitStartsTheServerAgain(t *testing.T) {
 		info, err := w.home.ReadInfo()
 		return err == nil && info.PID != w.info.PID
 	})
-	// The same host key, or the client would refuse.
+	// The host key is the same, or the client would refuse.
 	w.output(w.ssh("ws", "true"))
 	info, err := w.home.ReadInfo()
 	must(t, err)
@@ -156,7 +156,7 @@ func TestInitLockTellsWhetherTheWorkspaceLives(t *testing.T) {
 	}
 }
 
-// killIfIn ends a process that works in dir: it is one of the test's.
+// killIfIn kills a process whose working directory is dir, which makes it one of the test's.
 func killIfIn(pid int, dir string) {
 	if cwd, err := os.Readlink(fmt.Sprintf("/proc/%d/cwd", pid)); err == nil && cwd == dir {
 		_ = syscall.Kill(pid, syscall.SIGKILL)
@@ -206,8 +206,8 @@ func residentKiB(pid int) int {
 	return 1 << 30
 }
 
-// TestInitLetsJobsEnd checks that a client that waits for a job learns how the job itself ended
-// when the workspace is stopped, and that the job has its grace, with its helpers.
+// TestInitLetsJobsEnd stops a workspace with a job. It checks that a client that waits for the job
+// learns how the job itself ended, and that the job and its helpers have their grace.
 func TestInitLetsJobsEnd(t *testing.T) {
 	w := startWorkspace(t)
 	script := `trap 'sleep 1; echo saved >'"$HOME"'/saved; exit 9' TERM; echo begun; while :; do sleep 0.1; done`
@@ -249,8 +249,8 @@ func awaitWaiters(t *testing.T, w *workspace, n int) {
 	})
 }
 
-// TestInitKillsJobsAfterTheirGrace checks that a job that does not end has the grace of the stop
-// command and no more, and that its own end is reported.
+// TestInitKillsJobsAfterTheirGrace checks that a job that does not end has exactly the grace of the
+// stop command, and that its own end is reported.
 func TestInitKillsJobsAfterTheirGrace(t *testing.T) {
 	w := startWorkspace(t)
 	w.output(w.ssh("ws", `keyway run -d -T --as deaf -- sh -c 'trap "" TERM; while :; do sleep 0.1; done'`))

@@ -110,7 +110,7 @@ func TestEmptyImageCopies(t *testing.T) {
 	must(t, os.WriteFile(filepath.Join(tree, "longer"), []byte(strings.Repeat("x", 1000)), 0o600))
 	for _, protocol := range []string{"-s", "-O"} {
 		up, down := "up"+protocol, filepath.Join(w.dir, "down"+protocol)
-		for range 2 { // the second time into what is there: one level deeper
+		for range 2 { // the second time into the existing directory, one level deeper
 			w.output(w.command("scp", "-F", w.config, protocol, "-r", "-p", tree, "ws:"+up))
 		}
 		w.output(w.command("scp", "-F", w.config, protocol, "-r", "-p", "ws:"+up+"/tree", down))

@@ -159,8 +159,8 @@ func TestTerminal(t *testing.T) {
 	}
 }
 
-// terminalClient runs a client on a terminal of its own, which only a program
-// that has one for standard input asks for and tells the size of.
+// terminalClient runs a client on a terminal of its own. A client requests a terminal, and sends
+// its size, only if its standard input is one.
 func (w *workspace) terminalClient(size windowChange, args ...string) (*terminal, *exec.Cmd) {
 	w.t.Helper()
 	term, slave, err := openTerminal()
@@ -168,7 +168,7 @@ func (w *workspace) terminalClient(size windowChange, args ...string) (*terminal
 	w.t.Cleanup(func() { term.master.Close() })
 	must(w.t, term.resize(size))
 	cmd := w.ssh(args...)
-	cmd.Env = append(cmd.Environ(), "TERM=xterm-256color") // whatever these tests are run in
+	cmd.Env = append(cmd.Environ(), "TERM=xterm-256color") // independent of the terminal of these tests
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = slave, slave, slave
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	must(w.t, cmd.Start())
@@ -278,7 +278,7 @@ func TestSCP(t *testing.T) {
 	}
 }
 
-// echoServer answers each connection with what it sends, once it has ended.
+// echoServer reads each connection to its end, and sends the bytes back.
 func echoServer(t *testing.T, l net.Listener) {
 	t.Helper()
 	t.Cleanup(func() { l.Close() })

@@ -145,8 +145,8 @@ func TestLoginIsRefusedWithAReason(t *testing.T) {
 	}
 }
 
-// TestAnAgentWithManyKeys checks that an agent may offer many keys before the right one: that is no
-// attack.
+// TestAnAgentWithManyKeys checks that an agent may offer many keys before the right one without
+// being taken for an attacker.
 func TestAnAgentWithManyKeys(t *testing.T) {
 	p := serveInProcess(t, here(t))
 	var many []ssh.Signer
@@ -210,9 +210,9 @@ func TestStrangersAreBounded(t *testing.T) {
 	for i := range 4 * maxStrangers {
 		conn := dialUnix(t, p.home.Socket())
 		defer conn.Close()
-		if i%4 == 0 { // one that speaks, and then says no more
+		if i%4 == 0 { // a client that sends its version, and then nothing
 			_, err := io.WriteString(conn, "SSH-2.0-silent\r\n")
-			if !errors.Is(err, syscall.EPIPE) { // of one that has been sent away already
+			if !errors.Is(err, syscall.EPIPE) { // of a client that was disconnected already
 				must(t, err)
 			}
 		}
@@ -224,7 +224,7 @@ func TestStrangersAreBounded(t *testing.T) {
 	for range 3 * maxStrangers {
 		<-ended
 	}
-	// One who comes may be the one that is drawn to make room; most are not.
+	// The guest may choose the new connection itself to make room; usually it does not.
 	let, sent := 0, 0
 	for let < 5 {
 		c, err := p.login(p.user, p.signer)
@@ -237,8 +237,8 @@ func TestStrangersAreBounded(t *testing.T) {
 	}
 }
 
-// TestNoIdentification checks that a client that does not speak SSH is told so and disconnected at
-// once.
+// TestNoIdentification checks that a client that does not speak SSH gets an error and is
+// disconnected at once.
 func TestNoIdentification(t *testing.T) {
 	p := serveInProcess(t, here(t))
 	for _, said := range []string{"\n", "GET / HTTP/1.1\r\n\r\n", "xyzzy\n", "SSX", "S\n", "\x00\x00\x00\x00", "\x16\x03\x01"} {
@@ -308,7 +308,7 @@ func TestSlowReaderCostsBoundedMemory(t *testing.T) {
 		}
 		slow = append(slow, ch)
 	}
-	// Once a byte of each has come, all of them run into their windows.
+	// Once a byte of each has arrived, all of them send until their windows are full.
 	for _, ch := range slow {
 		_, err := ch.Read(make([]byte, 1))
 		must(t, err)
@@ -424,7 +424,8 @@ func TestListenersAreBoundedAndEndWithTheConnection(t *testing.T) {
 	})
 }
 
-// TestStopWithClients checks that the end of the server ends connections and no jobs.
+// TestStopWithClients checks that the end of the server ends its connections, and leaves jobs
+// running.
 func TestStopWithClients(t *testing.T) {
 	p := serveInProcess(t, here(t))
 	c := p.client(t)

@@ -67,7 +67,7 @@ func TestGivenKeys(t *testing.T) {
 	if err := os.WriteFile(mount, []byte(keyB), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Chown(mount, 4711, 4711); err != nil { // some user's outside
+	if err := os.Chown(mount, 4711, 4711); err != nil { // a user outside the container
 		t.Fatal(err)
 	}
 	if keys, err := givenKeys(home); err != nil || string(keys) != keyA+"\n"+keyB {

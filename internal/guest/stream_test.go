@@ -55,8 +55,8 @@ func (p *inProcess) overStream(t *testing.T, w *cutPath) (*ssh.Client, *stream.C
 	return ssh.NewClient(c, chans, reqs), s
 }
 
-// TestSSHSurvivesCutConnections checks that an SSH connection inside a stream goes on, whatever
-// happens to what the stream travels over.
+// TestSSHSurvivesCutConnections checks that an SSH connection inside a stream survives the loss of
+// the stream's paths.
 func TestSSHSurvivesCutConnections(t *testing.T) {
 	p := serveInProcess(t, here(t))
 	w := &cutPath{socket: p.home.Socket()}
@@ -89,8 +89,8 @@ type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(b []byte) (int, error) { return f(b) }
 
-// TestASilentClientIsSpokenToInSSH checks that a client that waits for the server's first bytes is
-// taken for an SSH client.
+// TestASilentClientIsSpokenToInSSH checks that the guest treats a client that waits for the
+// server's first bytes as an SSH client.
 func TestASilentClientIsSpokenToInSSH(t *testing.T) {
 	p := serveInProcess(t, here(t))
 	conn, err := unixsock.Dial(p.home.Socket())
@@ -102,8 +102,8 @@ func TestASilentClientIsSpokenToInSSH(t *testing.T) {
 	}
 }
 
-// TestWhoOnlyLooksIsNotRefused checks that a client that leaves before a login causes no warning:
-// a spare stream that no ssh has taken, or a look at the version.
+// TestWhoOnlyLooksIsNotRefused checks that a client that leaves before a login, such as an unused
+// spare or a scanner that reads the version, causes no warning.
 func TestWhoOnlyLooksIsNotRefused(t *testing.T) {
 	p := serveInProcess(t, here(t))
 	left := func(n int) {
@@ -121,7 +121,7 @@ func TestWhoOnlyLooksIsNotRefused(t *testing.T) {
 	must(t, spare.CloseWrite())
 	left(1)
 	must(t, spare.Close())
-	if !isGone(&stream.ResetError{Text: "nobody has taken it"}) { // whose word may be lost where the other end is busy
+	if !isGone(&stream.ResetError{Text: "nobody has taken it"}) { // whose message may be lost where the other end is busy
 		t.Error("a client that gives up its stream is refused")
 	}
 	plain, err := unixsock.Dial(p.home.Socket())
@@ -137,8 +137,8 @@ func TestWhoOnlyLooksIsNotRefused(t *testing.T) {
 	}
 }
 
-// TestASpareHoldsLittle checks that a spare stream, on which both ends have sent their version and
-// which no ssh uses yet, holds little memory at either end.
+// TestASpareHoldsLittle checks that a spare stream uses little memory at either end. Both ends have
+// sent their version, and no ssh uses it yet.
 func TestASpareHoldsLittle(t *testing.T) {
 	p := serveInProcess(t, here(t))
 	const (

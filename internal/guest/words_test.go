@@ -46,8 +46,7 @@ func FuzzSplitWords(f *testing.F) {
 		if err != nil {
 			return
 		}
-		// Words of letters that the shell itself might take for its grammar are
-		// told apart from these by an echo of arguments.
+		// An echo of the arguments distinguishes words from the shell's own grammar.
 		if strings.ContainsAny(line, "{}!=~") || len(line) > 1000 {
 			return
 		}

@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	envGiver = "KEYWAY_TEST_GIVER" // makes the test binary one that hands over
+	envGiver = "KEYWAY_TEST_GIVER" // makes the test binary hand over
 	envTaker = "KEYWAY_TEST_TAKER" // and is the variable of the handover
 )
 
@@ -39,7 +39,7 @@ func fail(err error) {
 	os.Exit(0)
 }
 
-// giveAway becomes this program again, with a pipe in which something waits.
+// giveAway executes this program again, with a pipe that contains data.
 func giveAway() error {
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -95,8 +95,8 @@ func TestExecAndInherit(t *testing.T) {
 	}
 }
 
-// TestInheritRefuses checks that a process that cannot be hardened, or that another one traces,
-// takes nothing.
+// TestInheritRefuses checks that a process that cannot be hardened, or that another process traces,
+// does not take over.
 func TestInheritRefuses(t *testing.T) {
 	if _, _, found, err := Inherit("KEYWAY_TEST_NONE", nil); found || err != nil {
 		t.Errorf("found: %v, %v", found, err)
@@ -111,7 +111,7 @@ func TestInheritRefuses(t *testing.T) {
 	}
 }
 
-// traceTaker traces a process that takes over, and returns what it says.
+// traceTaker traces a process that takes over, and returns its output.
 func traceTaker(t *testing.T) string {
 	t.Helper()
 	runtime.LockOSThread() // the tracer is a thread

@@ -44,7 +44,7 @@ func TestNamesOfHostKeys(t *testing.T) {
 	if h := n.lookup(cert); !slices.Equal(h.Names, []string{"gpu.lab"}) {
 		t.Errorf("%+v", h)
 	}
-	// A workspace that goes is no workspace any more, from that moment on.
+	// A removed workspace does not count as one from that moment on.
 	write(mine, "")
 	if h := n.lookup(train.PublicKey()); h.Names != nil || h.Groups != nil {
 		t.Errorf("%+v", h)

@@ -70,7 +70,7 @@ func TestHashedNames(t *testing.T) {
 	if hashed, unknown := n.Hashed(); hashed != 9 || unknown != 2 {
 		t.Errorf("%d are hashed, %d unknown", hashed, unknown)
 	}
-	// Another policy has other names to try.
+	// A changed policy has other names to try.
 	if rules, err = policy.Parse([]byte("rules:\n  - {deny: any, to: nobody-knows}\n")); err != nil {
 		t.Fatal(err)
 	}
@@ -79,8 +79,8 @@ func TestHashedNames(t *testing.T) {
 	}
 }
 
-// TestNamesInWhatIsNotRead checks a name in a file that cannot be read now, and one beyond the
-// bound of a file. The first file is read as soon as possible, even if it does not change.
+// TestNamesInWhatIsNotRead checks a name in an unreadable file, and one beyond the bound of a file.
+// The first file is read as soon as possible, even if it does not change.
 func TestNamesInWhatIsNotRead(t *testing.T) {
 	home := t.TempDir()
 	if err := os.Mkdir(filepath.Join(home, ".ssh"), 0o700); err != nil {

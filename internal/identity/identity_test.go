@@ -147,8 +147,8 @@ func TestRSAFlags(t *testing.T) {
 	}
 }
 
-// TestHalvesThatDoNotFit checks that a key whose halves do not fit together is refused. Its
-// signatures would be wrong, and could reveal the key.
+// TestHalvesThatDoNotFit checks that a key whose halves do not match is refused. Its signatures
+// would be wrong, and could reveal the key.
 func TestHalvesThatDoNotFit(t *testing.T) {
 	for _, s := range samples() {
 		good := message(t, agent.AddedKey{PrivateKey: s.key})

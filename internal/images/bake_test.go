@@ -30,12 +30,12 @@ import (
 
 const bakedTag = "team/model:ssh"
 
-// engine is a place with one image, and with whatever it is given.
+// engine is a place with one image, and the images that it receives.
 type engine struct {
 	api.Node
 	base   v1.Image
-	sparse bool                      // it has the base's layers, and wants no files of them
-	lie    func(*keyway.ImageLayers) // about what was baked; nil: it is honest
+	sparse bool                      // it has the base's layers, and requests no files of them
+	lie    func(*keyway.ImageLayers) // changes its answers about the baked image; nil: it is honest
 	got    []byte                    // the archive that it was given
 
 	manifests bool // it gives images IDs by their manifests, as containerd does
@@ -145,8 +145,7 @@ func baking(base string) Bake {
 
 func nothing(keyway.Progress) {}
 
-// TestBakedByALiar checks that the engine has made the image that it was given, or that the command
-// fails.
+// TestBakedByALiar checks that the command fails unless the engine made the requested image.
 func TestBakedByALiar(t *testing.T) {
 	for what, lie := range map[string]func(*keyway.ImageLayers){
 		"":                nil,
@@ -205,7 +204,7 @@ func TestBakedFile(t *testing.T) {
 // interrupted push changes no tag.
 func TestBakedFromARegistry(t *testing.T) {
 	inner := containers.New(containers.Logger(log.New(io.Discard, "", 0)))
-	hold := make(chan struct{}) // closed: manifests are taken
+	hold := make(chan struct{}) // closed: the registry accepts manifests
 	held := make(chan struct{}, 16)
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPut && strings.Contains(r.URL.Path, "/manifests/cut") {

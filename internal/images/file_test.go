@@ -84,7 +84,8 @@ func TestLeft(t *testing.T) {
 	}
 }
 
-// untagged is a place whose archives give images no names, as those by a digest or an ID do.
+// untagged is a place whose archives have no names for images, as archives by a digest or an ID
+// have none.
 type untagged struct{ engine }
 
 func (e *untagged) ExportImage(context.Context, string, string, int) (io.ReadCloser, error) {

@@ -20,8 +20,8 @@ import (
 	"keyway/internal/keyway"
 )
 
-// loggedIn returns the address of a registry for which this laptop has a login. The registry
-// answers with answer; if that is nil, it gives tokens and an image.
+// loggedIn returns the address of a registry for which this laptop has a login. answer answers its
+// requests; if it is nil, the registry issues tokens and serves an image.
 func loggedIn(t *testing.T, answer http.HandlerFunc) (registry string) {
 	t.Helper()
 	if answer == nil {
@@ -40,8 +40,8 @@ func loggedIn(t *testing.T, answer http.HandlerFunc) (registry string) {
 	return registry
 }
 
-// TestARefusalBringsNoLogin checks that a registry that has answered counts as reached, and that
-// its refusal of a token never brings the login itself to the place.
+// TestARefusalBringsNoLogin checks that a registry that refuses a token counts as reached, and that
+// the login itself is then not sent to the place.
 func TestARefusalBringsNoLogin(t *testing.T) {
 	for what, answer := range map[string]http.HandlerFunc{
 		"too many":   func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTooManyRequests) },
@@ -84,8 +84,8 @@ func tokens(body string) http.HandlerFunc {
 	}
 }
 
-// TestASilentRegistryLeavesItToThePlace checks that the place then tries by itself, because it may
-// be nearer to the registry.
+// TestASilentRegistryLeavesItToThePlace checks that the place gets the login for a registry that
+// does not answer this laptop, because the place may reach it.
 func TestASilentRegistryLeavesItToThePlace(t *testing.T) {
 	registry := loggedIn(t, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
 	p, err := toPull(t.Context(), api.Info{Arch: "amd64"}, Want{Image: registry + "/team/model:1", Engine: keyway.EngineDocker}, func(keyway.Progress) {})
@@ -94,8 +94,8 @@ func TestASilentRegistryLeavesItToThePlace(t *testing.T) {
 	}
 }
 
-// TestAPlaceGetsNoLoginByItsWord checks that the place's statement about its engine is not enough
-// to send the login itself: the user's command decides.
+// TestAPlaceGetsNoLoginByItsWord checks that a place cannot obtain the login itself by a statement
+// about its engine.
 func TestAPlaceGetsNoLoginByItsWord(t *testing.T) {
 	registry := loggedIn(t, nil)
 	podman := api.Info{Arch: "amd64", Engines: []api.EngineInfo{{Name: keyway.EnginePodman, Usable: true}}}
@@ -123,7 +123,7 @@ func TestAPlaceGetsNoLoginByItsWord(t *testing.T) {
 	}
 }
 
-// withImage returns a registry that gives team/model:1 to clients with a token.
+// withImage returns a registry that serves team/model:1 to clients with a token.
 func withImage(t *testing.T) http.HandlerFunc {
 	t.Helper()
 	inner := containers.New(containers.Logger(log.New(io.Discard, "", 0)))

@@ -17,7 +17,7 @@ import (
 	"keyway/internal/keyway"
 )
 
-// places are the nodes that are reached.
+// places are the nodes at the places.
 type places map[keyway.Place]*api.Client
 
 func (p places) NodeWithEngine(_ context.Context, place keyway.Place, _ string) (*api.Client, error) {

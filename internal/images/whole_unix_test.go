@@ -17,7 +17,8 @@ import (
 	"keyway/internal/keyway"
 )
 
-// TestANamedPipeIsNoImage checks that no command waits for the writer of a named pipe.
+// TestANamedPipeIsNoImage checks that a command refuses a named pipe, and does not wait for its
+// writer.
 func TestANamedPipeIsNoImage(t *testing.T) {
 	pipe := filepath.Join(t.TempDir(), "image.tar")
 	if err := syscall.Mkfifo(pipe, 0o600); err != nil {

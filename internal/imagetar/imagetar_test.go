@@ -24,8 +24,8 @@ func TestHostileArchives(t *testing.T) {
 	}
 }
 
-// TestNamesAreGivenShort checks that the name that is checked is the one that is used: without ./,
-// doubled slashes and double dots.
+// TestNamesAreGivenShort checks that the checked name is the one that is used: without ./, doubled
+// slashes and double dots.
 func TestNamesAreGivenShort(t *testing.T) {
 	var names []string
 	archive := imagetars.Pack(t, imagetars.Entry{Name: "./", Kind: tar.TypeDir}, imagetars.Entry{Name: "a//b/../c/", Kind: tar.TypeDir}, imagetars.Entry{Name: "./manifest.json", Text: "[{}]"})
@@ -40,7 +40,7 @@ func TestNamesAreGivenShort(t *testing.T) {
 // TestConfigurations checks that the configuration is found among the files of an image with as
 // many layers as engines allow, and that the last file of its name counts.
 func TestConfigurations(t *testing.T) {
-	// As Docker names them since 25: nothing tells a layer by its name.
+	// As Docker has named them since 25: the name does not tell that a file is a layer.
 	files := []string{"manifest.json", `[{"Config":"blobs/sha256/c","Layers":[]}]`}
 	for i := range 127 {
 		files = append(files, fmt.Sprintf("blobs/sha256/%d", i), strings.Repeat("layer", 1000), fmt.Sprintf("blobs/sha256/%d.old", i), `{"old":true}`)

@@ -88,7 +88,7 @@ func TestParseGPUs(t *testing.T) {
 		"": "none", "none": "none", "0": "none", "all": "all", "2": "2",
 		"GPU-8f6a,GPU-91bc": "GPU-8f6a,GPU-91bc", "device=0,3": "device=0,3", "MIG-1": "MIG-1", "device=0:1,1": "device=0:1,1",
 		"device=1": "device=1", "device=GPU-8f6a": "GPU-8f6a", "device=GPU-8f6a,1": "device=GPU-8f6a,1",
-		// what docker run --gpus takes
+		// the values of docker run --gpus
 		`"device=0,2"`: "device=0,2", `'"device=0,2"'`: "device=0,2", `"device=0,2","capabilities=compute,utility"`: "device=0,2", "count=2": "2", "count=all": "all", "count=-1": "all",
 		"all,capabilities=utility": "all", "driver=nvidia,count=all": "all", "driver=nvidia,2": "2", "capabilities=compute": "1", "device=all": "all", "driver=nvidia": "1",
 		"device=MIG-GPU-8f6a/1/0": "MIG-GPU-8f6a/1/0", "device=MIG-c6d4": "MIG-c6d4", "count=0": "none",
@@ -228,12 +228,12 @@ func TestWriteFile(t *testing.T) {
 }
 
 // TestWriteFileWithoutSpace checks that the old content stays on a full file system, and that the
-// error says what to do.
+// error names the next step.
 func TestWriteFileWithoutSpace(t *testing.T) {
 	path := "/dev/full"
 	f, err := os.OpenFile(path, os.O_WRONLY, 0)
 	if err != nil {
-		t.Fatal(err) // Linux has it everywhere
+		t.Fatal(err) // exists on every Linux
 	}
 	defer f.Close()
 	_, err = f.Write([]byte("x"))

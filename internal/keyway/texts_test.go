@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// texts calls each with a value for every text that a value of the type can hold: value has
-// text there, and what path names nothing else.
+// texts calls each for every text that a value of the type can hold, with a value in which only the
+// text at path is set.
 func texts(t reflect.Type, text string, each func(path string, value reflect.Value)) {
 	value := reflect.New(t).Elem()
 	switch t.Kind() {
@@ -81,7 +81,7 @@ func TestEveryTextThatIsSent(t *testing.T) {
 	}
 }
 
-// TestTextsSayWhere checks that an error names the option, as docker run does, and the value.
+// TestTextsSayWhere checks that an error names the option and the value, as docker run does.
 func TestTextsSayWhere(t *testing.T) {
 	for want, s := range map[string]Spec{
 		`volume: "/v\xff" is not UTF-8`:  {Files: Files{Mounts: []Mount{{Source: "/v\xff"}}}},

@@ -58,11 +58,11 @@ func comments(keys []PublicKey) (all []string) {
 // each with and without a key.
 func TestTheAgentOfAHost(t *testing.T) {
 	for name, c := range map[string]struct {
-		filled []string // the agents that hold a key, of their name
+		filled []string // names of the agents that hold a key
 		own    bool     // keyway's agent is an ssh-agent of its own
 		names  string   // IdentityAgent
-		want   string   // whose key may enter
-		agent  string   // that the entry has to name
+		want   string   // the agent whose key may enter
+		agent  string   // the agent that the entry has to name
 	}{
 		"the desktop's is empty":              {filled: []string{"vault"}, names: "vault", want: "vault", agent: "vault"},
 		"ssh asks the one that it is told to": {filled: []string{"desktop", "vault"}, names: "vault", want: "vault", agent: "vault"},
@@ -127,8 +127,8 @@ func TestOpenKeyFiles(t *testing.T) {
 	}
 }
 
-// TestEndsAreOfTheListThatIsSent checks that an agent that is locked after it has listed its keys
-// takes no end from keys with certificates.
+// TestEndsAreOfTheListThatIsSent checks that keys with certificates keep their expiry times if the
+// agent is locked after it has listed them.
 func TestEndsAreOfTheListThatIsSent(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("HOME", dir)

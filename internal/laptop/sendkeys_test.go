@@ -38,7 +38,7 @@ func TestEndsOfKeys(t *testing.T) {
 		"without an end":         {[]PublicKey{cert(ssh.CertTimeInfinity)}, time.Time{}},
 		"beyond what time knows": {[]PublicKey{cert(ssh.CertTimeInfinity - 1)}, time.Time{}},
 	} {
-		// A place whose clock is far from this laptop's takes what is sent.
+		// A place whose clock differs much from this laptop's accepts the keys.
 		for _, there := range []time.Time{now.AddDate(-50, 0, 0), now.AddDate(50, 0, 0)} {
 			sent := []keyway.EntryKey{{Line: mine.Line(), Until: endOf(mine, c.held)}}
 			merged := keyway.MergeKeys(nil, sent, there)

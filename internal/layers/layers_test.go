@@ -25,7 +25,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// registry has blobs, and is as nasty as serve says.
+// registry has blobs. serve may answer in its place, with a fault.
 type registry struct {
 	*httptest.Server
 	blobs map[string][]byte
@@ -211,7 +211,7 @@ func TestACutLayerGoesOn(t *testing.T) {
 func TestARegistryThatLies(t *testing.T) {
 	for name, c := range map[string]struct {
 		serve func(w http.ResponseWriter, q *http.Request, blob []byte) bool
-		kind  keyway.Kind // empty: it comes out right
+		kind  keyway.Kind // empty: the fetch succeeds
 	}{
 		"another layer": {func(w http.ResponseWriter, q *http.Request, blob []byte) bool {
 			_, _ = w.Write(bytes.Repeat([]byte{1}, len(blob)))
@@ -331,8 +331,8 @@ func TestTheLoginGoesNowhereElse(t *testing.T) {
 	}
 }
 
-// TestNobodyIsWaitedForWithoutEnd checks that a registry that stops sending is asked again, and
-// then given up.
+// TestNobodyIsWaitedForWithoutEnd checks that a fetch from a registry that stops sending is
+// repeated, and then given up.
 func TestNobodyIsWaitedForWithoutEnd(t *testing.T) {
 	r := newRegistry(t)
 	p := r.image(t, 100_000)
@@ -363,8 +363,8 @@ func TestNobodyIsWaitedForWithoutEnd(t *testing.T) {
 	}
 }
 
-// TestTwoFetchTheSame checks that a second fetch of a layer waits for the first, and finds that the
-// layer has gone.
+// TestTwoFetchTheSame checks that fetches of one image at the same time all succeed: the others
+// wait for the first.
 func TestTwoFetchTheSame(t *testing.T) {
 	r := newRegistry(t)
 	p := r.image(t, 200_000, 100)
@@ -404,7 +404,7 @@ func TestOldPartsGo(t *testing.T) {
 	}
 }
 
-// TestAddresses checks that nothing secret goes over a connection that others can read.
+// TestAddresses checks that no secret is sent over an unencrypted connection.
 func TestAddresses(t *testing.T) {
 	secret := keyway.Login{Registry: "ghcr.io", Token: "t"}
 	for address, ok := range map[string]struct{ open, login bool }{

@@ -21,7 +21,7 @@ var faces = map[string]string{
 	"internal/jupyter/front":  "its pages are read in a browser, beside that shell",
 }
 
-// processes are commands that people do not type: text may name a process by them.
+// processes are commands that people do not type. A text may name a process by its command.
 var processes = []string{"agent", "link", "mux", "proxy"}
 
 // othersOptions are the options that a file gives to programs which it starts, reads in

@@ -58,8 +58,8 @@ func TestCallsHaveTheirPlace(t *testing.T) {
 	haveTheirPlace(t, calls, selectors)
 }
 
-// haveTheirPlace reports words of the programs' source that stand where they may not, and
-// those of the list that stand nowhere.
+// haveTheirPlace reports reserved names outside of their files, and names of the list that no file
+// uses.
 func haveTheirPlace(t *testing.T, list []reserved, words func(t *testing.T, path string, data []byte) []string) {
 	t.Helper()
 	used := map[string]bool{}
@@ -83,8 +83,8 @@ func haveTheirPlace(t *testing.T, list []reserved, words func(t *testing.T, path
 	}
 }
 
-// programs calls use with each file of the programs' own source: no tests, nor what only
-// tests are made of. Paths have slashes.
+// programs calls use with each file of the programs' own source, without tests and packages for
+// tests. Paths have slashes.
 func programs(t *testing.T, use func(path string, data []byte)) {
 	t.Helper()
 	sources(t, ".go", func(path string, data []byte) {

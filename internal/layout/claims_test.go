@@ -19,7 +19,7 @@ var noClaims = []string{"What is not defended"}
 var untested = []string{}
 
 const (
-	heldBy    = "held by" // the head of a table's last column
+	heldBy    = "held by" // the heading of a table's last column
 	testsLine = "Tests: " // what the names of tests begin with in a paragraph
 )
 
@@ -61,7 +61,7 @@ func TestClaimsNameTheirTests(t *testing.T) {
 type claim struct {
 	text   string
 	wrong  string // why it names no test; empty if it does
-	excuse string // which of untested it is
+	excuse string // its text in untested
 }
 
 // claimsOf returns the claims of a document: each row of its tables, and each
@@ -78,7 +78,7 @@ func claimsOf(doc string) (claims []claim) {
 		case block == "", strings.HasPrefix(block, "#"), slices.Contains(noClaims, section):
 		case strings.HasPrefix(block, "|"):
 			claims = append(claims, rows(block)...)
-		case section != "" && !strings.HasSuffix(block, ":"): // else what it introduces is the claim
+		case section != "" && !strings.HasSuffix(block, ":"): // otherwise the list that it introduces is the claim
 			claims = append(claims, judgeClaim(block, lastLine(block)))
 		}
 	}
@@ -117,7 +117,7 @@ func lastCell(row string) string {
 	return strings.TrimSpace(cells[len(cells)-1])
 }
 
-// lastLine returns what comes after testsLine, to the paragraph's end.
+// lastLine returns the text after testsLine, to the paragraph's end.
 func lastLine(paragraph string) string {
 	_, names, _ := strings.Cut(paragraph, testsLine)
 	return names

@@ -15,8 +15,8 @@ const (
 	maxSubject = 72
 )
 
-// subject is a commit's: the packages or files that change, then what the commit
-// does.
+// subject matches a commit's subject: the packages or files that change, a colon, and what the
+// commit does.
 var subject = regexp.MustCompile(`^[A-Za-z0-9_./-]+( [a-z-]+)?(, [A-Za-z0-9_./-]+( [a-z-]+)?)*: [a-z].*[^.]$`)
 
 func TestCommitSubjects(t *testing.T) {

@@ -10,12 +10,12 @@ import (
 	"testing"
 )
 
-// kernelFiles are paths that only a few files of the programs may name, so that what the
-// kernel says there is read in one place.
+// kernelFiles are paths that only a few files of the programs may name, so that each of the
+// kernel's formats has one reader.
 var kernelFiles = []reserved{
 	{
 		what: "names a file that tells of a process",
-		// A process's own descriptors, memory, mounts and users are its own affair.
+		// Every package may read its own process's descriptors, memory, mounts and users.
 		match: regexp.MustCompile(`^/proc(/|$)`),
 		where: []string{
 			"internal/proctree/*.go",

@@ -235,7 +235,7 @@ func TestForeignModulesHaveOwners(t *testing.T) {
 	}
 }
 
-// ownersOf returns the module that an imported package is of, as owners has it, and its owners.
+// ownersOf returns the module of an imported package, as owners has it, and its owners.
 func ownersOf(imported string) (packages, mod string) {
 	for mod, packages := range owners {
 		if imported == mod || strings.HasPrefix(imported, strings.TrimSuffix(mod, "/")+"/") {
@@ -302,7 +302,7 @@ var denied = []struct {
 	}},
 }
 
-// linked returns what a release of program is made of, for Linux.
+// linked returns the packages of a release of program for Linux.
 func linked(t *testing.T, program, tags string) []pkg {
 	t.Helper()
 	return goList(t, "linux", "-e", "-deps", "-tags", tags, "./"+program)

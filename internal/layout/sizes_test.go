@@ -36,7 +36,7 @@ var larger = map[string]string{
 var fewer = map[string]int{"internal/stream.Conn": 14}
 
 // TestPackagesAreSmall checks the lines of code of each package. Comments and blank lines do not
-// count, so that they are not saved on.
+// count, so the bound does not discourage them.
 func TestPackagesAreSmall(t *testing.T) {
 	sizes := map[string]int{}
 	sources(t, ".go", func(path string, data []byte) {
@@ -159,7 +159,7 @@ func parsed(t *testing.T, use func(dir string, files *token.FileSet, file *ast.F
 	})
 }
 
-// TestSizesAreCounted checks that sizes are counted as the limits mean them.
+// TestSizesAreCounted checks the counting of lines and parameters.
 func TestSizesAreCounted(t *testing.T) {
 	const source = "package p // a name\n\n// f is short.\nfunc f() string { /* not\nlong */\n\treturn `two\nlines`\n}\n"
 	if got := codeLines([]byte(source)); got != 5 {

@@ -86,8 +86,8 @@ func TestPackagesAreDocumented(t *testing.T) {
 	}
 }
 
-// onlyTests reports whether a directory has test files alone: go list knows no
-// comment of such a package.
+// onlyTests reports whether a directory has only test files: go list returns no comment of such a
+// package.
 func onlyTests(t *testing.T, dir string) bool {
 	t.Helper()
 	all, err := filepath.Glob(filepath.Join(dir, "*.go"))

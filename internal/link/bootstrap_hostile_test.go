@@ -83,7 +83,7 @@ func TestBootstrapRunsOnlyItsOwn(t *testing.T) {
 				if _, statErr := os.Lstat(mark); statErr == nil {
 					t.Fatal("the other user's program was run")
 				}
-				// It may refuse, but not without having tried.
+				// It may refuse, but only after it has tried.
 				if err != nil && !keyway.Is(err, keyway.NoSpace) {
 					t.Errorf("%v; %s", err, stderr)
 				}
@@ -175,12 +175,12 @@ func TestBootstrapHandsOnTheLoginsSettings(t *testing.T) {
 	}
 }
 
-// forever says the same again and again.
+// forever repeats a text without end.
 type forever struct{ text string }
 
 func (f forever) Read(p []byte) (int, error) { return copy(p, f.text), nil }
 
-// TestEndlessChatterEnds checks that endless output of a place is not read without end.
+// TestEndlessChatterEnds checks that reading the endless output of a place is bounded.
 func TestEndlessChatterEnds(t *testing.T) {
 	for _, text := range []string{
 		"\n", "\r\n", " \n", "x\n", "x", "\x00\n", "keyway-bootstrap run /x\n", "keyway-bootstrap need x86_64 cache /x\n",
@@ -203,8 +203,8 @@ func TestEndlessChatterEnds(t *testing.T) {
 	}
 }
 
-// TestBootstrapWordsAreWords checks that no word of the bootstrap's output, which a place can
-// choose, becomes a sentence of keyway's.
+// TestBootstrapWordsAreWords checks that no part of the bootstrap's output, which a place can
+// choose, is shown as a sentence of keyway's.
 func TestBootstrapWordsAreWords(t *testing.T) {
 	const evil = "x;evil→curl\x1b[31m"
 	for _, text := range []string{evil, strings.Repeat("x", 2000), "\u202eevil", "evil’s\tword"} {
@@ -230,7 +230,8 @@ func TestBootstrapWordsAreWords(t *testing.T) {
 	}
 }
 
-// TestBootstrapAsksOnce checks that a place is sent the program once, however often it asks.
+// TestBootstrapAsksOnce checks that the link sends a place the program once, however often the
+// place asks.
 func TestBootstrapAsksOnce(t *testing.T) {
 	programs := programOf(greeter)
 	programs["amd64"] = programs[runtime.GOARCH]

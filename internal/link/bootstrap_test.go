@@ -34,8 +34,8 @@ func programOf(text string) Programs {
 	}}}
 }
 
-// runScript plays the place: the login shell gets the command as sshd would give
-// it, in an environment of its own.
+// runScript acts as the place: it passes the command to the login shell as sshd does, in an
+// environment of its own.
 func runScript(t *testing.T, shell []string, programs Programs, fresh bool, env ...string) (said []keyway.Progress, stderr string, err error) {
 	t.Helper()
 	cmd := exec.Command(shell[0], append(shell[1:], "-c", bootstrapCommand(programs.hash("amd64"), programs.hash("arm64"), fresh))...)
@@ -176,7 +176,7 @@ func TestBootstrapGoesWhereThereIsRoom(t *testing.T) {
 		"": true,
 	} {
 		others := shells(t)
-		delete(others, "busybox") // which has a df of its own
+		delete(others, "busybox") // a shell with a df of its own
 		for name, shell := range others {
 			home, run, bin := t.TempDir(), t.TempDir(), t.TempDir()
 			script := "#!/bin/sh\ncase $(pwd) in " + home + "/*) printf '%s\\n' '" + df + "';; esac\n"
@@ -247,7 +247,7 @@ func TestHighestCommonVersion(t *testing.T) {
 		spoken   api.Versions
 		want     int
 	}{
-		{"1 devel", api.Versions{Lowest: 1, Highest: 1}, 1}, // of before there were ranges
+		{"1 devel", api.Versions{Lowest: 1, Highest: 1}, 1}, // from before there were ranges
 		{"1 devel", api.Versions{Lowest: 1, Highest: 3}, 1},
 		{"1 devel", api.Versions{Lowest: 2, Highest: 3}, 0},
 		{"1 devel <=4", api.Versions{Lowest: 1, Highest: 3}, 3},

@@ -15,21 +15,21 @@ import (
 	"keyway/test/await"
 )
 
-// mute accepts connections and says nothing, like a host behind a firewall that stopped
-// letting packets through.
+// mute accepts connections and sends nothing, like a host behind a firewall that has begun to drop
+// packets.
 func (i *inn) mute(name string, uses ...string) {
 	i.t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		i.t.Fatal(err)
 	}
-	i.t.Cleanup(func() { l.Close() }) // the kernel accepts for it
+	i.t.Cleanup(func() { l.Close() }) // the kernel accepts in its place
 	_, port, _ := net.SplitHostPort(l.Addr().String())
 	i.host(name, append(uses, "HostName 127.0.0.1", "Port "+port)...)
 }
 
-// drip accepts connections, identifies itself, and then sends no more than a byte at a time,
-// like a host at the end of a network that hardly works.
+// drip accepts connections, identifies itself, and then sends no more than a byte at a time, like a
+// host behind a network that hardly works.
 func (i *inn) drip(name string, uses ...string) {
 	i.t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -93,7 +93,7 @@ func TestASilentFirstHostIsGivenUp(t *testing.T) {
 			if err == nil || e.Kind != keyway.Unreachable || !strings.Contains(e.Message, c.says) || !strings.Contains(e.Next, "ssh -v ") {
 				t.Errorf("%s: %v", c.place, err)
 			}
-			if took := time.Since(begun); took > 50*time.Second { // else the whole silence, a minute, has passed
+			if took := time.Since(begun); took > 50*time.Second { // otherwise the whole time limit, a minute, has passed
 				t.Errorf("%s is given up after %v", c.place, took)
 			}
 		})
@@ -103,7 +103,7 @@ func TestASilentFirstHostIsGivenUp(t *testing.T) {
 }
 
 // TestAddressesShareTheTime checks the time for connecting to each address of a first host that has
-// several: the first may be one that the network does not carry.
+// several: the first address may be unreachable.
 func TestAddressesShareTheTime(t *testing.T) {
 	for addresses, want := range []time.Duration{connectTimeout, connectTimeout, connectTimeout / 2, connectTimeout / 3, 7 * time.Second, 6 * time.Second, leastConnectTimeout, leastConnectTimeout} {
 		if got := timeForEach(addresses); got != want {

@@ -17,7 +17,7 @@ import (
 	"keyway/internal/unixsock"
 )
 
-// byPipes does what ssh does with a pipe for each direction, which ssh's proxy command hands over.
+// byPipes acts as an ssh with a pipe for each direction, which its proxy command hands over.
 func (w *world) byPipes(name keyway.Name) net.Conn {
 	w.t.Helper()
 	w.node("gpu1")
@@ -97,8 +97,8 @@ func TestOnlyPipesAreTakenOver(t *testing.T) {
 	w.noStream()
 }
 
-// TestAnOlderLinkRefusesPipes checks that a caller learns that a link of an earlier version does
-// not know of pipes, and asks for a socket.
+// TestAnOlderLinkRefusesPipes checks that a caller notices that a link of an earlier version does
+// not support pipes, and requests a socket.
 func TestAnOlderLinkRefusesPipes(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), SocketName)
 	l, err := unixsock.Listen(socket, 0o600)

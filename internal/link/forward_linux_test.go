@@ -66,7 +66,7 @@ func (w *world) forward(name keyway.Name, want ForwardRequest) *user {
 	return u
 }
 
-// state returns the next one.
+// state returns the next state of the forward.
 func (u *user) state(t *testing.T) ForwardState {
 	t.Helper()
 	select {
@@ -92,7 +92,7 @@ func (u *user) failure(t *testing.T) error {
 	}
 }
 
-// end leaves, and returns when the link has taken note.
+// end closes the command's connection, and returns when the link has noticed.
 func (u *user) end() error {
 	u.leave()
 	return <-u.err
@@ -147,8 +147,8 @@ func TestForwardEndsWithItsLastUser(t *testing.T) {
 	_ = again.end()
 }
 
-// TestForwardBesideATakenPort checks that a port that another program has is not taken, and that
-// the one in its place is the same every time.
+// TestForwardBesideATakenPort checks that a forward does not use another program's port, and that
+// the port in its place is the same every time.
 func TestForwardBesideATakenPort(t *testing.T) {
 	w := startWorld(t)
 	other, err := net.Listen("tcp", "127.0.0.1:0")
@@ -258,8 +258,8 @@ func TestForwardThatCannotBe(t *testing.T) {
 	}
 }
 
-// TestForwardEndsWithTheLink checks that the forwards end with the link, and that their answers
-// report it by their end.
+// TestForwardEndsWithTheLink checks that the forwards end with the link, and that the end of their
+// answers reports this.
 func TestForwardEndsWithTheLink(t *testing.T) {
 	w := startWorld(t)
 	u := w.forward("train", ForwardRequest{Port: anyPort(t)})

@@ -154,7 +154,7 @@ func (i *inn) dialWith(ctx context.Context, place keyway.Place, unlimited string
 	return s.start(ctx, place, nil, func(keyway.Progress) {})
 }
 
-// fails dials a place in vain.
+// fails dials a place and returns the error.
 func (i *inn) fails(place keyway.Place) *keyway.Error {
 	i.t.Helper()
 	p, err := i.dial(place)
@@ -168,9 +168,9 @@ func (i *inn) fails(place keyway.Place) *keyway.Error {
 	return keyway.AsError(err)
 }
 
-// TestFaultsBehindLyingBanners checks what is reported when each host on the route says OpenSSH's
-// own sentences where it can. The reported error is the real one, at the right host, and a host's
-// words are shown with its name.
+// TestFaultsBehindLyingBanners checks the error where each host on the route imitates OpenSSH's
+// messages. The reported error is the real one, at the right host, and a host's words are shown
+// with its name.
 func TestFaultsBehindLyingBanners(t *testing.T) {
 	i := newInn(t)
 	banner := "Banner " + i.file("banner", forged)

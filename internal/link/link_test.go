@@ -66,8 +66,8 @@ func TestDisconnectIsBounded(t *testing.T) {
 }
 
 // TestWhichLinkIsCurrent checks that a link of another build is replaced, and so is one in fewer
-// groups: the user may have joined docker's group since. A link in more groups is not, or two
-// logins would replace each other's.
+// groups, because the user may have joined docker's group since. A link in more groups is not
+// replaced; otherwise two logins would replace each other's.
 func TestWhichLinkIsCurrent(t *testing.T) {
 	program, err := os.Executable()
 	if err != nil {

@@ -38,7 +38,7 @@ func TestAnOlderSSHPassesOverOptions(t *testing.T) {
 	if err := os.WriteFile(config, []byte("IgnoreUnknown UseKeychain\nUseKeychain yes\nSessionType none\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	// The option of a later version stands where the session's stand for an older one.
+	// An option of a later version replaces the session's, which an older ssh would not know.
 	args := slices.Concat([]string{"-F", config}, OwnOptions(), []string{"-o", "OfALaterVersion=yes", "-G", "--", "localhost"})
 	out, err := exec.Command("ssh", args...).CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "sessiontype default\n") {

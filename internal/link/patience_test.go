@@ -18,7 +18,7 @@ import (
 	"keyway/internal/stream"
 )
 
-// slowly answers after a time.
+// slowly is a node that answers after a time.
 type slowly time.Duration
 
 func (d slowly) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -46,8 +46,8 @@ func (b hangingBody) Read([]byte) (int, error) {
 
 func (hangingBody) Close() error { return nil }
 
-// TestANodeWhoseHandlerHangs checks that no request waits without a word for a node that answers pings alone: each
-// tells that there is no answer yet, a question ends by itself, and everything ends with the command.
+// TestANodeWhoseHandlerHangs checks requests to a node that answers only pings: each reports that there is no
+// answer yet, a question ends by itself, and everything ends with the command.
 func TestANodeWhoseHandlerHangs(t *testing.T) {
 	ask := func(ctx context.Context, c *api.Client) error { _, err := c.List(ctx); return err }
 	do := func(ctx context.Context, c *api.Client) error { return c.Stop(ctx, "train", 0) }
@@ -71,7 +71,7 @@ func TestANodeWhoseHandlerHangs(t *testing.T) {
 				var told []string
 				node := api.NewClient(patient{slowly(c.answer), "gpu1", func(p keyway.Progress) { told = append(told, p.Message) }}, "http://link")
 				ctx, cancel := context.WithCancel(t.Context())
-				time.AfterFunc(time.Hour+time.Millisecond, cancel) // the person's Ctrl-C
+				time.AfterFunc(time.Hour+time.Millisecond, cancel) // the user's Ctrl-C
 				begun := time.Now()
 				err := c.call(ctx, node)
 				took := time.Since(begun).Round(time.Second)
@@ -90,8 +90,8 @@ func TestANodeWhoseHandlerHangs(t *testing.T) {
 	}
 }
 
-// TestEachQuestionIsGivenUp checks of each request that a node knows whether it ends by itself at a
-// node that never answers: those that only ask do.
+// TestEachQuestionIsGivenUp sends each kind of request to a node that never answers. Those that
+// only ask end by themselves; the others do not.
 func TestEachQuestionIsGivenUp(t *testing.T) {
 	ignore := func(keyway.Progress) {}
 	type call func(ctx context.Context, c *api.Client) error
@@ -189,8 +189,8 @@ func TestAStreamThatIsNeverConnected(t *testing.T) {
 	}
 }
 
-// TestAStrangerBeforeANodeThatHangs checks that a stream whose guest does not answer as itself dials
-// again although the node does not say what has become of the workspace.
+// TestAStrangerBeforeANodeThatHangs checks that a stream whose guest does not prove its identity
+// dials again although the node does not report the workspace's state.
 func TestAStrangerBeforeANodeThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		node := &connection{Client: api.NewClient(slowly(24*time.Hour), "http://link")}

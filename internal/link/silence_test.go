@@ -16,8 +16,8 @@ import (
 	"keyway/internal/unixsock"
 )
 
-// TestASilentPlaceIsGivenUp checks that a place that accepts the login and then hangs is given up,
-// with an error of its own.
+// TestASilentPlaceIsGivenUp checks that the link gives up a place that accepts the login and then
+// hangs, with an error of its own.
 func TestASilentPlaceIsGivenUp(t *testing.T) {
 	s := starter{silence: 50 * time.Millisecond}
 	_, err := s.begin(t.Context(), "gpu1", exec.Command("sleep", "600"), nil, scriptWord, func(keyway.Progress) {})
@@ -36,8 +36,8 @@ func TestAQuestionIsNoSilence(t *testing.T) {
 	}
 }
 
-// TestAnAgentThatHangsIsNamed checks that an ssh that waits for an agent is not taken for a host that
-// says nothing, and that no agent is named at other times.
+// TestAnAgentThatHangsIsNamed checks that an ssh that waits for an agent is not taken for a silent
+// host, and that no agent is named at other times.
 func TestAnAgentThatHangsIsNamed(t *testing.T) {
 	dir := t.TempDir()
 	hangs, answers := filepath.Join(dir, "hangs"), filepath.Join(dir, "answers")
@@ -76,8 +76,8 @@ func TestAnAgentThatHangsIsNamed(t *testing.T) {
 	}
 }
 
-// TestSignaturesAreNoProgress checks that a host that asks for one signature after the other is given
-// up as one that says nothing.
+// TestSignaturesAreNoProgress checks that the link gives up a host that asks for one signature after
+// the other, as it gives up a silent host.
 func TestSignaturesAreNoProgress(t *testing.T) {
 	d := &sshRun{dir: t.TempDir(), place: "gpu1"}
 	last := d.add("gpu1")
@@ -99,8 +99,8 @@ func TestSignaturesAreNoProgress(t *testing.T) {
 	}
 }
 
-// TestSilenceEndsWithWhoWaits checks that a caller that stops waiting gets that as its error, and
-// not the silence.
+// TestSilenceEndsWithWhoWaits checks that a caller that stops waiting gets its own context's error,
+// and not that of a silent host.
 func TestSilenceEndsWithWhoWaits(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(20*time.Millisecond, cancel)

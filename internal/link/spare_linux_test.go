@@ -21,8 +21,8 @@ const testVersion = "SSH-2.0-Test_1.0\r\n"
 // visits counts the streams that the guest has accepted.
 func (w *world) visits() int { return int(w.guest.visits.Load()) }
 
-// awaitSpare waits until there is a spare for the next ssh, and the guest has accepted so
-// many streams.
+// awaitSpare waits until there is a spare for the next ssh, and the guest has accepted that many
+// streams.
 func (w *world) awaitSpare(visits int) {
 	w.t.Helper()
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
@@ -39,7 +39,7 @@ func (w *world) awaitSpare(visits int) {
 	}
 }
 
-// spared has one ssh come and go, and waits until there is a spare for the next.
+// spared runs one ssh, and waits until there is a spare for the next.
 func (w *world) spared() {
 	w.t.Helper()
 	before := w.visits()
@@ -49,13 +49,13 @@ func (w *world) spared() {
 	w.awaitSpare(before + 2)
 }
 
-// TestASpareIsThereForTheNext checks that the next ssh of the same version finds a stream on which
-// its guest has spoken already.
+// TestASpareIsThereForTheNext checks that the next ssh of the same version gets a stream on which
+// the guest has already sent its version.
 func TestASpareIsThereForTheNext(t *testing.T) {
 	w := startWorld(t)
 	w.spared()
 	before := w.visits()
-	for range 2 { // with its first words alone, and with more behind them
+	for range 2 { // with its version alone, and with more data after it
 		conn := w.ssh("train")
 		echo(t, conn, testVersion+"and what follows")
 		if got := w.visits(); got != before {
@@ -130,8 +130,8 @@ func TestOthersPassASpareBy(t *testing.T) {
 	}
 }
 
-// TestADeadSpareIsForgotten checks that a spare whose uplink has died brings up no other uplink,
-// and that the next ssh does, and is served.
+// TestADeadSpareIsForgotten checks that a spare whose uplink has died does not bring up another
+// uplink. The next ssh does, and is served.
 func TestADeadSpareIsForgotten(t *testing.T) {
 	w := startWorld(t)
 	w.spared()
@@ -147,8 +147,8 @@ func TestADeadSpareIsForgotten(t *testing.T) {
 	}
 }
 
-// TestASpareInUseIsAStream checks that an ssh that goes on with a spare is as safe from a dead
-// uplink as any.
+// TestASpareInUseIsAStream checks that an ssh that uses a spare survives a dead uplink as any other
+// does.
 func TestASpareInUseIsAStream(t *testing.T) {
 	w := startWorld(t)
 	w.spared()
@@ -167,8 +167,8 @@ func TestASpareInUseIsAStream(t *testing.T) {
 	}
 }
 
-// TestASpareInUseMoves checks that a link that is replaced passes on the connection on a spare, and
-// leaves the spares behind.
+// TestASpareInUseMoves checks that a link that is replaced hands over a spare that an ssh uses, and
+// drops unused spares.
 func TestASpareInUseMoves(t *testing.T) {
 	w := startWorld(t)
 	w.spared()

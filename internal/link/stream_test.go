@@ -116,8 +116,8 @@ func freeze(t *testing.T, pid int) {
 	t.Fatal("the process does not stop")
 }
 
-// TestALateAnswerIsAnAnswer checks that a connection that answers late is in use again, and that
-// the attempt to replace it ends.
+// TestALateAnswerIsAnAnswer checks that the link uses a connection that answers late again, and
+// ends the attempt to replace it.
 func TestALateAnswerIsAnAnswer(t *testing.T) {
 	w := startWorld(t)
 	first := pid(t, w.node("counts"))
@@ -163,7 +163,7 @@ func TestTheFirstStreamAfterAKillWorks(t *testing.T) {
 	}
 }
 
-// TestAnOldGuestGetsAPipe checks that a guest without streams gets what the ssh has said as it was,
+// TestAnOldGuestGetsAPipe checks that a guest without streams gets the bytes of the ssh unchanged,
 // over a plain pipe.
 func TestAnOldGuestGetsAPipe(t *testing.T) {
 	w := startWorld(t)
@@ -201,7 +201,7 @@ func (w *world) noStream() {
 	w.t.Fatal("a stream has not ended")
 }
 
-// TestAnotherHostKeyIsRefused checks that a peer without the host key gets no byte to the ssh.
+// TestAnotherHostKeyIsRefused checks that no byte of a peer without the host key reaches the ssh.
 func TestAnotherHostKeyIsRefused(t *testing.T) {
 	w := startWorld(t)
 	w.node("gpu1")
@@ -227,7 +227,7 @@ func TestStreamsProxyAndCount(t *testing.T) {
 }
 
 func proxiesAndCounts(t *testing.T, w *world, conn net.Conn) {
-	for range 100 { // pipes hold less than all of it
+	for range 100 { // pipes have room for a part of it
 		echo(t, conn, strings.Repeat("0123456789", 1_000))
 	}
 	for deadline := time.Now().Add(time.Minute); w.stream().Down < 1_000_000 && time.Now().Before(deadline); {
@@ -261,7 +261,7 @@ func TestAStreamSaysWhyItCannotBe(t *testing.T) {
 	}
 }
 
-// at returns a connection to train at a place; p answers the questions while it is brought up.
+// at returns a connection to train at a place. p answers the questions of its uplink.
 func (w *world) at(place keyway.Place, env map[string]string, p *person) net.Conn {
 	w.t.Helper()
 	if _, err := w.client.Place(context.Background(), place, env, p); err != nil {
@@ -275,7 +275,7 @@ func (w *world) at(place keyway.Place, env map[string]string, p *person) net.Con
 	return conn
 }
 
-// killWay kills the process that leads to the only place.
+// killWay kills the process of the only uplink.
 func (w *world) killWay() {
 	w.t.Helper()
 	s, err := w.client.Status(context.Background())
@@ -287,8 +287,7 @@ func (w *world) killWay() {
 	}
 }
 
-// waits waits until the only stream waits for a reason that holds why, with that to
-// be typed.
+// waits waits until the only stream stalls for a reason that contains why, with the given step.
 func (w *world) waits(why, help string) {
 	w.t.Helper()
 	var s StreamStatus
@@ -300,8 +299,8 @@ func (w *world) waits(why, help string) {
 	w.t.Fatalf("it waits for %+v, not for %q", s, why)
 }
 
-// TestAQuestionThatNobodyHears checks a place that asks for a code when its uplink is made anew:
-// the stream waits until a user can answer, and no question is asked meanwhile.
+// TestAQuestionThatNobodyHears checks a place that asks for a code when the link connects again:
+// the stream waits until a user can answer, and no question is asked before.
 func TestAQuestionThatNobodyHears(t *testing.T) {
 	w := startWorld(t)
 	conn := w.at("asks", nil, &person{answer: "123456"})
@@ -476,8 +475,7 @@ func TestAStallIsShownOnTheTerminal(t *testing.T) {
 	}
 }
 
-// hang makes every ssh to "counts" hang that starts from now on, or lets those
-// that do go on.
+// hang makes every new ssh to "counts" hang, or lets the hanging ones continue.
 func (w *world) hang(on bool) {
 	w.t.Helper()
 	lock := filepath.Join(w.dir, "hang")
@@ -492,8 +490,8 @@ func (w *world) hang(on bool) {
 	}
 }
 
-// TestHandOver checks that a new build takes the connections over, and that their sshs notice
-// nothing, whatever is under way.
+// TestHandOver checks that a new build takes the connections over, and that their ssh processes
+// notice nothing, whatever is under way.
 func TestHandOver(t *testing.T) {
 	w := startWorld(t)
 	for client, open := range w.clients() {
@@ -507,7 +505,7 @@ func handsOver(t *testing.T, w *world, open func(keyway.Name) net.Conn) {
 	defer busy.Close()
 	defer idle.Close()
 	echo(t, idle, "before")
-	fresh := open("train") // whose guest may not have answered yet
+	fresh := open("train") // its guest may not have answered yet
 	defer fresh.Close()
 	io.WriteString(fresh, "SSH-2.0-te")
 	data := make([]byte, 30<<20)
@@ -581,8 +579,8 @@ func TestTheGuardSpeaksForAKilledLink(t *testing.T) {
 	}
 }
 
-// TestANodeThatEndsAtOnce checks that a node that ends as soon as it has greeted is started a few
-// times for one question, not for ever.
+// TestANodeThatEndsAtOnce checks that, for one question, the link starts a node that ends right
+// after its greeting only a few times.
 func TestANodeThatEndsAtOnce(t *testing.T) {
 	w := startWorld(t)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -603,8 +601,8 @@ func TestANodeThatEndsAtOnce(t *testing.T) {
 	}
 }
 
-// TestAWayWithoutAnEnd checks that a circular route is not tried: ssh would start one ssh after the
-// other.
+// TestAWayWithoutAnEnd checks that the link does not try a circular route, for which ssh would
+// start one ssh after the other.
 func TestAWayWithoutAnEnd(t *testing.T) {
 	w := startWorld(t)
 	w.route.Store(&Route{Endless: keyway.Errorf(keyway.BadConfig, "it leads in a circle")})
@@ -617,7 +615,7 @@ func TestAWayWithoutAnEnd(t *testing.T) {
 	}
 }
 
-// heard is a person who keeps what is reported.
+// heard is a user interface that records the reports.
 type heard struct {
 	person
 	news []string
@@ -625,8 +623,8 @@ type heard struct {
 
 func (h *heard) Progress(p keyway.Progress) { h.news = append(h.news, p.Message) }
 
-// TestAnSSHApartIsNamedAtFirst checks that a command whose first connection leads by an ssh that the link cannot
-// prepare says so, and that later ones do not.
+// TestAnSSHApartIsNamedAtFirst checks that only the first command whose route contains an ssh that the link
+// cannot prepare reports it.
 func TestAnSSHApartIsNamedAtFirst(t *testing.T) {
 	w := startWorld(t)
 	ssh, err := exec.LookPath("true")

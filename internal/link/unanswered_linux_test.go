@@ -72,8 +72,8 @@ func killed(t *testing.T, link *exec.Cmd) {
 	}
 }
 
-// TestAStoppedLinkIsNamed checks that a command that needs a stopped link says which process is
-// stopped, and what to do. A stopped link accepts connections all the same.
+// TestAStoppedLinkIsNamed checks that a command that needs a stopped link names the stopped process
+// and the next step. The kernel accepts connections for a stopped link.
 func TestAStoppedLinkIsNamed(t *testing.T) {
 	dir, link := unanswered(t)
 	freeze(t, link.Process.Pid)
@@ -123,8 +123,8 @@ func playHalf(socket string) int {
 	return 0
 }
 
-// TestALinkThatIsStoppedMeanwhileIsNamed checks that a link that is stopped in the middle of a
-// command is named, too, whatever the command waits for.
+// TestALinkThatIsStoppedMeanwhileIsNamed checks that the error also names a link that is stopped in
+// the middle of a command, whatever the command waits for.
 func TestALinkThatIsStoppedMeanwhileIsNamed(t *testing.T) {
 	dir, link := playLink(t, "half")
 	c, err := Running(context.Background(), dir, nil)
@@ -169,7 +169,8 @@ func TestALinkThatIsStoppedMeanwhileIsNamed(t *testing.T) {
 	}
 }
 
-// TestALinkThatNeverAnswersIsEnded checks that a link that never answers is reported, and given up.
+// TestALinkThatNeverAnswersIsEnded checks that a command reports a link that never answers, and
+// gives it up.
 func TestALinkThatNeverAnswersIsEnded(t *testing.T) {
 	dir, link := unanswered(t)
 	var news []string
@@ -182,7 +183,7 @@ func TestALinkThatNeverAnswersIsEnded(t *testing.T) {
 	}
 }
 
-// lateListener accepts nothing before it is let.
+// lateListener accepts no connection before it is released.
 type lateListener struct {
 	net.Listener
 	let <-chan struct{}
@@ -193,7 +194,7 @@ func (l lateListener) Accept() (net.Conn, error) {
 	return l.Listener.Accept()
 }
 
-// TestASlowLinkIsWaitedFor checks that a link that answers late is waited for.
+// TestASlowLinkIsWaitedFor checks that a command waits for a link that answers late.
 func TestASlowLinkIsWaitedFor(t *testing.T) {
 	dir := t.TempDir()
 	socket := filepath.Join(dir, SocketName)

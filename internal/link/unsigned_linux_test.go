@@ -32,7 +32,7 @@ func (s signer) Sign(key ssh.PublicKey, data []byte) (*ssh.Signature, error) {
 	return s.Agent.Sign(key, data)
 }
 
-// agentWith starts an agent with the key of the user, whose file it takes away.
+// agentWith starts an agent with the user's key, and removes the key's file.
 func (i *inn) agentWith(sign func(net.Conn) (*ssh.Signature, error)) {
 	i.t.Helper()
 	file := filepath.Join(i.dir, "id")
@@ -76,8 +76,8 @@ func twoHops(t *testing.T) *inn {
 	return i
 }
 
-// TestAnAgentThatDoesNotSign checks what is said if an agent lists its keys and gives no signature:
-// at which host, which key, why, and what to do.
+// TestAnAgentThatDoesNotSign checks the error if an agent lists its keys and does not sign: it
+// names the host, the key, the reason and the next step.
 func TestAnAgentThatDoesNotSign(t *testing.T) {
 	for name, sign := range map[string]func(net.Conn) (*ssh.Signature, error){
 		"it refuses":          func(net.Conn) (*ssh.Signature, error) { return nil, errors.New("no") },
@@ -96,8 +96,8 @@ func TestAnAgentThatDoesNotSign(t *testing.T) {
 	}
 }
 
-// TestAnAgentThatAsksForConfirmation checks that a command that waits for a signature says so, and goes on
-// when the agent has signed.
+// TestAnAgentThatAsksForConfirmation checks that a command that waits for a signature reports that, and
+// continues when the agent has signed.
 func TestAnAgentThatAsksForConfirmation(t *testing.T) {
 	i := twoHops(t)
 	leave := make(chan struct{})

@@ -66,7 +66,7 @@ func TestNodeAfterAnAbandonedAttempt(t *testing.T) {
 	}
 }
 
-// afterHeaders does something between the head of an answer and its asker.
+// afterHeaders calls a function when the head of an answer has arrived, before the caller gets it.
 type afterHeaders struct {
 	http.RoundTripper
 	do func(*http.Request)
@@ -78,8 +78,8 @@ func (a afterHeaders) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// TestSuspectedAsTheAnswerBegins checks that an answer counts as none if its uplink is suspected
-// after the answer's head has come and before its body has: the body could not be read.
+// TestSuspectedAsTheAnswerBegins checks that an answer does not count if its uplink is suspected
+// between the answer's head and its body, which could not be read.
 func TestSuspectedAsTheAnswerBegins(t *testing.T) {
 	ours, theirs := net.Pipe()
 	served := make(chan error, 1)
@@ -132,8 +132,8 @@ func TestSuspectedAsTheAnswerBegins(t *testing.T) {
 	}
 }
 
-// TestWaitingIsInTheHostsWords checks that the reason for which a stream waits is shown, with the
-// name of the host that gave it.
+// TestWaitingIsInTheHostsWords checks that a terminal shows why its stream waits, with the name of
+// the host that gave the reason.
 func TestWaitingIsInTheHostsWords(t *testing.T) {
 	for _, kind := range []keyway.Kind{keyway.EngineDown, keyway.NotFound, keyway.NotRunning, keyway.Denied, keyway.Unreachable} {
 		for _, opened := range []bool{true, false} {
@@ -200,8 +200,8 @@ func TestPingOnlyInSilence(t *testing.T) {
 	}
 }
 
-// TestABrokenAnswerLeavesANewConnectionUp checks that a question that the node breaks off does not
-// end a new connection, over which others have theirs.
+// TestABrokenAnswerLeavesANewConnectionUp checks that an interrupted answer of the node does not
+// end a new connection, which other requests use.
 func TestABrokenAnswerLeavesANewConnectionUp(t *testing.T) {
 	ours, theirs := net.Pipe()
 	served := make(chan error, 1)
@@ -244,8 +244,8 @@ func TestABrokenAnswerLeavesANewConnectionUp(t *testing.T) {
 	u.work.Wait()
 }
 
-// TestANodeThatEndsUnderAQuestion checks that a node that lives for a while, but ends each time
-// before it answers, is started a few times for one question, not for ever.
+// TestANodeThatEndsUnderAQuestion checks that, for one question, the link starts a node that runs
+// for a while and ends before it answers only a few times.
 func TestANodeThatEndsUnderAQuestion(t *testing.T) {
 	for _, age := range []time.Duration{0, 2 * time.Second, time.Hour} {
 		synctest.Test(t, func(t *testing.T) {
@@ -313,7 +313,7 @@ func TestANodeThatHangsAfterItsGreeting(t *testing.T) {
 					heard := make(chan struct{})
 					served.Go(func() {
 						defer close(heard)
-						_, _ = io.Copy(&got, theirs) // what a pipe and a network take
+						_, _ = io.Copy(&got, theirs) // the room of a pipe and a network
 					})
 					select {
 					case <-heard:
@@ -349,7 +349,7 @@ func TestANodeThatHangsAfterItsGreeting(t *testing.T) {
 	}
 }
 
-// readFirst is a connection of which some bytes have been read already.
+// readFirst is a connection some of whose bytes have been read already.
 type readFirst struct {
 	first *bytes.Buffer
 	net.Conn
@@ -362,8 +362,8 @@ func (r readFirst) Read(p []byte) (int, error) {
 	return r.Conn.Read(p)
 }
 
-// TestTheLastWordsAreNotAwaitedInVain checks that the last words of a node are not awaited when the
-// caller has left.
+// TestTheLastWordsAreNotAwaitedInVain checks that the link does not wait for the last output of a
+// node when the caller has left.
 func TestTheLastWordsAreNotAwaitedInVain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())

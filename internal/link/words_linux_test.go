@@ -32,8 +32,8 @@ func TestAHostsWordsAreShownWhileOneWaits(t *testing.T) {
 	}
 }
 
-// TestAGreetingIsNoNews checks that a user that is let in at once is not shown the host's general
-// greeting.
+// TestAGreetingIsNoNews checks that a host's banner is not shown to a user whose login succeeds at
+// once.
 func TestAGreetingIsNoNews(t *testing.T) {
 	w := startWorld(t)
 	p := &person{answer: "123456"}
@@ -47,8 +47,8 @@ func TestAGreetingIsNoNews(t *testing.T) {
 	}
 }
 
-// TestPatienceEndsWithWhoWasSilent checks that a caller whose time has run out learns which host
-// was silent.
+// TestPatienceEndsWithWhoWasSilent checks that the error of a caller whose time has run out names
+// the silent host.
 func TestPatienceEndsWithWhoWasSilent(t *testing.T) {
 	w := startWorld(t)
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second) // of which the link answers a second early

@@ -124,7 +124,7 @@ func playSSH(args []string) int {
 		}
 		fmt.Fprintln(f, "ssh", os.Getenv("SSH_AUTH_SOCK"))
 		f.Close()
-		for { // until nothing holds it up; who does not wait any more kills it
+		for { // until nothing delays it; a caller that gives up kills it
 			if _, err := os.Stat(filepath.Join(os.Getenv("GUESTS"), "hang")); err != nil {
 				break
 			}
@@ -134,8 +134,8 @@ func playSSH(args []string) int {
 	return playNode()
 }
 
-// playedNode knows two workspaces: the guest of one knows streams, that of the
-// other, called old, does not. Both echo, and live in the test itself.
+// playedNode has two workspaces: the guest of one supports streams, and that of the other, called
+// old, does not. Both echo, and live in the test itself.
 type playedNode struct{ api.Node }
 
 func (playedNode) Info(context.Context) (api.Info, error) { return api.Info{OS: "linux"}, nil }
@@ -148,14 +148,14 @@ func (playedNode) Stop(context.Context, keyway.Name, time.Duration) error { retu
 
 func (playedNode) Remove(context.Context, keyway.Name) error { return nil }
 
-// Purge finds the workspace gone already.
+// Purge reports that the workspace does not exist.
 func (playedNode) Purge(_ context.Context, name keyway.Name) error {
 	return keyway.Errorf(keyway.NotFound, "there is no workspace %s", name)
 }
 
 func (playedNode) Undo(context.Context, keyway.Name) error { return nil }
 
-// Start is refused as by an engine that this login may not use.
+// Start is refused, as an engine refuses a login without permission.
 func (playedNode) Start(context.Context, keyway.Name) error {
 	return keyway.Errorf(keyway.EngineForbidden, "you may not use Docker here")
 }
@@ -167,7 +167,7 @@ func (playedNode) Dial(_ context.Context, name keyway.Name) (net.Conn, error) {
 	return unixsock.Dial(filepath.Join(os.Getenv("GUESTS"), string(name)))
 }
 
-// guest is a guest that knows streams.
+// guest is a guest that supports streams.
 type guest struct {
 	key     ed25519.PrivateKey
 	streams *stream.Server
@@ -214,8 +214,8 @@ func (g *guest) serve(accept func() (net.Conn, error), each func(net.Conn)) {
 	})
 }
 
-// oldGuest speaks first, as SSH servers do, and ends when it is not answered in
-// SSH. Then it echoes.
+// oldGuest sends its version first, as SSH servers do, and ends if the answer is not SSH. Then it
+// echoes.
 func oldGuest(c net.Conn) {
 	defer c.Close()
 	io.WriteString(c, "SSH-2.0-old\r\n")
@@ -250,7 +250,7 @@ type world struct {
 	guest  *guest
 	stop   context.CancelFunc
 	ended  <-chan error
-	route  atomic.Pointer[Route] // of every place; nil: not known
+	route  atomic.Pointer[Route] // of every place; nil: unknown
 }
 
 func startWorld(t *testing.T) *world {
@@ -309,7 +309,7 @@ func (w *world) routeTo(context.Context, keyway.Place) (r Route) {
 	return r
 }
 
-// stepsOf stands in for a face: it names the steps without putting them into words.
+// stepsOf replaces a face: it returns the names of the steps.
 func stepsOf(e *keyway.Error) string {
 	text := e.Next
 	for _, a := range e.Advice {
@@ -327,7 +327,7 @@ func (w *world) end() {
 	}
 }
 
-// person answers questions with a text, and keeps what was told and asked.
+// person answers questions with a text, and records messages and questions.
 type person struct {
 	answer string
 	mu     sync.Mutex

@@ -38,7 +38,7 @@ func BenchmarkUp(b *testing.B) {
 	b.ReportMetric(median(up), "ms/up")
 	b.ReportMetric(median(run), "ms/docker-run")
 	b.ReportMetric(median(up)-median(run), "ms/more")
-	b.ReportMetric(0, "ns/op") // both together tell nothing
+	b.ReportMetric(0, "ns/op") // one figure for both would mean nothing
 }
 
 func median(d []time.Duration) float64 {

@@ -64,7 +64,7 @@ func TestWhatIsAskedForIsGiven(t *testing.T) {
 	})
 }
 
-// wantPrivate pins that nothing is published and no network was changed.
+// wantPrivate fails if a port is published or a network was changed.
 func (w world) wantPrivate(t *testing.T, name keyway.Name) {
 	t.Helper()
 	found, err := w.daemon.client.ContainerInspect(enginetest.Context(t), w.container(name), client.ContainerInspectOptions{})
@@ -296,7 +296,7 @@ func TestStartedByOtherMeans(t *testing.T) {
 	})
 }
 
-// saysStarted checks what is said of a workspace whose container was started by other means.
+// saysStarted checks the state of a workspace whose container was started by other means.
 func (w world) saysStarted(t *testing.T, name keyway.Name) {
 	t.Helper()
 	if now, _ := w.State(t, name); now.State != keyway.Broken || !strings.Contains(now.Reason, "started by other means") || now.Next != keyway.StartNow {
@@ -309,7 +309,7 @@ func (w world) saysStarted(t *testing.T, name keyway.Name) {
 	enginetest.WantKind(t, err, keyway.NotRunning)
 }
 
-// TestRenamed checks that a container with another name is its workspace still, and no other one.
+// TestRenamed checks that a renamed container is still its workspace, and no other one.
 func TestRenamed(t *testing.T) {
 	w := onDaemon(t, localDocker).world(t)
 	made := w.Create(t, w.Spec(t, "renamed"))

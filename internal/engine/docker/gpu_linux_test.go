@@ -91,7 +91,7 @@ func TestGPUs(t *testing.T) {
 	t.Run("Wrong", func(t *testing.T) { testWrongGPUs(t, d) })
 }
 
-// testAdoptedGPUs adopts a container that somebody gave GPUs to: everybody sees the holder.
+// testAdoptedGPUs adopts a container that already has GPUs: all users see the holder.
 func testAdoptedGPUs(t *testing.T, d daemon) {
 	place, _ := gpuPlace(t, 3)
 	mine, other := d.world(t, docker.GPUsFrom(place)), d.world(t, docker.GPUsFrom(place))
@@ -126,7 +126,7 @@ func testAdoptedGPUs(t *testing.T, d daemon) {
 	}
 	holder := func(what string, want keyway.Name) {
 		t.Helper()
-		report, err := place.Report(ctx, nil) // as anybody sees it, whom no engine tells
+		report, err := place.Report(ctx, nil) // as users without access to the engine see it
 		if err != nil || len(report.GPUs) != 3 {
 			t.Fatal(err, report)
 		}
@@ -158,8 +158,8 @@ func testAdoptedGPUs(t *testing.T, d daemon) {
 	holder("removed", "")
 }
 
-// testUnlistedGPUs asks a daemon for GPUs where nothing tells which there are. Descriptions
-// for CDI have the variable say something else inside.
+// testUnlistedGPUs asks a daemon for GPUs at a place that cannot list them. CDI's descriptions set
+// the variable inside to another value.
 func testUnlistedGPUs(t *testing.T, w world, variable bool) {
 	for _, c := range []struct {
 		flag string
@@ -207,8 +207,8 @@ func testUnlistedGPUs(t *testing.T, w world, variable bool) {
 	}
 }
 
-// testWrongGPUs has a daemon give other GPUs than those that it was asked for: its
-// hook counts them in another way than the driver.
+// testWrongGPUs uses a daemon that provides other GPUs than the requested ones, because its hook
+// numbers them differently from the driver.
 func testWrongGPUs(t *testing.T, d daemon) {
 	place, smi := gpuPlace(t, 3)
 	if err := smi.Renumber(map[int]int{0: 1, 1: 0}); err != nil {

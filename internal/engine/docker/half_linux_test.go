@@ -35,7 +35,7 @@ func (w world) halfMade(t *testing.T) {
 		}
 		plan := client.ContainerCreateOptions{Name: w.container("half"), Config: found.Container.Config, HostConfig: found.Container.HostConfig}
 		plan.Config.Hostname = ""
-		plan.HostConfig.Ulimits = nil // which Podman tells in words that it does not take
+		plan.HostConfig.Ulimits = nil // Podman's message about it is in a form that Podman does not accept
 		if _, err := w.daemon.client.ContainerCreate(ctx, plan); err != nil {
 			t.Fatal(err)
 		}

@@ -28,8 +28,8 @@ func otherDaemon(t *testing.T) daemon {
 	return onDaemon(t, second.Host)
 }
 
-// TestAnotherDaemonsWorkspace checks that a daemon lists a workspace of another daemon as that
-// one's, and does not start, stop, remove or replace any part of it.
+// TestAnotherDaemonsWorkspace checks that an engine lists a workspace of another daemon as that
+// daemon's, and does not start, stop, remove or replace any part of it.
 func TestAnotherDaemonsWorkspace(t *testing.T) {
 	ctx := enginetest.Context(t)
 	w, second := onDaemon(t, localDocker).world(t), otherDaemon(t)

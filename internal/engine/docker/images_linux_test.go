@@ -83,7 +83,7 @@ func TestOnlyMissingLayersTravel(t *testing.T) {
 	if n, err := e.HaveLayers(ctx, want.Layers); err != nil || n != 1 {
 		t.Fatalf("without the image it has %d layers, %v", n, err)
 	}
-	const layer = 256 << 10 // what derive adds
+	const layer = 256 << 10 // the layer of derive
 	if len(part) > layer+layer/4 || len(whole) < len(part)+layer {
 		t.Errorf("the archive has %d bytes, the whole one %d", len(part), len(whole))
 	}
@@ -102,7 +102,7 @@ func TestOnlyMissingLayersTravel(t *testing.T) {
 }
 
 // TestAnImageSaysTheSame checks that the daemons and the files that they write describe an image in
-// the same way, and another image in another.
+// the same way, and a different image differently.
 func TestAnImageSaysTheSame(t *testing.T) {
 	said := []string{"ENV A=1 B=\"two words\"", "LABEL l=m", "EXPOSE 80/tcp", "VOLUME /data", "USER 12:34", "WORKDIR /w", "CMD [\"/tool\"]", "ENTRYPOINT [\"/tool\"]"}
 	for host, opts := range map[string][]docker.Option{localDocker: nil, startPodman(t).Host: {docker.Podman()}} {
@@ -140,7 +140,7 @@ func TestAnArchiveHasOneName(t *testing.T) {
 	if out, err := w.tool("tag", image, w.Image).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	evil := export(t, e, w.Image, 0) // it calls itself what the victim is called
+	evil := export(t, e, w.Image, 0) // its name is the victim's
 	if out, err := w.tool("tag", victim.ID, w.Image).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
@@ -216,8 +216,8 @@ func imagesToPodman(t *testing.T, podman daemon) {
 	builtOnPodman(t, to, image, back, want.ID)
 }
 
-// builtOnPodman brings an image to where podman build has made another one of that short
-// name, which Podman calls localhost/NAME and finds first.
+// builtOnPodman copies an image to a Podman whose own build has the same short name. Podman calls
+// that one localhost/NAME, and finds it first.
 func builtOnPodman(t *testing.T, w world, image string, archive []byte, id string) {
 	t.Helper()
 	ctx, built := enginetest.Context(t), "localhost/"+image

@@ -110,8 +110,8 @@ type daemon struct {
 
 var count atomic.Int64
 
-// onDaemon puts an image into a daemon that has nothing but the tool in it, made
-// without a registry, and removes it when the test ends.
+// onDaemon loads an image that contains only the tool into a daemon, without a registry, and
+// removes it when the test ends.
 func onDaemon(t testing.TB, host string, changes ...string) daemon {
 	t.Helper()
 	c, err := client.New(client.WithHost(host))

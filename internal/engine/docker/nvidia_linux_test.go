@@ -17,8 +17,7 @@ import (
 // TestNVIDIARuntime checks the lending of GPUs on a dockerd whose default runtime is NVIDIA's.
 // "make nvidia" builds that runtime; CI has no time for it.
 func TestNVIDIARuntime(t *testing.T) {
-	// Half a minute of CPU for the compilers, and as long as that takes on a machine that has
-	// other work.
+	// The compilers need half a minute of CPU, which takes longer on a busy machine.
 	building, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
 	defer cancel()
 	runtime, err := lab.NVIDIARuntime(building)
@@ -45,8 +44,8 @@ func TestNVIDIARuntime(t *testing.T) {
 	t.Run("Unasked", func(t *testing.T) { testUnaskedGPUs(t, d.world(t)) })
 }
 
-// testUnaskedGPUs has an image ask for all GPUs, which the runtime then gives, and a
-// workspace of it that asks for none.
+// testUnaskedGPUs uses an image that asks for all GPUs, which the runtime then provides, and makes
+// a workspace of it without GPUs.
 func testUnaskedGPUs(t *testing.T, w world) {
 	out, err := w.tool("run", "--rm", "--entrypoint", "/tool", w.Image, "ls", "/dev").CombinedOutput()
 	if err != nil || strings.Count(string(out), "nvidia") != 3 {

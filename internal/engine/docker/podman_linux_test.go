@@ -52,18 +52,18 @@ func TestPodman(t *testing.T) {
 		enginetest.Run(t, w.Subject)
 	})
 	t.Run("Recognised", func(t *testing.T) {
-		// The socket that was asked for as Docker's is Podman's in truth.
+		// The socket that was named as Docker's is Podman's.
 		if name := d.world(t).Engine.Name(); name != "podman" {
 			t.Errorf("it is called %s", name)
 		}
-		// So it is by one too busy to say its version.
+		// So does a daemon that is too busy to answer the request for its version.
 		busy := d
 		busy.host = "unix://" + sayNoVersion(t, d.host)
 		if name := busy.world(t).Engine.Name(); name != "podman" {
 			t.Errorf("busy, it is called %s", name)
 		}
 	})
-	t.Run("Paused", func(t *testing.T) { // Podman itself stops nothing that is paused
+	t.Run("Paused", func(t *testing.T) { // Podman itself does not stop a paused container
 		w := d.world(t, docker.Podman())
 		made := w.Create(t, w.Spec(t, "paused"))
 		ctx := enginetest.Context(t)
@@ -114,7 +114,7 @@ func sayNoVersion(t *testing.T, host string) string {
 	return socket
 }
 
-// startBlindDocker starts a dockerd that sees nothing in dir.
+// startBlindDocker starts a dockerd that does not see the files in dir.
 func startBlindDocker(t *testing.T, dir string) (*lab.ContainerEngine, error) {
 	t.Helper()
 	blind, err := lab.StartBlindDocker(enginetest.Context(t), dir)

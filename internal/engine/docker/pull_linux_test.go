@@ -19,12 +19,12 @@ import (
 	reg "keyway/internal/registry"
 )
 
-// counted is a registry that knows ranges, counts what it sends, and may cut a layer.
+// counted is a registry that serves ranges, counts the bytes that it sends, and may cut a layer.
 type counted struct {
 	*registry
 	mu   sync.Mutex
 	sent map[string]int64 // of each blob, by its digest
-	cut  int              // of so many answers the half is missing
+	cut  int              // number of answers that are cut in half
 }
 
 // counting puts c before the registry: with a login, ranges and cuts.
@@ -93,7 +93,7 @@ func TestPullWithTheLaptopsLogin(t *testing.T) {
 	if err != nil {
 		t.Fatal(enginetest.Full(err))
 	}
-	t.Setenv("DOCKER_CONFIG", t.TempDir()) // from here on it is the place
+	t.Setenv("DOCKER_CONFIG", t.TempDir()) // from here on, this process is the place
 	n := node.New(engine.HomesIn(w.root), nil, w.Engine)
 	without := p
 	without.Login = keyway.Login{}
@@ -154,7 +154,7 @@ func TestOnlyMissingLayersArePulled(t *testing.T) {
 	}
 }
 
-// nothingOf fails if a file below dirs has the secret, or a process shows it.
+// nothingOf fails if a file below dirs contains the secret, or a process shows it.
 func nothingOf(t *testing.T, secret string, dirs ...string) {
 	t.Helper()
 	look := func(path string) {

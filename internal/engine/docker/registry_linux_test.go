@@ -24,14 +24,13 @@ import (
 	"keyway/internal/keyway"
 )
 
-// registry serves images by the distribution protocol, and is as nasty as the
-// image's name asks for.
+// registry serves images by the distribution protocol. The name of an image chooses the fault with
+// which it is served.
 type registry struct {
 	host    string
 	blobs   map[string][]byte
 	private bool // asks for a password
-	// pulling is closed when half of the slow image's layer was sent; release
-	// lets the rest go.
+	// pulling is closed when half of the slow image's layer was sent; release sends the rest.
 	pulling chan struct{}
 	release chan struct{}
 	once    sync.Once
@@ -118,8 +117,8 @@ func (r *registry) layered(t *testing.T, arch string, layers ...string) []byte {
 	})
 }
 
-// randomEntry returns the beginning of a tar with random content. A daemon does not pull a layer
-// that it has, and every image of these tests has the same tool.
+// randomEntry returns the beginning of a tar with random content. Without it, all images of these
+// tests would have the same layer, which a daemon pulls once.
 func randomEntry(t *testing.T) []byte {
 	t.Helper()
 	content := make([]byte, 256<<10)
@@ -156,7 +155,7 @@ func (r *registry) serve(w http.ResponseWriter, req *http.Request) {
 	case r.private && pass != password:
 		w.Header().Set("WWW-Authenticate", `Basic realm="test"`)
 		refuse(w, http.StatusUnauthorized, "UNAUTHORIZED", "authentication required")
-	case len(parts) < 3: // whether this is a registry
+	case len(parts) < 3: // the check for a registry
 	case parts[0] == "limited":
 		refuse(w, http.StatusTooManyRequests, "TOOMANYREQUESTS", "You have reached your pull rate limit.")
 	case parts[1] == "manifests":
@@ -291,7 +290,7 @@ func TestPullCancelled(t *testing.T) {
 	case err := <-ended:
 		t.Fatalf("it ended before it was cancelled: %v", err)
 	}
-	// While it is being made, its name is taken for everybody else.
+	// While the workspace is being made, no other request can use its name.
 	_, err := w.Engine.Create(enginetest.Context(t), w.Spec(t, "slow"), enginetest.Quiet)
 	enginetest.WantKind(t, err, keyway.NameTaken)
 	cancel()
@@ -342,5 +341,5 @@ func TestPullRefused(t *testing.T) {
 	}
 }
 
-// closedPort is an address of this machine where nobody listens: only root could.
+// closedPort is an address of this machine on which no program listens: only root could.
 const closedPort = "127.0.0.1:1"

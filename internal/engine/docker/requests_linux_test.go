@@ -69,7 +69,7 @@ func TestUpAsksOnce(t *testing.T) {
 	counts()
 	s := w.Spec(t, "counted")
 	s.Template, s.Caller = "pytorch", true
-	for range 2 { // for the image, and for the workspace
+	for range 2 { // one for the image, and one for the workspace
 		if err := w.Engine.Probe(ctx); err != nil {
 			t.Fatal(err)
 		}

@@ -111,7 +111,7 @@ func TestOnlyAnOrphanedHomeIsRemoved(t *testing.T) {
 			"rm": func(e *Engine) error { return e.Remove(t.Context(), "train") },
 		} {
 			if how == "rm" && c.rec.Adopted && !c.gone {
-				continue // it ends the guest, and then removes the Home
+				continue // Remove ends the guest, and then removes the Home
 			}
 			s := &stock{containers: c.containers}
 			e := engineOf(t, s, c.rec, c.text)
@@ -127,8 +127,8 @@ func TestOnlyAnOrphanedHomeIsRemoved(t *testing.T) {
 	}
 }
 
-// TestAnAdoptedContainerThatCannotBeSeen checks that an error of the daemon about a container does
-// not mean that the container is gone, or that its GPUs are free.
+// TestAnAdoptedContainerThatCannotBeSeen checks that an error of the daemon about a container is
+// not taken for the container's end, nor its GPUs for free ones.
 func TestAnAdoptedContainerThatCannotBeSeen(t *testing.T) {
 	for what, c := range map[string]struct {
 		containers map[string]string

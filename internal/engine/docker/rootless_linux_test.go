@@ -76,8 +76,8 @@ func toldBefore(t *testing.T, w world) {
 	}
 }
 
-// hostileHome has a user of the workspace leave in the Home what its owner at the
-// place may not even look into.
+// hostileHome has a user of the workspace leave directories in the Home that the owner at the place
+// cannot read.
 func hostileHome(t *testing.T, w world) {
 	spec := w.Spec(t, "hostile")
 	spec.User = "12345:54321"

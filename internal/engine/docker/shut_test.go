@@ -22,7 +22,7 @@ import (
 	"keyway/internal/keyway"
 )
 
-// taker is a daemon that takes archives and makes one container.
+// taker is a daemon that accepts archives and makes one container.
 type taker struct {
 	mu     sync.Mutex
 	took   []string // container and file of each
@@ -63,7 +63,7 @@ func (k *taker) take(container string, archive io.Reader) {
 	}
 }
 
-// clientOf is that of a daemon which is served by h.
+// clientOf returns a client of a daemon that h serves.
 func clientOf(t *testing.T, h http.Handler) *daemon.Client {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "taker") // short, as the paths of sockets must be

@@ -68,7 +68,7 @@ func TestSockets(t *testing.T) {
 	}
 }
 
-// hangUp listens and ends every connection at once.
+// hangUp accepts every connection and closes it at once.
 func hangUp(t *testing.T, path string) {
 	t.Helper()
 	l, err := net.Listen("unix", path)
@@ -105,7 +105,7 @@ func asStranger(t *testing.T, test string, gid uint32, env ...string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The program lies where only its builder may go.
+	// The program is in a directory that only its builder can enter.
 	program := filepath.Join(workDir, "stranger.test")
 	if out, err := exec.Command("cp", exe, program).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
@@ -191,7 +191,7 @@ func TestStrangerSweeps(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// A session's directory belongs to root, and to nobody else.
+	// A session's directory belongs to root, and no other user can enter it.
 	if out, err := session.CombinedOutput("keyway run -d -- /tool hang"); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}

@@ -62,7 +62,7 @@ func TestEnvironmentWithGPUs(t *testing.T) {
 	if env := environment(taken, gpuOrder{}); !slices.Contains(env, "A") || !slices.Contains(env, "NVIDIA_VISIBLE_DEVICES=void") {
 		t.Errorf("without variables of the image the environment is %q", env)
 	}
-	// The daemon says it itself then.
+	// Then the daemon itself reports it.
 	all := keyway.Spec{Resources: keyway.Resources{GPUs: keyway.GPUs{All: true}}}
 	if env := environment(all, gpuOrder{asked: all.GPUs}); slices.ContainsFunc(env, func(kv string) bool { return strings.HasPrefix(kv, gpu.VisibleDevices) }) {
 		t.Errorf("the environment is %q", env)
@@ -81,7 +81,7 @@ func FuzzLabels(f *testing.F) {
 	})
 }
 
-// TestLabelsOfBefore checks labels that earlier versions have written.
+// TestLabelsOfBefore checks the labels of earlier versions.
 func TestLabelsOfBefore(t *testing.T) {
 	e := &Engine{client: nobody(t), homes: engine.HomesIn(t.TempDir()), owner: "1000"}
 	for file, caps := range map[string]int{"label-2026-11-27.json": 0, "label-2026-11-29.json": 1} {
@@ -155,7 +155,7 @@ func TestMountsBelowReadOnlyOnes(t *testing.T) {
 		return s
 	}
 	elsewhere, nearest, memory := spec(true, "/a/none"), spec(true, "/a/there/none"), spec(true, "/a/none")
-	elsewhere.Mounts[0].Source = filepath.Join(dir, "none") // another machine's, or nowhere
+	elsewhere.Mounts[0].Source = filepath.Join(dir, "none") // on another machine, or nowhere
 	nearest.Mounts[0].Target = "/a//////////"
 	nearest.Mounts = append(nearest.Mounts, keyway.Mount{Source: dir, Target: "/a/there"})
 	memory.Mounts[1] = keyway.Mount{Kind: keyway.MountTmpfs, Target: "/a/none"}

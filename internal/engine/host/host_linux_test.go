@@ -152,8 +152,8 @@ func TestAcceptsWhatChangesNothing(t *testing.T) {
 	}
 }
 
-// TestStopEndsStrays kills the first process of a workspace, which alone knows of the others. It
-// checks that Stop ends these nevertheless.
+// TestStopEndsStrays kills the first process of a workspace, which alone knows the others. It
+// checks that Stop ends the others nevertheless.
 func TestStopEndsStrays(t *testing.T) {
 	s, root := subject(t)
 	w := s.Create(t, s.Spec(t, "strays"))

@@ -260,7 +260,7 @@ func TestSave(t *testing.T) {
 	}
 }
 
-// TestRoom checks that a notebook that several people edit is not written.
+// TestRoom checks that the front does not write a notebook that several people edit.
 func TestRoom(t *testing.T) {
 	f := newFake(t)
 	_, at := f.before(t.TempDir())

@@ -80,8 +80,9 @@ func bomb(t *testing.T) []byte {
 	return append(head, all[:n]...)
 }
 
-// TestHostileServer checks a server that breaks the protocol on a kernel's websocket. The
-// connection ends, little memory is taken, and other notebooks and kernels are still served.
+// TestHostileServer checks a server that breaks the protocol on a kernel's websocket. It checks
+// that the connection ends, that the front uses little memory, and that it still serves other
+// notebooks and kernels.
 func TestHostileServer(t *testing.T) {
 	const deflate = "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; client_no_context_takeover\r\n"
 	type way struct {

@@ -23,8 +23,8 @@ import (
 
 // fake is a daemon with one container, in which programs answer as a test says.
 type fake struct {
-	running bool                                 // what it says of the guest's process
-	full    bool                                 // its disk is
+	running bool                                 // its answer about the guest's process
+	full    bool                                 // the disk is full
 	hangs   string                               // requests whose path ends so are not answered
 	says    map[string]func(net.Conn, io.Writer) // by the guest program's command; its stderr
 
@@ -41,7 +41,7 @@ func word(said string) func(net.Conn, io.Writer) {
 	return func(_ net.Conn, stderr io.Writer) { _, _ = io.WriteString(stderr, said) }
 }
 
-// alive greets, as a guest does that is at the other end.
+// alive sends a greeting, as a running guest does.
 func alive(conn net.Conn, _ io.Writer) {
 	if _, err := conn.Read(make([]byte, 64)); err == nil {
 		_, _ = conn.Write(frame(1, "SSH-2.0-keyway\r\n"))
@@ -64,7 +64,7 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		<-r.Context().Done()
 	case path == "_ping":
 		w.Header().Set("Api-Version", "1.44")
-	case r.Method == http.MethodHead: // nothing is left where the guest would be
+	case r.Method == http.MethodHead: // no guest is left at its path
 		w.WriteHeader(http.StatusNotFound)
 	case r.Method == http.MethodGet && path == "exec/first/json":
 		_ = json.NewEncoder(w).Encode(map[string]any{"ID": "first", "ContainerID": anID, "Running": f.running})
@@ -88,7 +88,7 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (f *fake) start(w http.ResponseWriter, r *http.Request, command string) {
-	_, _ = io.Copy(io.Discard, r.Body) // what is left unread would reset the connection
+	_, _ = io.Copy(io.Discard, r.Body) // unread input would reset the connection
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		return
@@ -153,12 +153,13 @@ func TestOnlyTheGuestTellsItsEnd(t *testing.T) {
 	}
 }
 
-// TestNothingEndsOnDoubt checks that a guest that may live is neither called ended nor forgotten.
+// TestNothingEndsOnDoubt checks that a guest that may still run is neither reported as ended nor
+// forgotten.
 func TestNothingEndsOnDoubt(t *testing.T) {
 	up := &container.State{Running: true}
 	for what, c := range map[string]struct {
 		f    *fake
-		kind keyway.Kind // empty: it is certain that none lives
+		kind keyway.Kind // empty: no guest can be running
 	}{
 		"halted":          {&fake{says: map[string]func(net.Conn, io.Writer){"dial": word(refused)}}, ""},
 		"no space":        {&fake{full: true}, keyway.NoSpace},
@@ -186,7 +187,8 @@ func TestNothingEndsOnDoubt(t *testing.T) {
 }
 
 // TestWaitingIsBounded replaces the guest by a program that ends at once, and by one that never
-// ends. It checks that the first is not started again and again, and that the second is given up.
+// ends. It checks that the first is not started in a loop, and that the wait for the second is
+// bounded.
 func TestWaitingIsBounded(t *testing.T) {
 	t.Parallel()
 	f := &fake{}

@@ -18,8 +18,8 @@ import (
 	"keyway/internal/keyway"
 )
 
-// claimed is a daemon whose container has a claim at the guest's path; an empty one: nothing is
-// there.
+// claimed is a daemon whose container has a claim at the guest's path, or nothing if the claim is
+// empty.
 type claimed struct {
 	claim   string
 	touched atomic.Int32 // requests that change the container
@@ -44,8 +44,8 @@ func (c *claimed) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// TestAGuestThatAnUnreadableRecordMayName checks that such a guest does not count as a remainder,
-// and continues. The list does not show its container as one without a workspace.
+// TestAGuestThatAnUnreadableRecordMayName checks that such a guest does not count as left over, and
+// continues. The list does not show its container as one without a workspace.
 func TestAGuestThatAnUnreadableRecordMayName(t *testing.T) {
 	for _, there := range []bool{true, false} {
 		d := &claimed{}
@@ -85,8 +85,8 @@ func TestRemoveOfAStoppedOne(t *testing.T) {
 	}
 }
 
-// TestWhatSleeps checks that each state of a container that does not run is said, with a step that
-// helps: no start brings a dead container back.
+// TestWhatSleeps checks that the error names the state of a container that does not run, with a
+// step that helps: a dead container cannot be started.
 func TestWhatSleeps(t *testing.T) {
 	g := &Guests{Client: &daemon.Client{}}
 	rec := engine.Record{Spec: keyway.Spec{Name: "train"}}

@@ -21,7 +21,7 @@ import (
 	"keyway/internal/sftp/client"
 )
 
-// guest serves the machine's own files, and counts how often it is asked to.
+// guest serves the machine's own files, and counts the requests.
 type guest struct {
 	t     *testing.T
 	asked int

@@ -7,7 +7,8 @@ import (
 	"keyway/internal/keyway"
 )
 
-// TestNotable checks that files that runs produce are no difference, and changes of the image are.
+// TestNotable checks that files that runs produce do not count as a difference, and that changes of
+// the image do.
 func TestNotable(t *testing.T) {
 	var all []keyway.FileChange
 	for line := range strings.Lines(`~ /etc

@@ -16,12 +16,12 @@ import (
 	"keyway/internal/keyway"
 )
 
-// standIn answers as a daemon does that is asked who it is.
+// standIn answers a request for the daemon's identity.
 type standIn struct {
 	mu       sync.Mutex
 	version  string
 	podman   bool
-	proxied  bool // somebody else signs its answers
+	proxied  bool // its answers have the signature of another daemon
 	rootless bool
 	asked    map[string]int
 }
@@ -70,7 +70,7 @@ func TestProbe(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// probe returns how often the daemon was asked for its version, and the name that it gives.
+		// probe returns the number of requests for the version, and the daemon's name.
 		probe := func(version string, isPodman, rootless bool) int {
 			t.Helper()
 			d.mu.Lock()

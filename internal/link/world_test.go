@@ -418,8 +418,8 @@ func (w *world) ssh(name keyway.Name) net.Conn {
 }
 
 // TestAnUplinkIsTriedAgainSoonAfterItsFall checks that bytes under way in both directions arrive
-// once when the uplink dies. An event that kills uplinks again and again also kills the attempts
-// to bring one back; a caller need not call twice then.
+// once when the uplink dies. An event that kills uplinks repeatedly also kills the attempts to
+// connect again. A caller then does not have to call twice.
 func TestAnUplinkIsTriedAgainSoonAfterItsFall(t *testing.T) {
 	w := startWorld(t)
 	broken := filepath.Join(os.Getenv("GUESTS"), "break")
@@ -503,8 +503,8 @@ func TestTheFirstAnswerCounts(t *testing.T) {
 	both.Wait()
 }
 
-// TestNobodyWaitsAnyMore checks that Ctrl-C at the only command that waits for a place ends the ssh
-// to it.
+// TestNobodyWaitsAnyMore checks that the ssh to a place ends when the only command that waits for
+// it is interrupted.
 func TestNobodyWaitsAnyMore(t *testing.T) {
 	w := startWorld(t)
 	ctx, cancel := context.WithCancel(context.Background())

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestFloodTakesItsOwn checks that a peer that fills the lobby loses only places of its own,
-// however many it takes.
+// TestFloodTakesItsOwn checks that a peer that fills the lobby displaces only its own connections,
+// however many it opens.
 func TestFloodTakesItsOwn(t *testing.T) {
 	l := New(8)
 	var owner, flood atomic.Int32
@@ -26,8 +26,8 @@ func TestFloodTakesItsOwn(t *testing.T) {
 	}
 }
 
-// TestDrawsEveryPlace checks that every place of a peer is drawn with the same probability: a
-// newcomer is neither refused nor safe.
+// TestDrawsEveryPlace checks that every connection of a peer is chosen with the same probability: a
+// new one is neither refused nor safe.
 func TestDrawsEveryPlace(t *testing.T) {
 	places := []*Slot{{peer: 1}, {peer: 2}, {peer: 1}, {peer: 1}, {peer: 3}}
 	for draw, want := range []int{0, 2, 3} {

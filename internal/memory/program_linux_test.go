@@ -31,7 +31,7 @@ func TestUnwritten(t *testing.T) {
 	}
 }
 
-// TestRelease checks that a process goes on after its program's pages were dropped, and holds less
+// TestRelease checks that a process continues after its program's pages were dropped, and uses less
 // memory.
 func TestRelease(t *testing.T) {
 	if len(fileRanges()) == 0 {
@@ -46,7 +46,7 @@ func TestRelease(t *testing.T) {
 	}
 }
 
-// resident returns the line of how much of the program's files is in memory.
+// resident returns the line with the resident size of the program's files.
 func resident(t *testing.T) string {
 	t.Helper()
 	status, err := os.ReadFile("/proc/self/status")

@@ -64,8 +64,8 @@ func TestALateRefusalTakesTheDescriptors(t *testing.T) {
 	}
 }
 
-// TestNoForwardIntoAnotherWorkspace checks that a forward is denied, also to ssh -O, where the name
-// is another workspace's by now, although the agent has just allowed the client a session.
+// TestNoForwardIntoAnotherWorkspace checks that the mux denies a forward, also to ssh -O, if the
+// name now belongs to another workspace, although the agent has just allowed the client a session.
 func TestNoForwardIntoAnotherWorkspace(t *testing.T) {
 	const reason = "another workspace"
 	for _, controls := range []bool{false, true} {
@@ -101,8 +101,8 @@ func TestTimeEndsWhatWasAllowed(t *testing.T) {
 	}
 }
 
-// TestASleepPasses checks that time in which the machine sleeps counts, although the monotonic
-// clock stands still.
+// TestASleepPasses checks that the time of a sleep counts, although the monotonic clock stands
+// still.
 func TestASleepPasses(t *testing.T) {
 	for _, c := range []struct{ monotonic, wall, want time.Duration }{
 		{time.Second, time.Second, time.Second},

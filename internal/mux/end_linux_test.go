@@ -15,9 +15,9 @@ import (
 	"keyway/internal/pty"
 )
 
-// TestTheBackgroundTakesNothingTyped checks that typed input goes to the job in the foreground.
-// That holds if the mux can open the terminal again, and if it cannot, as after su(1), and reads
-// by the descriptor that it was passed.
+// TestTheBackgroundTakesNothingTyped checks that typed input goes to the job in the foreground,
+// whether the mux can open the terminal again or, as after su(1), reads from the descriptor that it
+// received.
 func TestTheBackgroundTakesNothingTyped(t *testing.T) {
 	for _, again := range []bool{true, false} {
 		t.Run(fmt.Sprintf("opened again: %t", again), func(t *testing.T) {
@@ -82,7 +82,7 @@ func TestTheBackgroundTakesNothingTyped(t *testing.T) {
 func jobs(t *testing.T, slave *os.File) (foreground, background int) {
 	t.Helper()
 	cmd := exec.Command("bash", "-mc", "sleep 1000 & echo $!; read never </proc/self/fd/3")
-	cmd.Stdin, cmd.Stderr = slave, slave // by which bash has job control
+	cmd.Stdin, cmd.Stderr = slave, slave // which switches on job control in bash
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	hold, held, err := os.Pipe()
 	if err != nil {

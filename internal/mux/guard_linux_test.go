@@ -22,7 +22,7 @@ import (
 	"keyway/internal/unixsock"
 )
 
-// childEnv has the test's program be a mux: the value says which.
+// childEnv makes the test's program a mux of the kind that the value names.
 const childEnv = "KEYWAY_TEST_MUX"
 
 func TestMain(m *testing.M) {
@@ -51,12 +51,12 @@ func beMux(kind string) error {
 		return err
 	}
 	switch kind {
-	case "locked": // for good
+	case "locked": // without end
 		s.mu.Lock()
 		fallthrough
 	case "well":
 		go s.Serve(context.Background()) // ends with the process
-	case "deaf": // accepts nobody
+	case "deaf": // accepts no connection
 	}
 	fmt.Println("here")
 	_, err = io.Copy(io.Discard, os.Stdin)
@@ -65,7 +65,8 @@ func beMux(kind string) error {
 
 func homeOfTests() string { return os.Getenv("XDG_RUNTIME_DIR") }
 
-// startMux starts one, to which the link leads if that is set. dead is closed with it.
+// startMux starts a mux. The symbolic link, if it is set, leads to it. dead is closed when the mux
+// has ended.
 func startMux(t *testing.T, runtime, link, kind string) (pid int, dead chan struct{}) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
@@ -98,8 +99,8 @@ func startMux(t *testing.T, runtime, link, kind string) (pid int, dead chan stru
 	return cmd.Process.Pid, dead
 }
 
-// TestGuardEndsAMuxThatHangs checks that a mux that is locked or does not listen is killed, and so
-// is each one that is stopped. One that answers stays.
+// TestGuardEndsAMuxThatHangs checks that the guard kills a mux that is deadlocked, does not listen,
+// or is stopped, and no mux that answers.
 func TestGuardEndsAMuxThatHangs(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var guards sync.WaitGroup
@@ -136,8 +137,8 @@ func TestGuardEndsAMuxThatHangs(t *testing.T) {
 	}
 }
 
-// TestConnectionThatHangs checks that a connection hangs if input waits on it and nothing reads it.
-// A connection without input does not hang, nor does one that is read.
+// TestConnectionThatHangs checks that a connection counts as hanging if input waits on it and no
+// goroutine reads it. A connection without input, and one that is read, do not.
 func TestConnectionThatHangs(t *testing.T) {
 	var idle, read, late unread
 	for i := range int64(100) {
@@ -197,7 +198,7 @@ func TestAMuxEndsWithAConnectionThatHangs(t *testing.T) {
 	}
 }
 
-// isHeld reports whether a process has a descriptor of which the kernel tells by a signal.
+// isHeld reports whether a process has a descriptor whose events the kernel reports by a signal.
 func isHeld(pid int) bool {
 	all, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fdinfo/*", pid))
 	for _, path := range all {
@@ -210,8 +211,8 @@ func isHeld(pid int) bool {
 	return false
 }
 
-// TestAMuxGoesOnWithoutItsGuard checks that a mux that is stopped goes on when the process that
-// guarded it has ended.
+// TestAMuxGoesOnWithoutItsGuard checks that a stopped mux continues after the end of the process
+// that guarded it.
 func TestAMuxGoesOnWithoutItsGuard(t *testing.T) {
 	runtime := t.TempDir()
 	pid, _ := startMux(t, runtime, filepath.Join(runtime, "mux"), "well")

@@ -42,7 +42,7 @@ func echoing(t *testing.T, conn net.Conn, key ssh.Signer) {
 }
 
 // TestKeysChangeUnderSessions checks that the keys of a connection can change while sessions begin
-// and bytes flow, which is when writes are held.
+// and bytes flow, when writes are held back.
 func TestKeysChangeUnderSessions(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -76,7 +76,7 @@ func TestKeysChangeUnderSessions(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	// A hang fails here, and not when the time of the whole package is over.
+	// A hang fails here, and not at the time limit of the whole package.
 	if err := conn.SetDeadline(time.Now().Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
@@ -88,10 +88,10 @@ func TestKeysChangeUnderSessions(t *testing.T) {
 	if len(wire.signature()) == 0 {
 		t.Error("the host's signature was not seen")
 	}
-	// The library answers the end of a channel on the goroutine that reads packets. While
-	// keys change, that answer waits behind 64 other packets (maxPendingPackets), and the
-	// packet that ends the change is not read: the connection hangs. So the channels are
-	// closed when all bytes have come.
+	// The library answers the end of a channel on the goroutine that reads packets. While keys
+	// change, that answer waits behind 64 other packets (maxPendingPackets), and the packet that
+	// ends the change is not read: the connection hangs. So the channels are closed only after all
+	// bytes have arrived.
 	var sessions sync.WaitGroup
 	for range 4 {
 		channel, requests, err := client.OpenChannel("session", nil)

@@ -18,7 +18,8 @@ import (
 	"keyway/internal/unixsock"
 )
 
-// serving returns a Server that reaches no workspace, and what ends when it does.
+// serving returns a Server that reaches no workspace, and a channel that is closed when the Server
+// ends.
 func serving(t *testing.T, idle time.Duration) (dir string, asked *atomic.Int32, ended chan struct{}) {
 	t.Helper()
 	dir, asked, ended = t.TempDir(), new(atomic.Int32), make(chan struct{})
@@ -55,7 +56,7 @@ func TestAMuxMakesWayForAnotherBuild(t *testing.T) {
 	if Ask(dir, "this build", "train") {
 		t.Error("a mux that has ended answers")
 	}
-	if n := asked.Load(); n > 1 { // it is left alone after it has failed
+	if n := asked.Load(); n > 1 { // it is not tried again after a failure
 		t.Errorf("the workspace was tried %d times", n)
 	}
 }
@@ -77,7 +78,7 @@ func TestAMuxSaysWhyItIsNotReady(t *testing.T) {
 	}
 }
 
-// plainAgent answers as an agent that knows no extension of keyway's.
+// plainAgent answers as an agent without keyway's extensions.
 type plainAgent struct{ agent.ExtendedAgent }
 
 func (plainAgent) Extension(string, []byte) ([]byte, error) {
@@ -94,8 +95,8 @@ func TestAnotherAgentIsNamed(t *testing.T) {
 	}
 }
 
-// TestAConnectionIsReplacedBeforeItsKeysChange checks that a connection that has carried much is
-// replaced by another one before its keys change, and keeps its sessions.
+// TestAConnectionIsReplacedBeforeItsKeysChange checks that the mux replaces a connection that has
+// carried many bytes before its keys change, and that the old one keeps its sessions.
 func TestAConnectionIsReplacedBeforeItsKeysChange(t *testing.T) {
 	var asked atomic.Int32
 	s, err := NewServer(Config{
@@ -140,7 +141,7 @@ func TestAConnectionIsReplacedBeforeItsKeysChange(t *testing.T) {
 	if all := s.all(); len(all) != 1 || all[0] != w {
 		t.Errorf("its sessions are forgotten: %v", all)
 	}
-	// It has nothing to say about the one after it.
+	// It does not affect the next one.
 	next := &workspace{name: "train", server: s, listener: listen()}
 	defer next.listener.Close()
 	s.ready[w.name] = next

@@ -17,8 +17,7 @@ import (
 
 const strangerUID = 61239
 
-// dialAs connects to a socket as another user: the kernel tells of the one that the
-// thread has.
+// dialAs connects to a socket as another user: the kernel reports the user of the thread.
 func dialAs(t *testing.T, uid uintptr, path string) *net.UnixConn {
 	t.Helper()
 	var conn *net.UnixConn
@@ -26,7 +25,7 @@ func dialAs(t *testing.T, uid uintptr, path string) *net.UnixConn {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		runtime.LockOSThread() // for good: the thread ends with the goroutine
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
 		const unchanged = ^uintptr(0)
 		if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, unchanged, uid, unchanged); errno != 0 {
 			err = errno
@@ -42,15 +41,15 @@ func dialAs(t *testing.T, uid uintptr, path string) *net.UnixConn {
 	return conn
 }
 
-// TestOtherUsersAreNotServed checks that another user who reaches the mux's sockets gets nothing.
-// The sessions are for the user of the agent.
+// TestOtherUsersAreNotServed checks that the mux refuses another user who can connect to its
+// sockets. Sessions are for the user of the agent.
 func TestOtherUsersAreNotServed(t *testing.T) {
 	if os.Getuid() != 0 {
-		return // who is not root cannot be another user
+		return // only root can act as another user
 	}
 	dir, asked, _ := serving(t, time.Hour)
 	door := filepath.Join(dir, doorName)
-	for _, path := range []string{door, dir, filepath.Dir(dir)} { // both directories are the test's
+	for _, path := range []string{door, dir, filepath.Dir(dir)} { // the test owns both directories
 		if err := os.Chmod(path, 0o777); err != nil {
 			t.Fatal(err)
 		}

@@ -16,7 +16,7 @@ import (
 	"keyway/internal/keyway"
 )
 
-// fakeKeeper notes which images it is given, and what it is told to pull.
+// fakeKeeper records the images that it receives, and those that it has to pull.
 type fakeKeeper struct {
 	fakeEngine
 	imported []string
@@ -49,8 +49,8 @@ func TestNoUserGivesATemplatesNameToAnImage(t *testing.T) {
 		of       string // the image that the template names
 		only     bool
 		image    string
-		refused  string // empty: it is taken
-		believed bool   // what a laptop tells of it in a pull
+		refused  string // empty: it is accepted
+		believed bool   // the laptop's report about it in a pull
 	}{
 		"the name":              {of: "team:1", image: "team:1", refused: "template train is made of what is called team:1"},
 		"another word for it":   {of: "team:1", image: "x/team:1", refused: "called x/team:1"},

@@ -66,7 +66,7 @@ func TestCreateChoosesTheEngine(t *testing.T) {
 		name   string
 		spec   keyway.Spec
 		docker error
-		engine string // that makes it; empty: none
+		engine string // the engine that makes it; empty: none
 		image  string
 		says   string
 	}{

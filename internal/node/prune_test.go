@@ -73,7 +73,7 @@ func TestPrune(t *testing.T) {
 		}
 	}
 
-	// A workspace whose guest cannot be told may run with any of them.
+	// A workspace whose guest is unknown may run with any of them.
 	put(long, root, "guests", "old")
 	if err := os.Mkdir(string(homes.Home("other")), 0o777); err != nil {
 		t.Fatal(err)

@@ -82,8 +82,8 @@ func TestTheNodeHoldsToItsTemplates(t *testing.T) {
 	}
 }
 
-// TestTemplatesThatAreNotBelieved checks files that another user could have written, or could write
-// to: no workspace is made then, because the file might forbid it.
+// TestTemplatesThatAreNotBelieved checks files that another user could have written, or can write
+// to. The node then makes no workspace, because the file might forbid it.
 func TestTemplatesThatAreNotBelieved(t *testing.T) {
 	for what, c := range map[string]struct {
 		plant func(s *shelf) error
@@ -134,7 +134,7 @@ func TestTemplatesThatAreNotBelieved(t *testing.T) {
 			t.Errorf("%s: %v, want %q and a next step", what, err, c.says)
 		}
 	}
-	s := aShelf(t) // what is being written, and others' files, are not looked at
+	s := aShelf(t) // unfinished files and files of other kinds are ignored
 	for _, name := range []string{".train.json.swp", ".json", "README"} {
 		if err := os.WriteFile(filepath.Join(s.dir, name), nil, 0o666); err != nil {
 			t.Fatal(err)

@@ -14,7 +14,7 @@ import (
 	"keyway/internal/keyway"
 )
 
-// keepsVolumes is an engine that tells what it removes.
+// keepsVolumes is an engine that reports what it removes.
 type keepsVolumes struct {
 	adoptingEngine
 	removed []string
@@ -87,9 +87,8 @@ func TestARecordThatProvesNothing(t *testing.T) {
 	}
 }
 
-// TestUndoRemovesWhatIsNew checks that an up that is taken back removes the volumes that it made,
-// and no older one, which rm --volumes does; and that one which another workspace uses by now is no
-// failure.
+// TestUndoRemovesWhatIsNew checks that undoing an up removes the volumes that it made, and no older
+// ones, as rm --volumes would. A volume that another workspace uses by now is no failure.
 func TestUndoRemovesWhatIsNew(t *testing.T) {
 	spec := keyway.Spec{Name: "train", Engine: "docker", Files: keyway.Files{HomeVolume: "home", Mounts: []keyway.Mount{{Kind: keyway.MountVolume, Source: "cache", Target: "/c"}}}}
 	for what, c := range map[string]struct {

@@ -11,7 +11,7 @@ import (
 	"keyway/internal/keyway"
 )
 
-// played is a workspace that says what a test wants.
+// played is a workspace whose answers a test chooses.
 type played struct {
 	ports   []keyway.Port
 	files   string
@@ -71,8 +71,8 @@ func TestReady(t *testing.T) {
 	}
 }
 
-// TestReadyTellsOfAnEnd checks that a server that ends at once, or whose port only others reach, is
-// reported as an error at once.
+// TestReadyTellsOfAnEnd checks that a server that ends at once, or whose port this laptop cannot
+// reach, is reported as an error at once.
 func TestReadyTellsOfAnEnd(t *testing.T) {
 	w := &played{ports: []keyway.Port{{Port: 8888, Address: "10.0.0.5", PID: 11}}, files: fileOf8888}
 	_, err := jupyter.Ready(t.Context(), w, []string{"--port=8890"}, func() {})
@@ -90,8 +90,8 @@ func TestReadyTellsOfAnEnd(t *testing.T) {
 	}
 }
 
-// TestOnlyListedPorts checks that the port is one on which the workspace listens, whatever it
-// says.
+// TestOnlyListedPorts checks that only a port on which the workspace listens is accepted, whatever
+// its programs print.
 func TestOnlyListedPorts(t *testing.T) {
 	liar := Target{Name: "liar", Session: "liar", Programs: []string{"x"}, Command: func(string, []string) []string { return []string{"x"} },
 		Find: func(context.Context, Inside, []keyway.Port) (Server, bool, error) { return Server{Port: 22}, true, nil }}

@@ -74,11 +74,10 @@ func inBackground(f func()) <-chan struct{} {
 	return ended
 }
 
-// much is more than a relay holds of its own.
+// much is more than a relay buffers.
 var much = strings.Repeat("0123456789abcdef", 1<<18) // 4 MiB
 
-// relaying relays between two connections. The channel counts as closed as a whole once
-// closed is.
+// relaying relays between two connections. Closing closed marks the whole channel as closed.
 func relaying(t *testing.T) (user, server *net.TCPConn, closed chan struct{}, ended <-chan struct{}) {
 	t.Helper()
 	a, b := newLink(t), newLink(t)
@@ -110,8 +109,8 @@ func TestRelayPassesOnEachEnd(t *testing.T) {
 	}
 }
 
-// TestRelayWhoseSideTakesNoMore checks that the end of a side does not lose bytes that are under
-// way to the other one, or from it.
+// TestRelayWhoseSideTakesNoMore checks that bytes under way to or from the other side arrive after
+// one side has stopped reading.
 func TestRelayWhoseSideTakesNoMore(t *testing.T) {
 	user, server, closed, ended := relaying(t)
 	if err := user.CloseRead(); err != nil {
@@ -140,8 +139,8 @@ func TestRelayEndsWithItsChannel(t *testing.T) {
 	}
 }
 
-// TestRelayWithASideThatNeverReads checks that a side that never reads holds up its own direction
-// only, and no longer than closed allows.
+// TestRelayWithASideThatNeverReads checks that a side that never reads blocks its own direction
+// only, and only until closed.
 func TestRelayWithASideThatNeverReads(t *testing.T) {
 	a, b := newLink(t), newLink(t)
 	closed := make(chan struct{})
@@ -188,8 +187,8 @@ func (r *reader) Close() error {
 	return nil
 }
 
-// TestCarryPassesOnTheEndOfItsInput checks that the end of a request is a half-close, and that the
-// answer comes whole.
+// TestCarryPassesOnTheEndOfItsInput checks that the end of a request is passed on as a half-close,
+// and that the whole answer arrives.
 func TestCarryPassesOnTheEndOfItsInput(t *testing.T) {
 	guest := newLink(t)
 	in, out := &reader{Reader: strings.NewReader(much), err: io.EOF}, new(bytes.Buffer)
@@ -211,8 +210,8 @@ func TestCarryWhoseInputBreaks(t *testing.T) {
 	returns(t, ended) // although the guest has said nothing
 }
 
-// TestCarryEndsWithItsConnection checks that the end of a guest ends the stream, whatever the
-// request still holds.
+// TestCarryEndsWithItsConnection checks that the end of a guest ends the stream, even if the
+// request has more bytes.
 func TestCarryEndsWithItsConnection(t *testing.T) {
 	guest := newLink(t)
 	in, feed := io.Pipe()
@@ -226,8 +225,8 @@ func TestCarryEndsWithItsConnection(t *testing.T) {
 	}
 }
 
-// TestCarryToAConnectionThatTakesNoMore checks that the reason of a guest that takes no more is
-// still passed on.
+// TestCarryToAConnectionThatTakesNoMore checks that the last output of a guest that has stopped
+// reading is still passed on.
 func TestCarryToAConnectionThatTakesNoMore(t *testing.T) {
 	refusing := refusal{strings.NewReader("the reason")}
 	in, out := &reader{Reader: strings.NewReader(much), err: io.EOF}, new(bytes.Buffer)
@@ -237,7 +236,7 @@ func TestCarryToAConnectionThatTakesNoMore(t *testing.T) {
 	}
 }
 
-// refusal is a connection that nothing can be written to.
+// refusal is a connection whose writes fail.
 type refusal struct{ io.Reader }
 
 func (refusal) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
@@ -262,7 +261,7 @@ func TestStdio(t *testing.T) {
 		t.Errorf("%q, %v", out, err)
 	}
 	feed.Close()
-	hear(t, guest.far, "") // the end of the input still passes
+	hear(t, guest.far, "") // the end of the input is still passed on
 }
 
 // TestCopyErrors checks that Copy distinguishes an error of the reader from one of the writer.
@@ -292,8 +291,8 @@ func TestBuffers(t *testing.T) {
 	}
 }
 
-// taker is an end that wants to see what it is given as a whole, as the kernel's files
-// and sockets do in order to splice.
+// taker is an end that implements ReadFrom, as the kernel's files and sockets do in order to
+// splice.
 type taker struct {
 	io.Reader
 	from []io.Reader

@@ -241,7 +241,7 @@ func TestNoFieldIsBlank(t *testing.T) {
 		}
 	}
 	for _, f := range reflect.VisibleFields(reflect.TypeFor[file]()) {
-		if f.Name != "Rules" { // there may be none: the preset decides
+		if f.Name != "Rules" { // the file may have none: the preset decides
 			refused("", f.Tag.Get("yaml"))
 		}
 	}
@@ -348,9 +348,9 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// TestNamesThatAreNotKnown checks rules by name for hosts that have unknown names, too. The user is
-// asked about such a host where a rule that asks or denies may mean it, and a rule that may not
-// mean it never allows it.
+// TestNamesThatAreNotKnown checks rules by name for hosts that have unknown names, too. If a rule
+// that asks or denies may apply to such a host, the user is asked. A rule that might not apply to
+// it never allows a request.
 func TestNamesThatAreNotKnown(t *testing.T) {
 	nameless := Host{Fingerprint: "SHA256:h"}
 	partial := Host{Fingerprint: "SHA256:h", Names: []string{"10.0.0.5"}, Partial: true}

@@ -49,7 +49,7 @@ func TestWhatIsToldOfThisProcess(t *testing.T) {
 }
 
 func TestWhatIsToldOfAChild(t *testing.T) {
-	cmd := exec.Command("cat") // which waits for its input while it is looked at
+	cmd := exec.Command("cat") // it waits for its input during the test
 	cmd.Args = []string{"a name", "", "-"}
 	cmd.Env = []string{"A=1", "B=", "C=x y"}
 	in, err := cmd.StdinPipe()
@@ -71,7 +71,7 @@ func TestWhatIsToldOfAChild(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { in.Close(); _ = cmd.Wait() }()
-	// Start returns within execve(2), before the arguments are in place: wait for the program.
+	// Start may return before execve(2) has put the arguments in place: wait for the program.
 	if _, err := io.WriteString(in, "x"); err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +93,7 @@ func TestWhatIsToldOfAChild(t *testing.T) {
 	}
 }
 
-// TestWhatIsToldOfNobody checks that an ended process has no values, and that none are invented.
+// TestWhatIsToldOfNobody checks that an ended process has no values.
 func TestWhatIsToldOfNobody(t *testing.T) {
 	cmd := exec.Command("true")
 	if err := cmd.Run(); err != nil {

@@ -51,7 +51,7 @@ func TestBelow(t *testing.T) {
 		want    []int
 	}{
 		{10, nil, []int{11, 13}},
-		// Process 1 of a container also answers for those put in from outside.
+		// Process 1 of a container also adopts processes that were started in it from outside.
 		{1, none, []int{10, 20, 30, 11, 31, 13}},
 		{1, func(p Process) bool { return p.PID == 10 }, []int{20, 30, 31}},
 	} {
@@ -79,7 +79,7 @@ type sent struct {
 	sig unix.Signal
 }
 
-// world is processes that end as a script of the test says.
+// world is a set of processes that end as the test's script demands.
 type world struct {
 	all   []Process
 	kinds map[int]kind
@@ -95,7 +95,7 @@ func (w *world) ending(by time.Time) *Ending {
 	return e
 }
 
-// step returns what is sent.
+// step returns the signals that were sent.
 func (w *world) step(e *Ending, now time.Time, top int) []sent {
 	w.sent = nil
 	var first []Process
@@ -283,7 +283,7 @@ func TestTurnsBelowAReader(t *testing.T) {
 	expect(t, "the script", w.step(e, start.Add(TurnPoll), 10), sent{11, term}, sent{11, cont})
 }
 
-// TestAShellThatIsKnownLate checks that a shell that turns out late to have job control still gets
+// TestAShellThatIsKnownLate checks that a shell whose job control is noticed late still gets
 // SIGHUP, once.
 func TestAShellThatIsKnownLate(t *testing.T) {
 	start := time.Unix(1000, 0)
@@ -298,8 +298,8 @@ func TestAShellThatIsKnownLate(t *testing.T) {
 	expect(t, "at all", w.step(e, start, 10))
 }
 
-// TestAProgramThatWaits checks the end of a program that does nothing about a second SIGTERM while
-// it waits for its helpers, as make does.
+// TestAProgramThatWaits checks the end of a program that, like make, ignores a second SIGTERM while
+// it waits for its helpers.
 func TestAProgramThatWaits(t *testing.T) {
 	start := time.Unix(1000, 0)
 	w := &world{all: []Process{{PID: 10, Parent: 1}, {PID: 11, Parent: 10}}, kinds: map[int]kind{10: program}}

@@ -35,7 +35,7 @@ type closed struct {
 
 	mu    sync.Mutex
 	heard []string // Authorization headers, each with the path that it came to
-	scope string   // of the last token
+	scope string   // the request for the last token
 }
 
 func newClosed(t *testing.T, bearer bool) (c *closed, image string) {
@@ -203,7 +203,7 @@ func TestNoLoginWhereOthersListen(t *testing.T) {
 	}
 }
 
-// everythingLeadsTo has each request without TLS end at that address.
+// everythingLeadsTo redirects each request without TLS to the address.
 func everythingLeadsTo(t *testing.T, address string) {
 	before := remote.DefaultTransport
 	t.Cleanup(func() { remote.DefaultTransport = before })

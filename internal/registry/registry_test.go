@@ -109,7 +109,7 @@ func TestManifestsThatAreNone(t *testing.T) {
 	}
 	for what, c := range map[string]struct {
 		change func(m *v1.Manifest)
-		says   string // empty: it is one
+		says   string // empty: it is a manifest
 	}{
 		"as it is":                {func(*v1.Manifest) {}, ""},
 		"the largest layer":       {func(m *v1.Manifest) { m.Layers[0].Size = keyway.MaxLayerSize }, ""},

@@ -7,12 +7,12 @@ import (
 	"testing"
 )
 
-// behaviours say what a terminal of 10 columns and 5 rows shows after some bytes,
-// in the manner of vttest and esctest. Rows are divided by |.
+// behaviours lists the contents of a terminal of 10 columns and 5 rows after some bytes, in the
+// manner of vttest and esctest. Rows are divided by |.
 var behaviours = []struct {
 	name, in, rows string
 	x, y           int
-	only           bool // tmux does otherwise, or nothing
+	only           bool // tmux does something else, or nothing
 }{
 	// Cursor
 	{name: "CUP", in: "\x1b[3;4HX", rows: "||   X", x: 4, y: 2},
@@ -252,7 +252,7 @@ func TestAnswers(t *testing.T) {
 		{"\x1b[>0q", "\x1bP>|keyway\x1b\\"},
 		{"\x1b[18t", "\x1b[8;5;10t"},
 		{"\x1b[21t", ""},
-		{"\x1b]0;title\a\x1b[20t\x1b[21t", ""}, // it could be made to be typed
+		{"\x1b]0;title\a\x1b[20t\x1b[21t", ""}, // an attacker could have it typed
 		{"\x1b[?25$p", "\x1b[?25;1$y"},
 		{"\x1b[?25l\x1b[?25$p", "\x1b[?25;2$y"},
 		{"\x1b[?2026$p", "\x1b[?2026;2$y"},
@@ -419,7 +419,7 @@ func TestHistoryIsBounded(t *testing.T) {
 	if len(lines) != 10 || lines[9] != "line 19976" {
 		t.Errorf("the last lines are %q", lines)
 	}
-	// A piece at a time goes, so that there may be some more than asked for.
+	// The history is dropped in pieces, so it may have more lines than requested.
 	if n := s.HistoryLines(); n < 1000 || n > 1000+pieceSize/len("line 10000....") {
 		t.Errorf("%d lines", n)
 	}

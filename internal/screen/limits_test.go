@@ -118,8 +118,8 @@ func TestWidths(t *testing.T) {
 	}
 }
 
-// unlike are those where displaywidth has a newer version of Unicode, or goes by
-// grapheme clusters where terminals go by wcwidth.
+// unlike are characters for which displaywidth follows a newer version of Unicode, or grapheme
+// clusters where terminals follow wcwidth.
 func unlike(r rune) bool {
 	switch {
 	case r == 0xad: // a soft hyphen is shown

@@ -52,7 +52,7 @@ func inPieces(w io.Writer, p []byte, random *rand.Rand) {
 	}
 }
 
-// tmux is a server of its own.
+// tmux is a tmux server of the test's own.
 type tmux struct {
 	t      *testing.T
 	socket string
@@ -81,7 +81,7 @@ func (m *tmux) run(args ...string) string {
 	return string(out)
 }
 
-// show makes a pane show p, and returns its target once it has.
+// show prints p in a pane, and returns the pane's target when p is visible.
 func (m *tmux) show(name string, p []byte) string {
 	return m.showIn(recordedCols, recordedRows, name, p)
 }
@@ -117,8 +117,8 @@ func (m *tmux) captured(cols, rows int, target string) *Screen {
 	return s
 }
 
-// tmuxKeeps are recordings in which the last column is erased while the cursor
-// stands after it. tmux erases nothing then, unlike the terminals it imitates.
+// tmuxKeeps are recordings in which the last column is erased while the cursor stands after it. In
+// this case tmux erases nothing, unlike the terminals that it imitates.
 var tmuxKeeps = map[string]bool{"top": true}
 
 // tmuxSees returns the part of a cell that tmux can report. It has no links, and its captures have
@@ -132,7 +132,7 @@ func tmuxSees(d drawn, c cell) drawn {
 	return d
 }
 
-// same compares what a screen shows with what a pane does.
+// same compares the contents of a screen and a pane.
 func same(t *testing.T, ours *Screen, other *Screen, columns int) {
 	t.Helper()
 	var wrong []string
@@ -155,7 +155,7 @@ func TestAgainstTmux(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	for name, data := range recordings(t) {
 		if name == "emoji" {
-			continue // tmux and x/vt disagree, and x/vt is with the terminals of today
+			continue // tmux and x/vt disagree, and current terminals behave as x/vt
 		}
 		t.Run(name, func(t *testing.T) {
 			m := &tmux{t, m.socket}
@@ -172,7 +172,7 @@ func TestAgainstTmux(t *testing.T) {
 				t.Errorf("cursor and alternate screen: %stmux: %s", want, at)
 			}
 
-			// And what it shows of our snapshot.
+			// And the contents after our snapshot.
 			again := m.show(name+" again", ours.Snapshot(nil))
 			same(t, ours, m.captured(recordedCols, recordedRows, again), ours.cols)
 			if now := m.run("display-message", "-p", "-t", again, "#{cursor_x},#{cursor_y},#{alternate_on}"); now != at {
@@ -182,7 +182,7 @@ func TestAgainstTmux(t *testing.T) {
 	}
 }
 
-// TestBehaviourOfTmux checks that tmux behaves as the table says of the model.
+// TestBehaviourOfTmux checks that tmux behaves as the table describes.
 func TestBehaviourOfTmux(t *testing.T) {
 	m := startTmux(t)
 	for i, b := range behaviours {
@@ -241,7 +241,7 @@ func TestAgainstVT(t *testing.T) {
 	random := rand.New(rand.NewPCG(3, 4))
 	for name, data := range recordings(t) {
 		if name == "wrap" {
-			continue // x/vt loses wide characters for which the row has no room
+			continue // x/vt drops wide characters that do not fit the row
 		}
 		t.Run(name, func(t *testing.T) {
 			ours := New(recordedCols, recordedRows, Options{})
@@ -249,7 +249,7 @@ func TestAgainstVT(t *testing.T) {
 			other := vt.NewEmulator(recordedCols, recordedRows)
 			other.SetScrollbackSize(1)
 			answers := make(chan struct{})
-			go func() { // it answers questions, and waits until somebody reads
+			go func() { // it answers queries, and waits until its answers are read
 				io.Copy(io.Discard, other)
 				close(answers)
 			}()

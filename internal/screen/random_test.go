@@ -62,7 +62,7 @@ func TestRandomPrograms(t *testing.T) {
 	}
 }
 
-// checkCells looks for halves of wide characters, and at what is known of rows.
+// checkCells checks that no half of a wide character is left, and the recorded properties of rows.
 func checkCells(t *testing.T, s *Screen, log []string) {
 	t.Helper()
 	for _, g := range []*grid{&s.main, &s.alt} {
@@ -83,7 +83,7 @@ func checkCells(t *testing.T, s *Screen, log []string) {
 	}
 }
 
-// checkAttach looks at a terminal that has shown something else before.
+// checkAttach checks a snapshot on a terminal with earlier contents.
 func checkAttach(t *testing.T, s *Screen) {
 	t.Helper()
 	other := New(s.cols, s.rows, Options{})

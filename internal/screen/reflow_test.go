@@ -72,7 +72,7 @@ func TestResizeKeepsText(t *testing.T) {
 		}
 		s.Resize(1000, 500)
 		all := strings.Split(strings.TrimRight(string(s.Text(nil)), "\n"), "\n")
-		// With a row at the bottom that is empty, the history stays where it is.
+		// If the bottom row is empty, the history does not move.
 		plain := New(1000, 500, Options{})
 		plain.Write(s.History(nil, 1000))
 		all = append(strings.Split(strings.TrimRight(string(plain.Text(nil)), "\n"), "\n"), all...)

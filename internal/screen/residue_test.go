@@ -74,7 +74,7 @@ func (l *ledger) put(key, value string) {
 	l.state[key] = value
 }
 
-// on are the modes that are on at rest.
+// on lists the modes that are on in the rest state.
 var on = map[string]bool{
 	"?2": true, "?7": true, "?8": true, "?25": true, "?30": true, "?35": true, "?1034": true, "?1035": true, "?1036": true,
 	"?1046": true, "?1070": true, "?7766": true, "?7786": true, "12": true, "8": true,
@@ -100,7 +100,7 @@ func (l *ledger) mode(name string, set bool) {
 	l.put("mode "+name, value)
 }
 
-// resting are the parameters that bring what a control sequence sets to rest.
+// resting lists the parameters with which a control sequence restores the rest state.
 var resting = map[string][]string{
 	"i": {"4"}, "?i": {"4"}, "$}": {"0"}, "$~": {"0"}, "\"p": {"64;1", "65;1"}, "\"q": {"0", ""}, "*x": {"0", "1", ""}, "#y": {"0", ""},
 	">p": {"1"}, ">s": {"0", ""}, "?c": {"0", ""}, " q": {"0", ""}, "> q": {"0;4"}, "m": {"", "0"}, "r": {""}, "'z": {"0", ""}, "q": {"0", ""},
@@ -127,7 +127,7 @@ func (l *ledger) csi(name, params string) {
 	case ">n":
 		l.put(">m"+p[0], "off")
 	case ">t", ">T":
-		if name == ">t" || params == "0;1;2;3" { // xterm takes nothing from an empty list
+		if name == ">t" || params == "0;1;2;3" { // xterm restores nothing for an empty list
 			l.put("title modes", map[string]string{">t": params + "!"}[name])
 		}
 	case "s":
@@ -291,8 +291,8 @@ func TestNothingStaysOn(t *testing.T) {
 	}
 }
 
-// TestTheTitleAfterAFullReset checks that the title of a session does not stay where a program
-// resets the terminal: some terminals then forget the titles that were pushed, xterm does not.
+// TestTheTitleAfterAFullReset checks that the title of a session does not stay after a program has
+// reset the terminal. Some terminals then drop the pushed titles; xterm does not.
 func TestTheTitleAfterAFullReset(t *testing.T) {
 	s := New(80, 24, Options{})
 	s.Write(append(PushTitle(nil, "x: ~d leaves"), "\x1b[22t\x1bc\x1b[22t"...))

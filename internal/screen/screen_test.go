@@ -37,8 +37,7 @@ func (s *Screen) drawnRow(g *grid, y int) []drawn {
 	return row
 }
 
-// differences lists how two screens differ in what a person could notice now or
-// later.
+// differences lists the differences between two screens that a user could notice, now or later.
 func differences(a, b *Screen) []string {
 	var out []string
 	note := func(what string, a, b any) {
@@ -70,7 +69,7 @@ func differences(a, b *Screen) []string {
 	note("margins", a.margin, b.margin)
 	note("tabs", a.tabs, b.tabs)
 	ma, mb := a.modes, b.modes
-	// These are not set on purpose.
+	// These are deliberately left unset.
 	ma.bits, mb.bits = ma.bits&^(mouseReports|1<<syncOutput), mb.bits&^(mouseReports|1<<syncOutput)
 	ma.kept, mb.kept, ma.saved, mb.saved = 0, 0, false, false
 	a.titles.lost, b.titles.lost = 0, 0

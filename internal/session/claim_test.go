@@ -32,7 +32,7 @@ func TestADamagedRecordIsKept(t *testing.T) {
 	if got, err := os.ReadFile(filepath.Join(r.Path("exp.1"), "log")); string(got) != "what it has printed" {
 		t.Errorf("the log is %q, %v", got, err)
 	}
-	begin() // the second has no record
+	begin() // the second session has no record
 	if left, err := filepath.Glob(r.Path("exp*")); err != nil || len(left) != 2 {
 		t.Errorf("%q, %v", left, err)
 	}

@@ -16,11 +16,11 @@ import (
 	"keyway/internal/sshwire"
 )
 
-// pair is our server and the judge, each in a tree of its own, which are alike.
+// pair is our server and the judge, each in a tree of its own. The trees are equal.
 type pair struct {
 	t            *testing.T
 	ours, theirs *peer
-	asked        []string // what was asked before
+	asked        []string // the earlier requests
 }
 
 // twins makes the two trees. Their paths have the same length.
@@ -67,8 +67,8 @@ func newPair(t *testing.T, server string, who account) *pair {
 	return p
 }
 
-// same asks both servers the same and compares what they answer. It reports
-// whether both go on.
+// same sends both servers the same requests and compares their answers. It reports whether both
+// continue.
 func (p *pair) same(what string, ask func(dir string) []byte) bool {
 	p.t.Helper()
 	ours, more := p.ours.ask(ask(p.ours.dir))
@@ -121,7 +121,7 @@ func show(answers [][]byte, dir string) string {
 			switch len(rest) {
 			case 11 * 8: // of a file system: what is free changes
 				clear(rest[3*8 : 8*8])
-			case 4 * 8: // limits: how many handles is each server's own affair
+			case 4 * 8: // limits: each server has its own number of handles
 				clear(rest[3*8:])
 			}
 			fmt.Fprintf(&b, "%d bytes %x", len(rest), clip(rest))
@@ -180,7 +180,7 @@ func showNames(b *strings.Builder, f *fields, dir string) {
 	fmt.Fprintf(b, "%d names%s", n, strings.Join(lines, ""))
 }
 
-// writer makes a message of requests.
+// writer encodes requests as one message.
 type writer struct {
 	b  []byte
 	id uint32
@@ -235,7 +235,7 @@ func (a attributes) wire() []byte {
 // h returns a handle as it is on the wire.
 func h(n uint32) string { return string(sshwire.AppendUint32(nil, n)) }
 
-// once returns one request as something to ask.
+// once returns one request as the input of same.
 func once(kind byte, values ...any) func(string) []byte {
 	return func(dir string) []byte {
 		w, here := &writer{}, slices.Clone(values)
@@ -302,7 +302,7 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// once2 returns one extended request as something to ask.
+// once2 returns one extended request as the input of same.
 func once2(name string, values ...any) func(string) []byte {
 	return once(fxpExtended, append([]any{name}, values...)...)
 }
@@ -618,7 +618,7 @@ func TestVersions(t *testing.T) {
 	}
 	for kind := range 256 {
 		if kind == fxpInit || requests[kind] == nil && kind != fxpExtended && kind%8 != 0 {
-			continue // of numbers that are no request, one in eight will do: each costs two servers
+			continue // of invalid request numbers, one in eight is enough: each costs two servers
 		}
 		p := newPair(t, server, accounts()[0])
 		p.same(fmt.Sprintf("%d before the version", kind), once(byte(kind), "file"))

@@ -93,8 +93,8 @@ func TestMalformed(t *testing.T) {
 			p.same(fmt.Sprintf("%d with empty fields", kind), ask)
 			continue
 		}
-		// OpenSSH says nothing either, and does not look at what follows in the same
-		// read before there is more.
+		// OpenSSH's server sends no error either. It examines the rest of a read only when more
+		// arrives.
 		if answers, more := p.ours.ask(ask(ours)); len(answers) != 0 || !more {
 			t.Errorf("%d, which is no request: %s", kind, show(answers, ours))
 		}
@@ -105,7 +105,7 @@ func TestMalformed(t *testing.T) {
 	}
 }
 
-// takes reports whether a server is content with a message that nothing follows.
+// takes reports whether a server accepts a message at the end of its input.
 func takes(t *testing.T, dir string, who account, server string, message []byte) bool {
 	t.Helper()
 	p := startPeer(t, dir, who, server)
@@ -196,8 +196,8 @@ func FuzzServe(f *testing.F) {
 	})
 }
 
-// harmless takes the slashes out, so that nothing is done outside of the current
-// directory, and dots that lead out of it.
+// harmless removes slashes, and dots that lead upwards, so that no request leaves the current
+// directory.
 func harmless(input []byte) []byte {
 	return bytes.ReplaceAll(bytes.ReplaceAll(input, []byte("/"), []byte("_")), []byte(".."), []byte("__"))
 }

@@ -57,7 +57,7 @@ type account struct {
 
 var (
 	root   = account{"root", 0}
-	nobody = account{"nobody", 65534} // whom the kernel refuses things
+	nobody = account{"nobody", 65534} // a user without root's rights
 )
 
 // accounts returns the accounts under which the test can run.
@@ -143,7 +143,7 @@ func (p *peer) ask(requests []byte) (answers [][]byte, more bool) {
 	}
 }
 
-// end ends the client's side and reports whether the server was content.
+// end closes the client's side and reports whether the server exited with 0.
 func (p *peer) end() bool {
 	p.in.Close()
 	_, _ = io.Copy(io.Discard, p.out)
@@ -165,8 +165,7 @@ var (
 // secret belongs to root in every tree.
 const secret = "secret"
 
-// plant makes the tree that the tests begin with: all kinds of files, and names
-// that are not quite.
+// plant makes the initial tree of the tests: all kinds of files, and odd names.
 func plant(t *testing.T, dir string, who account) {
 	t.Helper()
 	do := func(err error) {

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// The names, flags and so on that random requests are made of: few, so that they
-// meet.
+// The names, flags and other parts of random requests. They are few, so that requests affect each
+// other.
 var (
 	someNames  = []string{"file", "new", "link", "dir", "dir/new", "dangling", "empty", "twin", "dirlink/x", "other", "none/x", "dir/inner", "readonly"}
 	someFlags  = []int{openRead, openWrite | openCreate, openRead | openWrite, openWrite | openAppend, openWrite | openCreate | openTruncate, openWrite | openCreate | openExclusive, openRead | openWrite | openAppend | openCreate}

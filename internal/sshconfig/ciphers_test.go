@@ -54,8 +54,8 @@ func TestGCMFirst(t *testing.T) {
 	}
 }
 
-// countedSSH puts an ssh first on PATH that says how it was called, in the file
-// that is returned, and then is the real one.
+// countedSSH puts an ssh first on PATH that writes its arguments to the returned file and then
+// executes the real one.
 func countedSSH(t *testing.T) (program, calls string) {
 	t.Helper()
 	genuine, err := exec.LookPath("ssh")
@@ -73,7 +73,8 @@ func countedSSH(t *testing.T) (program, calls string) {
 }
 
 // TestBuiltInCiphersAreAskedOnce checks that each redial asks ssh for its configuration, which may
-// have changed, and that only the first asks for what is built in, until there is another ssh.
+// have changed, and that only the first asks for the built-in ciphers, until another ssh is
+// installed.
 func TestBuiltInCiphersAreAskedOnce(t *testing.T) {
 	program, calls := countedSSH(t)
 	config := filepath.Join(t.TempDir(), "config")

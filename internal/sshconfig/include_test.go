@@ -95,8 +95,8 @@ func TestIncludeEdits(t *testing.T) {
 	}
 }
 
-// FuzzInclude checks that everything else stays unchanged, that a second change does nothing, and
-// that the removal restores the file.
+// FuzzInclude checks that the rest of the file stays unchanged, that a second change does nothing,
+// and that the removal restores the file.
 func FuzzInclude(f *testing.F) {
 	for _, seed := range []string{
 		"", "\n", "Host a\n", "Host a\r\n\tUser b\r\n", "Host a\n" + testLine + "\n", testLine, "Include \"unclosed",

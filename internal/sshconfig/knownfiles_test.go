@@ -11,9 +11,9 @@ import (
 	"keyway/internal/keyway"
 )
 
-// TestRouteTo checks that the link limits only a first host without another limit: none with a
-// ConnectTimeout of the user's, none that a command of the user's reaches, and none behind another.
-// The agents are those of all hosts on the route.
+// TestRouteTo checks that the link limits the time only for a first host without another limit: not
+// with a ConnectTimeout of the user's, not through a ProxyCommand of the user's, and not behind
+// another host. The agents are those of all hosts on the route.
 func TestRouteTo(t *testing.T) {
 	t.Setenv("VAULT", "/run/vault")
 	conf := filepath.Join(t.TempDir(), "config")

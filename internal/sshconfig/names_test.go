@@ -16,7 +16,7 @@ import (
 	"keyway/internal/policy"
 )
 
-// laptop is a home directory with what its ssh knows. The real ssh reads its
+// laptop is a home directory with a configuration and known hosts. The real ssh reads its
 // configuration, by -F.
 type laptop struct {
 	t        *testing.T
@@ -172,12 +172,13 @@ func TestKeysOfOthers(t *testing.T) {
 	if err := u.CheckKey("gpu1", "train", hostKey(7)); err != nil {
 		t.Errorf("its own: %v", err)
 	}
-	// A client that does not go by keyway's known_hosts has noted the workspace itself.
+	// A client that does not use keyway's known_hosts has recorded the workspace itself.
 	l.write("known_hosts", "train "+hostKey(7)+"\n@revoked * "+hostKey(3)+"\n")
 	if err := l.surroundings().CheckKey("gpu1", "train", hostKey(7)); err != nil {
 		t.Errorf("its own, in known_hosts: %v", err)
 	}
-	// Even under its own name, a key that is revoked or signs others' is none of a host.
+	// A revoked key, or the key of an authority, is no host's key even under the workspace's own
+	// name.
 	l.write("known_hosts", "@revoked train "+hostKey(8)+"\n@cert-authority train "+hostKey(4)+"\n")
 	for _, n := range []int{4, 8} {
 		wantKind(t, l.surroundings().CheckKey("gpu1", "train", hostKey(n)), keyway.Untrusted)

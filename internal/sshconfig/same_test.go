@@ -8,8 +8,8 @@ import (
 	"keyway/internal/keyway"
 )
 
-// TestSameWorkspace checks that a workspace that was made anew under the same name, and so has
-// another host key, is refused.
+// TestSameWorkspace checks that a new workspace of the same name, which has another host key, is
+// refused.
 func TestSameWorkspace(t *testing.T) {
 	var keys [2]string
 	for i := range keys {
@@ -22,7 +22,7 @@ func TestSameWorkspace(t *testing.T) {
 	mine, other := keys[0], keys[1]
 	for _, c := range []struct {
 		remembered, there string
-		kind              keyway.Kind // empty: it is the same, or nobody knows
+		kind              keyway.Kind // empty: it is the same, or that cannot be known
 	}{
 		{mine, mine, ""},
 		{mine, mine + " a comment", ""},

@@ -32,7 +32,7 @@ func asNobody(t *testing.T) {
 	if err := os.WriteFile(program, data, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(os.Chmod(program, 0o755), os.Chmod(dir, 0o777)); err != nil { // whatever the umask
+	if err := errors.Join(os.Chmod(program, 0o755), os.Chmod(dir, 0o777)); err != nil { // independent of the umask
 		t.Fatal(err)
 	}
 	cmd := exec.Command(program, "-test.v", "-test.run=^"+t.Name()+"$")
@@ -59,8 +59,8 @@ func sshG(t *testing.T, file, host string) map[string]string {
 	return got
 }
 
-// hostileConfig is a user's configuration with everything that would break a
-// connection to a workspace, if it had a say.
+// hostileConfig is a user's configuration with every option that would break a connection to a
+// workspace, if it took effect.
 const hostileConfig = `Host gpu1
   HostName 10.0.0.7
   ProxyJump bastion
@@ -170,7 +170,7 @@ func TestProxyCommandReachesProgram(t *testing.T) {
 			add(t, s, entry("train"))
 			cmd := exec.Command("ssh", "-F", s.ConfigPath(), "-o", "BatchMode=yes", "train", "true")
 			cmd.Env = append(os.Environ(), "SHELL="+shell)
-			out, _ := cmd.CombinedOutput() // fails: the script is no proxy
+			out, _ := cmd.CombinedOutput() // ssh fails, because the script is no proxy
 			if got, err := os.ReadFile(proof); err != nil || string(got) != "proxy train\n" {
 				t.Errorf("%s, %d: %q was not started: %q, %v\n%s", shell, i, name, got, err, out)
 			}

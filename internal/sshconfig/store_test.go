@@ -57,7 +57,7 @@ func names(t *testing.T, s *Store) string {
 	return strings.Join(out, " ")
 }
 
-// wantKind fails unless err is of that kind and says what to do next.
+// wantKind fails unless err is of that kind and names the next step.
 func wantKind(t *testing.T, err error, kind keyway.Kind) *keyway.Error {
 	t.Helper()
 	if !keyway.Is(err, kind) {
@@ -235,8 +235,8 @@ func TestPlaces(t *testing.T) {
 }
 
 // TestKeysTakenOnTrust checks that keys that an earlier keyway took on trust are read, that ssh
-// is strict about them, and that the agent, which reads known_hosts, does not take such a host
-// for a workspace until it has proved itself.
+// checks them strictly, and that the agent, which reads known_hosts, does not take such a host for
+// a workspace until it has proved its key.
 func TestKeysTakenOnTrust(t *testing.T) {
 	s := testStore(t)
 	old := `{"version": 1, "places": ["gpu1", "empty"], "workspaces": [{"name": "my.old", "place": "gpu1", "engine": "docker",
@@ -278,7 +278,7 @@ func TestKeysTakenOnTrust(t *testing.T) {
 }
 
 // TestHostileEntries checks that neither the login name nor the host key, which a workspace
-// chooses, can bring a line of its own into the files.
+// chooses, can add a line to the files.
 func TestHostileEntries(t *testing.T) {
 	s := testStore(t)
 	for _, user := range []string{"", "root\n  ProxyCommand evil", "root evil", "-oProxyCommand=x", "%h", "$HOME", "ro\"ot", "roo\\", "a:b", strings.Repeat("u", 256)} {
@@ -312,8 +312,8 @@ func TestBrokenRegistry(t *testing.T) {
 	}
 }
 
-// TestSyncRepairs checks that files are repaired after a crash that has left the registry written
-// and the derived files not.
+// TestSyncRepairs checks that the derived files are repaired after a crash between the write of the
+// registry and theirs.
 func TestSyncRepairs(t *testing.T) {
 	s := testStore(t)
 	add(t, s, entry("train"))

@@ -38,11 +38,11 @@ func sockets(b testing.TB) (near, far net.Conn) {
 	return near, far
 }
 
-// way is what a benchmark sends bytes through: from near to far, and back.
+// way is a connection for a benchmark, from near to far and back.
 type way struct{ near, far net.Conn }
 
-// rawWay returns the path without the stream: at both ends somebody copies
-// between a socket and the path, as the stream's users do.
+// rawWay returns the path without the stream. At both ends, a goroutine copies between a socket and
+// the path, as the stream's users do.
 func rawWay(b *testing.B) way {
 	near, a := sockets(b)
 	p, q := sockets(b)
@@ -67,7 +67,7 @@ func benchPair(b *testing.B) (client, server *Conn) {
 	return benchServer(b)()
 }
 
-// benchServer returns what makes one more stream to one server.
+// benchServer returns a function that makes one more stream to one server.
 func benchServer(b testing.TB) func() (client, server *Conn) {
 	b.Helper()
 	s, err := NewServer(ServerConfig{HostKey: fixedKey, MaxStreams: 1 << 20})
@@ -175,7 +175,7 @@ func throughput(b *testing.B, w way) {
 	b.ReportMetric((cpuTime()-before).Seconds()/gib, "cpu-s/GiB")
 }
 
-// discard reads by large calls, so that it does not set the pace.
+// discard reads in large pieces, so that it is not the bottleneck.
 type discard struct{ buf []byte }
 
 func (d discard) Write(p []byte) (int, error) { return len(p), nil }
@@ -204,7 +204,7 @@ func BenchmarkLatency(b *testing.B) {
 	}
 }
 
-// BenchmarkIdle measures what a stream holds that nobody uses.
+// BenchmarkIdle measures the memory of an idle stream.
 func BenchmarkIdle(b *testing.B) {
 	for range b.N {
 		heap, stack := idleCost(b, thousand)
@@ -225,8 +225,7 @@ func TestThousandIdle(t *testing.T) {
 	}
 }
 
-// idleCost is how many bytes each end of n idle streams takes, its sockets
-// included.
+// idleCost returns the memory of each end of n idle streams in bytes, including its sockets.
 func idleCost(tb testing.TB, n int) (heap, stack float64) {
 	var before, after runtime.MemStats
 	pair := benchServer(tb)
@@ -247,7 +246,7 @@ func idleCost(tb testing.TB, n int) (heap, stack float64) {
 	return float64(after.HeapInuse-before.HeapInuse) / ends, float64(after.StackInuse-before.StackInuse) / ends
 }
 
-// idleBaseline returns what the sockets alone hold.
+// idleBaseline returns the memory of the sockets alone.
 func idleBaseline(b testing.TB, n int) float64 {
 	var before, after runtime.MemStats
 	runtime.GC()

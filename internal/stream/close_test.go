@@ -94,7 +94,7 @@ func TestCloseOrders(t *testing.T) {
 	}
 }
 
-// TestServerClosesWhileTheClientIsAway checks that a server's Close loses nothing, even while the
+// TestServerClosesWhileTheClientIsAway checks that a server's Close loses no bytes, even while the
 // client is away for hours.
 func TestServerClosesWhileTheClientIsAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -112,7 +112,8 @@ func TestServerClosesWhileTheClientIsAway(t *testing.T) {
 		if b, err := io.ReadAll(client); string(b) != "last words" || err != nil {
 			t.Errorf("read %q, %v", b, err)
 		}
-		// That nobody reads may arrive after the last words: until then bytes are taken.
+		// The news that the reader has gone may arrive after the last bytes, which are accepted
+		// until then.
 		var err error
 		for range 100 {
 			if _, err = client.Write(make([]byte, 1<<20)); err != nil {
@@ -175,7 +176,7 @@ func TestCloseWithErrorTellsTheOther(t *testing.T) {
 	}
 }
 
-// TestResetWhileAway checks that a client that comes back is told of a reset that it has missed.
+// TestResetWhileAway checks that a client that returns learns of a reset that it has missed.
 func TestResetWhileAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t)
@@ -197,7 +198,7 @@ func TestResetWhileAway(t *testing.T) {
 	})
 }
 
-// TestServerClose checks that a server that is shut down says so to its clients.
+// TestServerClose checks that a server that is shut down reports that to its clients.
 func TestServerClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t)

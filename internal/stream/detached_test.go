@@ -11,8 +11,7 @@ import (
 	"time"
 )
 
-// leave makes a stream whose path is lost for good, and has the server do something
-// with it.
+// leave makes a stream whose path is lost for ever, and calls a function with the server's end.
 func (l *lab) leave(t *testing.T, afterwards func(server *Conn)) *Conn {
 	t.Helper()
 	line, dialled := newLine(), false

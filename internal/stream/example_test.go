@@ -43,7 +43,7 @@ func Example() {
 	}
 	defer accepted.Close()
 
-	// Until the client has heard of the server, it opens another stream if it has to.
+	// Until the client has an answer of the server, it opens another stream if its path breaks.
 	fmt.Fprint(accepted, "hello")
 	if _, err := io.ReadFull(client, make([]byte, len("hello"))); err != nil {
 		fmt.Println(err)

@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// TestFaults checks that what is written at one end is read at the other, whatever the network
+// TestFaults checks that the bytes written at one end are read at the other, whatever the network
 // does. KEYWAY_SEED repeats a run.
 func TestFaults(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
@@ -37,7 +37,7 @@ func TestFaults(t *testing.T) {
 func faults(t *testing.T, r *rand.Rand) {
 	l := newLab(t)
 	defer l.close()
-	var mu sync.Mutex // r is used by many
+	var mu sync.Mutex // several goroutines use r
 	pick := func(n int) int {
 		mu.Lock()
 		defer mu.Unlock()
@@ -45,7 +45,7 @@ func faults(t *testing.T, r *rand.Rand) {
 	}
 	l.net.shape = func(n int, line *line) {
 		if n == 1 || n > 60 {
-			return // a stream that was opened, and in the end there is a good network
+			return // the stream was opened, and the network is good in the end
 		}
 		for _, p := range []*pipe{line.up, line.down} {
 			misbehave(p, pick)
@@ -72,7 +72,7 @@ func faults(t *testing.T, r *rand.Rand) {
 		t.Errorf("the client ended by %v", err)
 	}
 	synctest.Wait()
-	// A server whose last ACK was lost keeps what it sent until its grace is over.
+	// A server whose last ACK was lost keeps its unacknowledged bytes until its grace is over.
 	for _, c := range []*Conn{client, server} {
 		if n := c.wire.tx.budget.Used(); n != 0 && isClosed(c.Done()) {
 			t.Errorf("%d bytes of the budget are still used", n)
@@ -170,8 +170,8 @@ func misbehave(p *pipe, pick func(int) int) {
 type nomad struct {
 	l *lab
 	c *Conn
-	// The reader holds one, the writer the other, and a handover both. Unlike mutexes they
-	// let the bubble's clock go on.
+	// The reader holds one, the writer the other, and a handover both. Unlike mutexes, they do not
+	// stop the bubble's clock.
 	reading, writing chan struct{}
 }
 
@@ -197,7 +197,7 @@ func (m *nomad) CloseWrite() error {
 	return err
 }
 
-// use calls f again when a move has interrupted it before it did anything.
+// use calls f, and calls it again if a move interrupted it before it had an effect.
 func (m *nomad) use(held chan struct{}, f func() (int, error)) (int, error) {
 	for {
 		held <- struct{}{}
@@ -209,12 +209,12 @@ func (m *nomad) use(held chan struct{}, f func() (int, error)) (int, error) {
 		case n > 0:
 			return n, nil
 		}
-		time.Sleep(time.Millisecond) // who moves comes first
+		time.Sleep(time.Millisecond) // a move has precedence
 	}
 }
 
-// move is what one link does and the next: the first stops its copying, takes the
-// stream's state and ends.
+// move acts as two links: the first stops copying, saves the stream's state and ends, and the next
+// continues.
 func (m *nomad) move() {
 	m.c.SetDeadline(time.Unix(1, 0))
 	m.reading <- struct{}{}
@@ -264,13 +264,13 @@ func troubles(l *lab, client *nomad, pick func(int) int, stop <-chan struct{}) {
 	}
 }
 
-// end is a Conn, or one that moves.
+// end is a Conn or a nomad.
 type end interface {
 	io.ReadWriter
 	CloseWrite() error
 }
 
-// talk sends b with pauses, and reads it with others.
+// talk sends b with pauses, and reads it with other pauses.
 func talk(t *testing.T, all *sync.WaitGroup, from, to end, b []byte, pick func(int) int) {
 	all.Go(func() {
 		for rest := b; len(rest) > 0; {
@@ -306,8 +306,8 @@ func talk(t *testing.T, all *sync.WaitGroup, from, to end, b []byte, pick func(i
 	})
 }
 
-// TestSlowReader checks that a reader that takes nothing holds its window and no more, and that the
-// path stays.
+// TestSlowReader checks that a reader that does not read buffers its window and no more, and that
+// the path stays.
 func TestSlowReader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		budget := NewBudget(16 << 20)
@@ -343,8 +343,8 @@ func TestSlowReader(t *testing.T) {
 	})
 }
 
-// TestRingIsBounded checks that the ring takes 8 MiB without a path, and no more than the budget
-// has.
+// TestRingIsBounded checks that the ring holds 8 MiB without a path, and no more than the budget
+// allows.
 func TestRingIsBounded(t *testing.T) {
 	for limit, size := range map[int]int{DefaultBudget: maxRing, 1 << 20: 1 << 20} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {

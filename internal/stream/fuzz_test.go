@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// frameSeeds returns one frame of each type, and what is wrong with some.
+// frameSeeds returns one frame of each type, and some invalid ones.
 func frameSeeds() [][]byte {
 	seeds := [][]byte{
 		appendFrame(nil, frameData, make([]byte, offsetLen), []byte("SSH-2.0-OpenSSH_9.9\r\n")),
@@ -36,8 +36,8 @@ func helloSeeds() [][]byte {
 	}
 }
 
-// TestSeedsCoverEverything checks the corpora of the fuzz tests, because one with an empty corpus
-// passes on nothing.
+// TestSeedsCoverEverything checks the corpora of the fuzz tests, because a fuzz test with an empty
+// corpus tests nothing.
 func TestSeedsCoverEverything(t *testing.T) {
 	types := map[frameType]bool{}
 	for _, b := range frameSeeds() {
@@ -62,8 +62,8 @@ func TestSeedsCoverEverything(t *testing.T) {
 	}
 }
 
-// FuzzFrame checks that a parsed frame is encoded to the same bytes again, and takes no more
-// memory than it says.
+// FuzzFrame checks that a parsed frame is encoded to the same bytes again, and uses no more memory
+// than its length.
 func FuzzFrame(f *testing.F) {
 	for _, b := range frameSeeds() {
 		f.Add(b)
@@ -198,7 +198,7 @@ func FuzzPeer(f *testing.F) {
 	})
 }
 
-// readNow reads what is there.
+// readNow reads the available bytes.
 func readNow(c *Conn) []byte {
 	var got []byte
 	buf := make([]byte, 4096)
@@ -213,8 +213,8 @@ func readNow(c *Conn) []byte {
 	}
 }
 
-// carried returns what the user may get of the frames in b, by the simplest
-// reading of the protocol page.
+// carried returns the bytes that the user may get from the frames in b, by the simplest reading of
+// the protocol's description.
 func carried(b []byte) []byte {
 	var got []byte
 	for {

@@ -103,8 +103,8 @@ func TestHandOverOfWhatIsReceivedButUnread(t *testing.T) {
 	})
 }
 
-// TestHandOverOfHalfClosed checks that a stream of which one direction has ended, or both, is
-// restored as it was.
+// TestHandOverOfHalfClosed checks that a stream is restored unchanged if one direction or both have
+// ended.
 func TestHandOverOfHalfClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t)

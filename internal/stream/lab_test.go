@@ -19,8 +19,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// lab is a server and what is needed to reach it, by a network that tests
-// disturb.
+// lab is a server and a way to dial it, over a network that tests disturb.
 type lab struct {
 	t      *testing.T
 	key    ed25519.PrivateKey
@@ -33,8 +32,8 @@ type lab struct {
 	limit  *time.Timer
 }
 
-// labTime bounds a test in a bubble: there, an idle stream that waits for what does not
-// come goes on for ever, and the clock with it.
+// labTime bounds a test in a bubble, where an idle stream that waits in vain would run for ever,
+// and the clock with it.
 const labTime = 60 * 24 * time.Hour
 
 func newLab(t *testing.T, change ...func(*ServerConfig)) *lab {
@@ -119,7 +118,7 @@ func (l *lab) pair(change ...func(*Config)) (client, server *Conn) {
 	return client, server
 }
 
-// exchange sends words both ways and checks that they arrive.
+// exchange sends a text in each direction and checks that it arrives.
 func exchange(t *testing.T, a, b *Conn, words string) {
 	t.Helper()
 	pass(t, a, b, words)
@@ -140,7 +139,7 @@ func pass(t *testing.T, from, to *Conn, words string) {
 	}
 }
 
-// awaitState waits until the stream has come to a state.
+// awaitState waits until the stream has reached a state.
 func awaitState(t *testing.T, c *Conn, want State) Status {
 	t.Helper()
 	for {
@@ -156,7 +155,7 @@ func awaitState(t *testing.T, c *Conn, want State) Status {
 	}
 }
 
-// random returns bytes that only a correct stream carries unchanged.
+// random returns random bytes, so that any loss or repetition is noticed.
 func random(r *rand.Rand, n int) []byte {
 	b := make([]byte, n)
 	for i := range b {
@@ -179,10 +178,10 @@ type faultNet struct {
 	mu     sync.Mutex
 	lines  []*line
 	dials  int
-	refuse error                   // what dial returns
+	refuse error                   // the result of dial
 	hang   bool                    // dial waits for its context
 	shape  func(n int, l *line)    // called with each new line
-	wrap   func(net.Conn) net.Conn // what the client gets instead
+	wrap   func(net.Conn) net.Conn // the connection that the client gets instead
 }
 
 func newFaultNet(accept func(net.Conn)) *faultNet { return &faultNet{accept: accept} }
@@ -257,13 +256,13 @@ func newLine() *line {
 	return l
 }
 
-// cut breaks both ways at once; what is under way is lost.
+// cut breaks both directions at once; the bytes under way are lost.
 func (l *line) cut() {
 	l.up.cut()
 	l.down.cut()
 }
 
-// stall keeps what is written from arriving, in both directions.
+// stall stops delivery in both directions.
 func (l *line) stall(on bool) {
 	l.up.stall(on)
 	l.down.stall(on)
@@ -291,18 +290,18 @@ type pipe struct {
 	moved    *sync.Cond
 	buf      []byte
 	size     int
-	end      error // what the reader gets after buf
+	end      error // the error that the reader gets after buf
 	noReader bool  // the reader has gone
 	stalled  bool
-	spoil    func(p []byte) // may change what is written
+	spoil    func(p []byte) // may change written bytes
 	cutAt    int            // breaks after so many bytes; 0: never
 	total    int
 	flight   [][]byte      // under way for delay
 	flying   int           // bytes of it
 	record   *bytes.Buffer // a copy of what is written
-	most     int           // bytes a read gives at most; 0: all
+	most     int           // limit of bytes for a read; 0: none
 	rate     int           // bytes a second that can be read; 0: no bound
-	delay    time.Duration // until what is written arrives
+	delay    time.Duration // time until written bytes arrive
 }
 
 func newPipe() *pipe {
@@ -331,7 +330,7 @@ func (p *pipe) read(b []byte) (int, error) {
 	}
 	n := copy(b, p.buf)
 	p.buf = p.buf[n:]
-	if p.rate > 0 { // what was taken has left the line only when its time is over
+	if p.rate > 0 { // the bytes have left the line only after this time
 		p.mu.Unlock()
 		time.Sleep(time.Duration(n) * time.Second / time.Duration(p.rate))
 		p.mu.Lock()
@@ -382,7 +381,7 @@ func (p *pipe) change(f func()) {
 	p.moved.Broadcast()
 }
 
-// land lets what has been under way for longest arrive.
+// land delivers the bytes that have been under way for longest.
 func (p *pipe) land() {
 	p.change(func() {
 		p.flying -= len(p.flight[0])

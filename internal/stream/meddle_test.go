@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// meddler is a path on which whole frames are repeated, swapped, lost, shortened
-// and said again long after: what no network does, but a broken relay may.
+// meddler is a path on which whole frames are repeated, swapped, lost, shortened, or repeated much
+// later. No network does this, but a broken relay may.
 type meddler struct {
 	net.Conn
 	up, down frameMeddler
@@ -45,8 +45,8 @@ func (m *meddler) Read(p []byte) (int, error) {
 // frameMeddler is one direction of a meddler.
 type frameMeddler struct {
 	pick              func(int) int
-	begin             func(b []byte) int // how long the handshake is that b begins; 0: not known yet
-	handshake, passed int                // its bytes, and how many have gone on
+	begin             func(b []byte) int // length of the handshake at the start of b; 0: not known yet
+	handshake, passed int                // its bytes, and how many were passed on
 	in                []byte
 	out               []byte // not yet read
 	held              []byte // a frame that waits for the next to overtake it
@@ -54,7 +54,7 @@ type frameMeddler struct {
 	did               *[mischiefs]atomic.Int32 // by all directions at once
 }
 
-// The mischiefs.
+// The faults.
 const (
 	repeated = iota
 	swapped
@@ -64,7 +64,7 @@ const (
 	mischiefs
 )
 
-// meddle takes bytes as they come and returns what goes on.
+// meddle takes bytes as they arrive and returns those to pass on.
 func (f *frameMeddler) meddle(p []byte) []byte {
 	f.in = append(f.in, p...)
 	if f.handshake == 0 {
@@ -86,7 +86,7 @@ func (f *frameMeddler) meddle(p []byte) []byte {
 	return out
 }
 
-// one returns what becomes of one frame.
+// one returns the bytes to pass on for one frame.
 func (f *frameMeddler) one(frame []byte) (out []byte) {
 	what := f.pick(40 * mischiefs)
 	if what == saidAgain && len(f.old) == 0 || what == swapped && f.held != nil {
@@ -118,7 +118,7 @@ func (f *frameMeddler) one(frame []byte) (out []byte) {
 	return out
 }
 
-// upBegins and downBegin know how long the two sides of a handshake are.
+// upBegins and downBegin return the lengths of the two sides of a handshake.
 func upBegins(b []byte) int {
 	switch {
 	case len(b) <= len(Magic):
@@ -143,7 +143,7 @@ func downBegins(b []byte) int {
 	}
 }
 
-// TestMeddledFrames checks that the bytes come out as they went in, whatever happens to whole
+// TestMeddledFrames checks that all bytes arrive unchanged and in order, whatever happens to whole
 // frames.
 func TestMeddledFrames(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
@@ -173,7 +173,7 @@ func meddled(t *testing.T, r *rand.Rand, did *[mischiefs]atomic.Int32) {
 	paths := 0
 	l.net.wrap = func(c net.Conn) net.Conn {
 		if paths++; paths == 1 || paths > 200 {
-			return c // a stream that was opened, and in the end there is a good network
+			return c // the stream was opened, and the network is good in the end
 		}
 		return &meddler{Conn: c,
 			up:   frameMeddler{pick: pick, begin: upBegins, did: did},
@@ -187,7 +187,7 @@ func meddled(t *testing.T, r *rand.Rand, did *[mischiefs]atomic.Int32) {
 	talk(t, &all, client, server, up, pick)
 	talk(t, &all, server, client, down, pick)
 	all.Wait()
-	<-client.Done() // which may take longer than Close waits for
+	<-client.Done() // it may take longer than Close waits
 	if err := client.Err(); err != nil {
 		t.Errorf("the client ended by %v", err)
 	}
@@ -255,9 +255,9 @@ func TestSlowPath(t *testing.T) {
 	})
 }
 
-// TestFirstPathMovesOnDuringAHello checks that the first path may go on while the hello of a second
-// one is under way. The bytes that it moves and acknowledges meanwhile make the hello old, not
-// wrong.
+// TestFirstPathMovesOnDuringAHello checks that the first path may continue while the hello of a
+// second one is under way. The bytes that it carries and acknowledges in the meantime make the
+// hello outdated, but not invalid.
 func TestFirstPathMovesOnDuringAHello(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t)
@@ -273,9 +273,9 @@ func TestFirstPathMovesOnDuringAHello(t *testing.T) {
 		synctest.Wait() // the hello is under way
 		first.down.stall(false)
 		pass(t, server, client, "over the first path")
-		first.down.stall(true) // the PONG, which would end all this, does not come
+		first.down.stall(true) // the PONG, which would end the test of the path, does not arrive
 		time.Sleep(100 * time.Millisecond)
-		first.up.stall(false) // the ACK does
+		first.up.stall(false) // the ACK arrives
 		synctest.Wait()
 		l.net.latest().stall(false)
 		synctest.Wait()

@@ -2,5 +2,5 @@
 
 package stream
 
-// idleBound is what each end of an idle stream may hold, in bytes.
+// idleBound is the memory that each end of an idle stream may use, in bytes.
 const idleBound = 24 << 10

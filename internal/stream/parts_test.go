@@ -20,7 +20,7 @@ func TestSendQueue(t *testing.T) {
 	budget := NewBudget(2 << 20)
 	q := newSendQueue(budget)
 	written := []byte{}
-	var got []byte // what a peer has, without gaps
+	var got []byte // the bytes that a peer has, without gaps
 	for range 4000 {
 		switch r.IntN(6) {
 		case 0, 1:
@@ -70,7 +70,7 @@ func TestSendQueue(t *testing.T) {
 	}
 }
 
-// receive appends what is new in the frames b.
+// receive appends the new bytes of the frames b.
 func receive(t *testing.T, got, b []byte) []byte {
 	t.Helper()
 	for len(b) > 0 {
@@ -156,8 +156,8 @@ func TestReceiveQueueRefuses(t *testing.T) {
 	}
 }
 
-// TestHostileFramesHoldLittle checks that memory stays within its bound for any peer: one byte
-// and much noise in each chunk.
+// TestHostileFramesHoldLittle checks that memory stays within its bound for any peer, such as one
+// that sends one byte and much noise in each chunk.
 func TestHostileFramesHoldLittle(t *testing.T) {
 	q := newRecvQueue(NewBudget(0))
 	now := time.Now()
@@ -377,8 +377,8 @@ func TestMagic(t *testing.T) {
 	}
 }
 
-// TestACKBesideData checks that an ACK that is not due goes with little data, and not with much,
-// where it would be a write of its own.
+// TestACKBesideData checks that an ACK that is not due is sent beside little data, and not beside
+// much, where it would be a write of its own.
 func TestACKBesideData(t *testing.T) {
 	for _, test := range []struct{ data, words int }{
 		{1, headerLen + 16},

@@ -15,7 +15,7 @@ import (
 	"testing"
 )
 
-// answerer plays the other end: it reads a hello and answers.
+// answerer acts as the other end: it reads a hello and answers.
 func answerer(t *testing.T, answer func(hello []byte) []byte) net.Conn {
 	t.Helper()
 	l := newLine()
@@ -71,7 +71,7 @@ func TestProve(t *testing.T) {
 		"no signature":      func(h []byte) []byte { return openedBy(h, func(_, _ []byte) (s [sigLen]byte) { return s }) },
 		"an SSH signature of the right key": func(h []byte) []byte {
 			return openedBy(h, func(hello, answer []byte) [sigLen]byte {
-				return [sigLen]byte(ed25519.Sign(l.key, digest(hello, answer))) // as for an exchange hash that came out so
+				return [sigLen]byte(ed25519.Sign(l.key, digest(hello, answer))) // as for an exchange hash with this value
 			})
 		},
 		"a refusal of another key": func(h []byte) []byte {
@@ -104,7 +104,7 @@ func TestProve(t *testing.T) {
 	}
 }
 
-// recorder is a host key that remembers what it has signed.
+// recorder is a host key that records the data that it signs.
 type recorder struct {
 	ed25519.PrivateKey
 	signed [][]byte

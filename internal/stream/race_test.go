@@ -2,6 +2,6 @@
 
 package stream
 
-// idleBound is what each end of an idle stream may hold, in bytes. The race detector's
+// idleBound is the memory that each end of an idle stream may use, in bytes. The race detector's
 // stacks are twice as large.
 const idleBound = 32 << 10

@@ -90,7 +90,7 @@ func eachLine(t *testing.T, f func(at int, words []string) error) {
 	}
 }
 
-// recording is two ends without what joins them.
+// recording is two ends without a connection between them.
 type recording struct {
 	now    time.Time
 	keys   keys
@@ -100,7 +100,7 @@ type recording struct {
 	early  early
 }
 
-// replayed is one end, and what it has sent that the other has not received.
+// replayed is one end, with the bytes that it has sent and the other has not received.
 type replayed struct {
 	w            wire
 	queue        []byte
@@ -136,7 +136,7 @@ func (r *recording) end(name string) *replayed {
 	return r.ends[name]
 }
 
-// line does what one line says, and compares what follows with the rest of it.
+// line executes one line of the recording, and compares the effects with the rest of the line.
 func (r *recording) line(words []string) error {
 	defer func() {
 		for _, e := range r.ends { // as an alarm does
@@ -176,7 +176,7 @@ func (r *recording) line(words []string) error {
 	return nil
 }
 
-// differ reports what is not as recorded.
+// differ reports a difference from the recording.
 func differ(want, got string, err error) error {
 	if err == nil && got != want {
 		err = fmt.Errorf("got %s", got)
@@ -184,7 +184,7 @@ func differ(want, got string, err error) error {
 	return err
 }
 
-// recorded returns what the users of the recording wrote.
+// recorded returns the bytes that the users of the recording wrote.
 func recorded(n, at int) []byte {
 	b := make([]byte, n)
 	for i := range b {
@@ -193,7 +193,7 @@ func recorded(n, at int) []byte {
 	return b
 }
 
-// wait lets the time pass, with what becomes due in it.
+// wait advances the clock, and executes what is due.
 func (r *recording) wait(d time.Duration) error {
 	end := r.now.Add(d)
 	for {
@@ -227,8 +227,8 @@ func (e *replayed) read(n int, want []string, now time.Time) error {
 	return differ(want[1]+want[2], strconv.Itoa(k)+word, err)
 }
 
-// send compares what an end says with what it said; early bytes are what the
-// server's answer has just been given.
+// send compares the output of an end with the recorded output. early are bytes that the server's
+// answer already contains.
 func (e *replayed) send(want []string, r *recording) error {
 	said := r.early.frames
 	if r.answer == nil || e != r.ends["server"] || r.hello == nil {
@@ -240,7 +240,7 @@ func (e *replayed) send(want []string, r *recording) error {
 	return differ(strings.Join(want, " "), brief(said), nil)
 }
 
-// brief is how the recording has bytes.
+// brief returns bytes in the recording's short form.
 func brief(b []byte) string {
 	if len(b) <= 120 {
 		return strings.TrimSpace(fmt.Sprintf("%d %x", len(b), b))

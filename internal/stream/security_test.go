@@ -14,14 +14,13 @@ import (
 	"time"
 )
 
-// send opens a path by hand, sends b, and returns the path and what Handle will
-// say.
+// send opens a path by hand, sends b, and returns the path and the channel for Handle's error.
 func (l *lab) send(b []byte) (*line, <-chan error) {
 	line := newLine()
 	said := make(chan error, 1)
 	l.paths.Go(func() { said <- l.server.Handle(context.Background(), line.far) })
 	l.t.Cleanup(line.cut)
-	line.near.Write(b) // which fails for whom the server has refused already
+	line.near.Write(b) // it fails if the server has refused the path already
 	return line, said
 }
 
@@ -98,8 +97,8 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// TestCommitWithALowOffset checks that a hello may be older than what the previous path has moved
-// since, and that a commit may not.
+// TestCommitWithALowOffset checks that the offset of a hello may be lower than that of the previous
+// path, and that of a commit may not.
 func TestCommitWithALowOffset(t *testing.T) {
 	l := newLab(t)
 	defer l.close()
@@ -206,8 +205,8 @@ func replay(t *testing.T) {
 	if got := l.refusalTo(resuming.Bytes()[:resumeLen]); got.code != CodeFenced {
 		t.Errorf("a replayed resume is refused as %v, want %v", got.code, CodeFenced)
 	}
-	// A hello that never arrived, held back and used later: its commit is missing,
-	// and the one recorded does not fit the server's new nonce.
+	// A hello that was held back and is used later: its commit is missing, and the recorded one
+	// does not match the server's new nonce.
 	late := hello(client, func(*resumeHello) {})
 	line, said := l.send(append(late.encode(), resuming.Bytes()[resumeLen:resumeLen+commitLen]...))
 	if err := <-said; !errors.Is(err, errViolation) {
@@ -217,7 +216,7 @@ func replay(t *testing.T) {
 	if p, e := livePath(server); p != path || e != epoch {
 		t.Errorf("a replay moved the stream: epoch %d, was %d", e, epoch)
 	}
-	// A replayed open is a stream of its own that nobody can confirm.
+	// A replayed open makes a stream of its own, which cannot be confirmed.
 	line, said = l.send(opening.Bytes())
 	other, err := l.server.Accept()
 	if err != nil {
@@ -233,7 +232,7 @@ func replay(t *testing.T) {
 	exchange(t, client, server, "untouched")
 }
 
-// TestManInTheMiddle checks that the user reads nothing of an attacker between client and server,
+// TestManInTheMiddle checks that no byte of an attacker between client and server reaches the user,
 // whatever the attacker sends.
 func TestManInTheMiddle(t *testing.T) {
 	for name, swap := range map[string]func(l *lab, near, far net.Conn){

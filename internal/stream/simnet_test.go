@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// dial begins a new connection of the client's; an attempt before it is given up.
+// dial begins a new connection of the client's. An earlier attempt is given up.
 func (s *simulation) dial() {
 	e := s.client
 	if e.w.err != nil || len(s.routes) > 5 {
@@ -42,7 +42,7 @@ func (s *simulation) put(r *simRoute, to int, message []byte) {
 	}
 }
 
-// send sends what e has for its live path, frame by frame.
+// send sends the pending frames of e on its live path.
 func (s *simulation) send(e *simEnd) {
 	if !e.sends || e.route == nil {
 		return
@@ -61,7 +61,7 @@ func (s *simulation) send(e *simEnd) {
 		s.count(len(words) + len(data))
 		return do
 	})
-	if e.w.err != nil && !e.w.client { // its last words
+	if e.w.err != nil && !e.w.client { // its last bytes
 		s.hangUp(e, e.route)
 	}
 }
@@ -99,7 +99,7 @@ func (s *simulation) network() error {
 	return s.deliver(r, to)
 }
 
-// meddle does to the next message what no good network does.
+// meddle applies a fault to the next message.
 func (s *simulation) meddle(r *simRoute, to int) {
 	q := r.queue[to]
 	r.fouled = true
@@ -134,8 +134,7 @@ func (s *simulation) meddle(r *simRoute, to int) {
 	}
 }
 
-// deliver is what one end of r does with the next message, or with the end of the
-// connection.
+// deliver passes the next message, or the end of the connection, to one end of r.
 func (s *simulation) deliver(r *simRoute, to int) error {
 	switch {
 	case r.frozen && !r.closed[to]:
@@ -146,7 +145,7 @@ func (s *simulation) deliver(r *simRoute, to int) error {
 		}
 		return nil
 	}
-	if to == 0 && r.agreed != nil { // the client reads on when it has moved
+	if to == 0 && r.agreed != nil { // the client continues to read after its move
 		return nil
 	}
 	s.events++
@@ -173,7 +172,7 @@ func (s *simulation) deliver(r *simRoute, to int) error {
 	return nil
 }
 
-// lose is what happens at one end of r that is closed, or violated the protocol.
+// lose ends the path at one end of r, after a close or a violation of the protocol.
 func (s *simulation) lose(r *simRoute, at int) {
 	e := s.client
 	if at == 1 {
@@ -204,7 +203,7 @@ func (s *simulation) serverOf(r *simRoute) *simEnd {
 	return s.server
 }
 
-// wrongEnd is an end of a stream that no network justifies.
+// wrongEnd is the error of a stream that ended without a reason.
 type wrongEnd struct{ error }
 
 func (s *simulation) toClient(r *simRoute, message []byte) error {
@@ -238,8 +237,8 @@ func (s *simulation) toClient(r *simRoute, message []byte) error {
 	return s.commit(r, message)
 }
 
-// bind is called when the client has the answer to its open: nobody comes back to
-// the other streams that it has opened.
+// bind is called when the client has the answer to its open. The other streams that it has opened
+// stay unused.
 func (s *simulation) bind(server *simEnd) {
 	s.bound, s.server = true, server
 	for _, e := range s.opened {
@@ -251,7 +250,7 @@ func (s *simulation) bind(server *simEnd) {
 	}
 }
 
-// commit is what the client does with an answer: it moves to the new path.
+// commit moves the client to the new path, after an answer.
 func (s *simulation) commit(r *simRoute, message []byte) error {
 	answer, err := readResumed(bytes.NewReader(message[1:]))
 	if err != nil || message[0] != kindResumed {
@@ -273,7 +272,7 @@ func (s *simulation) commit(r *simRoute, message []byte) error {
 	return nil
 }
 
-// agree moves the client to a path that it has said commit on, often a little later.
+// agree moves the client to a path on which it has sent a commit, often a little later.
 func (s *simulation) agree() {
 	for _, r := range s.routes {
 		if r.agreed == nil || !s.calm && s.pick(4) > 0 {
@@ -372,13 +371,13 @@ func (s *simulation) resume(r *simRoute, e *simEnd, message []byte) error {
 	return nil
 }
 
-// refusal takes the place of a signed one: it fits only the hello that it answers.
+// refusal stands for a signed refusal: it matches only the hello that it answers.
 func refusal(code Code, hello *resumeHello) []byte {
 	head := []byte{simRefused, byte(code)}
 	return append(head, digest(head, hello.encode())...)
 }
 
-// frame gives one frame to an end.
+// frame passes one frame to an end.
 func (s *simulation) frame(e *simEnd, message []byte) error {
 	in := newChunk(len(message) > smallChunk)
 	defer in.drop()

@@ -19,31 +19,31 @@ type simulation struct {
 	now    time.Time
 	budget *Budget
 	client *simEnd
-	server *simEnd // of the stream that the client uses, or else that was opened last
+	server *simEnd // of the stream that the client uses, otherwise of the one opened last
 	bound  bool    // the client uses it
 	opened []*simEnd
 	routes []*simRoute
 	nonce  byte
-	events int // that something came of
+	events int // that had an effect
 	mood   mood
 	calm   bool      // chaos is over
-	inTurn bool      // then the server writes until it has read all
-	old    [2][]byte // a message to each end, to be said again
+	inTurn bool      // the server then writes until it has read all
+	old    [2][]byte // a message to each end, to be repeated
 	did    mischiefCount
 }
 
-// mood is what happens often for a while.
+// mood chooses the events that are frequent for a while.
 type mood struct {
 	much bool // users write much
-	lazy int  // the ends that hardly read: 1 the client, 2 the server, or both
-	foul int  // one message of so many has something happen to it; 0: none
+	lazy int  // bits of the ends that hardly read: 1 the client, 2 the server
+	foul int  // one message of that many suffers a fault; 0: none
 }
 
 func (s *simulation) newMood() {
 	s.mood = mood{much: s.pick(3) == 0, lazy: s.pick(4), foul: []int{0, 16, 64, 256}[s.pick(4)]}
 }
 
-// simEnd is one end, and what its user has done and wants.
+// simEnd is one end, with its user's state.
 type simEnd struct {
 	w        wire
 	name     string
@@ -51,31 +51,30 @@ type simEnd struct {
 	due      time.Time // when its alarm rings
 	wrote    int
 	read     int
-	finished bool // it writes no more
+	finished bool // it has stopped writing
 	eof      bool // it has read all
 	aborted  bool
 	// Requests of effects that are not yet carried out.
 	readable, writable, sends, mute bool
-	up                              bool // what the user is told of the path
+	up                              bool // the user's information about the path
 }
 
 // simRoute is one connection. Its ends are 0, the client, and 1, the server.
 type simRoute struct {
-	queue  [2][][]byte // what is under way to each end
+	queue  [2][][]byte // the messages under way to each end
 	closed [2]bool     // by each end
-	server *simEnd     // whom an open has made
+	server *simEnd     // the stream that an open has made
 	opens  bool        // the handshake is an open
-	fouled bool        // the network did here what no good one does
-	frozen bool        // nothing arrives any more
+	fouled bool        // a fault has happened on it
+	frozen bool        // nothing more arrives
 	sent   *resumeHello
-	hello  *resumeHello // as it has arrived
+	hello  *resumeHello // as received
 	answer *resumed
-	agreed *resumed // the answer to which the client has said commit, and not yet moved
+	agreed *resumed // the answer after which the client has sent a commit and not yet moved
 	early  early
 }
 
-// mischiefCount is how often the network did what a good one does not, and the
-// client moved and came back.
+// mischiefCount counts the faults of the network, and the moves and returns of the client.
 type mischiefCount [simMischiefs]int
 
 const (
@@ -96,8 +95,7 @@ const (
 	simRefused              // a refusal, and its code
 )
 
-// simText is what users write: different bytes at all offsets that could be mixed
-// up.
+// simText is the text that users write. Its bytes differ at all offsets that could be confused.
 var simText = func() []byte {
 	b := make([]byte, simPeriod+256<<10)
 	x := uint32(1)
@@ -128,8 +126,8 @@ func (s *simulation) newEnd(name string, k *keys) *simEnd {
 	return e
 }
 
-// run is chaos while more reports so, then the end. The error is what must not
-// be.
+// run runs events while more reports true, then the end on a good network. It returns an error for
+// a violation of the specification.
 func (s *simulation) run(more func() bool) error {
 	for more() && !s.over() {
 		if err := s.event(s.pick(32)); err != nil {
@@ -179,7 +177,7 @@ func (s *simulation) event(what int) error {
 	return s.check()
 }
 
-// rare is an event that happens to a stream now and then.
+// rare is an event that happens rarely.
 func (s *simulation) rare(e *simEnd, what int) error {
 	switch {
 	case what < 8 || s.client.route == nil && what < 32:
@@ -207,14 +205,14 @@ func (s *simulation) rare(e *simEnd, what int) error {
 		s.events++
 		s.did[simCut]++
 		r.closed[s.pick(2)] = true
-		if s.pick(2) == 0 { // and all that is under way is lost
+		if s.pick(2) == 0 { // and all messages under way are lost
 			r.queue = [2][][]byte{}
 		}
 	}
 	return nil
 }
 
-// size is how much a user writes or reads at once.
+// size returns the number of bytes that a user writes or reads at once.
 func (s *simulation) size() int {
 	if s.pick(40) == 0 || s.mood.much && s.pick(4) == 0 {
 		return 1 + s.pick(100<<10)
@@ -222,7 +220,7 @@ func (s *simulation) size() int {
 	return 1 + s.pick(2000)
 }
 
-// follow makes one step of e, and does what follows as a Conn does.
+// follow makes one step of e, and carries out its effects as a Conn does.
 func (s *simulation) follow(e *simEnd, step func(now time.Time) effects) {
 	do := step(s.now)
 	e.readable = e.readable || do.has(canRead|ended)
@@ -238,7 +236,7 @@ func (s *simulation) follow(e *simEnd, step func(now time.Time) effects) {
 	}
 }
 
-// count counts an event that something came of: n bytes, messages or alarms.
+// count counts an event that had an effect: n bytes, messages or alarms.
 func (s *simulation) count(n int) {
 	if n > 0 {
 		s.events++
@@ -254,7 +252,7 @@ func (s *simulation) write(e *simEnd, n int) {
 		e.wrote += k
 		e.writable = k > 0
 		s.count(k)
-		if err != nil { // the other end takes no more, or the stream is over
+		if err != nil { // the other end accepts no more, or the stream is over
 			e.finished = true
 		}
 		return do
@@ -286,7 +284,7 @@ func (s *simulation) read(e *simEnd, n int) (err error) {
 	return s.readErr(e, err)
 }
 
-// readAll reads as WriteTo does; the user does not always take all.
+// readAll reads as WriteTo does. The user's writer may accept only a part.
 func (s *simulation) readAll(e *simEnd, now time.Time) (int, effects, error) {
 	var held [gather]*chunk
 	bufs, do, err := e.w.peek(make(net.Buffers, 0, gather), held[:0], now)
@@ -336,7 +334,7 @@ func (s *simulation) finish(e *simEnd) {
 	}
 }
 
-// pass lets the time pass, and alarms ring.
+// pass advances the clock, and fires due alarms.
 func (s *simulation) pass(d time.Duration) error {
 	until := s.now.Add(d)
 	for {
@@ -357,7 +355,7 @@ func (s *simulation) pass(d time.Duration) error {
 	}
 }
 
-// move hands the client over to another process.
+// move hands the client's end over to another process.
 func (s *simulation) move() error {
 	e := s.client
 	if e.w.keys == nil || e.w.err != nil || e.w.closed {

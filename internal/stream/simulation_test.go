@@ -103,7 +103,7 @@ func (s *simulation) check() error {
 		}
 		other := s.other(e)
 		switch {
-		case e.read > other.wrote: // what Read has given is a prefix of what Write has taken: see read
+		case e.read > other.wrote: // the bytes that Read returned are a prefix of those that Write accepted: see read
 			return fmt.Errorf("the %s has read %d bytes of %d", e.name, e.read, other.wrote)
 		case e.w.tx.written() > uint64(e.wrote) && !e.w.tx.gone:
 			return fmt.Errorf("the %s has %d bytes of its user's %d", e.name, e.w.tx.written(), e.wrote)
@@ -135,12 +135,12 @@ func (s *simulation) mayEnd(e, other *simEnd) bool {
 	return (arrived || other.w.closed) && (e.w.rx.fin || e.w.closed)
 }
 
-// end is what a good network leads to: everything arrives, and nothing is left.
+// end is the state that a good network leads to: all bytes have arrived, and nothing is pending.
 func (s *simulation) end() error {
 	s.calm = true
 	s.agree()
 	s.inTurn = s.pick(2) == 0
-	silent := s.client.route // it is there, and carries nothing any more
+	silent := s.client.route // it exists, and carries no more bytes
 	if s.pick(2) == 0 || !s.bound {
 		silent = nil
 	}
@@ -165,8 +165,8 @@ func (s *simulation) end() error {
 			return fmt.Errorf("%w; client %s; server %s", err, s.client.brief(), s.server.brief())
 		}
 	}
-	// One that has not ended waits for an ACK that its peer went without, or its client
-	// never heard that it was opened.
+	// A stream that has not ended waits for an ACK that its peer did not send before it ended, or
+	// its client never got the answer to its open.
 	for _, e := range append(s.opened, s.client) {
 		e.w.close(s.now)
 		e.w.end(ErrExpired)
@@ -184,7 +184,7 @@ func (s *simulation) cut(r *simRoute) {
 	s.lose(r, 1)
 }
 
-// over reports whether all has happened that must.
+// over reports whether the stream has come to its end.
 func (s *simulation) over() bool {
 	if s.server == nil {
 		return s.client.w.err != nil
@@ -192,7 +192,7 @@ func (s *simulation) over() bool {
 	return s.client.w.err != nil && (s.server.eof || s.client.aborted) && (s.client.eof || s.server.aborted)
 }
 
-// calmly lets happen what can at once, and reports whether anything did.
+// calmly runs the events that need no time, and reports whether there were any.
 func (s *simulation) calmly() (moved bool, err error) {
 	if c := s.client; c.w.err == nil && (c.route == nil || c.mute) && !s.dialling() {
 		if err := s.pass(firstPause); err != nil { // as a client does between dials
@@ -212,8 +212,7 @@ func (s *simulation) calmly() (moved bool, err error) {
 	return moved || flushed, err
 }
 
-// flush lets all that was sent arrive, be read or not, and reports whether anything
-// happened.
+// flush delivers all messages under way, read or not, and reports whether there were any.
 func (s *simulation) flush(read bool) (moved bool, err error) {
 	before := s.events
 	for _, e := range []*simEnd{s.client, s.server} {
@@ -249,7 +248,7 @@ func (s *simulation) flush(read bool) (moved bool, err error) {
 	return moved || s.events > before, nil
 }
 
-// still lets happen all that does without the time passing.
+// still runs all events that need no time.
 func (s *simulation) still(read bool) error {
 	for moved := true; moved; {
 		var err error
@@ -260,8 +259,8 @@ func (s *simulation) still(read bool) error {
 	return nil
 }
 
-// idle is a time of so many seconds in which users write nothing, and the network
-// is a good one: all arrives and is acknowledged soon, and nobody doubts the path.
+// idle lets the given seconds pass on a good network while users write nothing: all bytes arrive
+// and are acknowledged soon, and neither end doubts the path.
 func (s *simulation) idle(seconds int) error {
 	s.events++
 	if err := s.still(true); err != nil {
@@ -290,8 +289,8 @@ func (s *simulation) idle(seconds int) error {
 	return nil
 }
 
-// upgrade moves the client when all has arrived and was perhaps not read, as the
-// upgrade of a link does, and comes back at once.
+// upgrade moves the client when all bytes have arrived, read or not, as the upgrade of a link does.
+// The client connects again at once.
 func (s *simulation) upgrade() error {
 	read := s.pick(2) == 0
 	if err := s.still(read); err != nil {
@@ -321,7 +320,7 @@ func (s *simulation) dialling() bool {
 	return false
 }
 
-// wait lets the time pass until the next alarm.
+// wait advances the clock to the next alarm.
 func (s *simulation) wait() error {
 	next := s.client.due
 	if s.server != nil {

@@ -22,8 +22,7 @@ func TestExchange(t *testing.T) {
 	}
 }
 
-// copyAll sends b from one end, with a half-close behind it, and checks that it
-// is what arrives at the other.
+// copyAll sends b from one end, followed by a half-close, and checks that b arrives at the other.
 func copyAll(t *testing.T, all *sync.WaitGroup, from, to *Conn, b []byte) {
 	all.Go(func() {
 		if _, err := from.Write(b); err != nil {

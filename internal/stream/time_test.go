@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// freeze is a network that is not there: nothing arrives, nobody can dial.
+// freeze takes the network away: nothing arrives, and every dial waits.
 func (l *lab) freeze(d time.Duration) {
 	synctest.Wait() // the CONFIRM has arrived
 	l.net.set(func(f *faultNet) { f.hang = true })
@@ -63,7 +63,7 @@ func expect(t *testing.T, c *Conn, words string) {
 }
 
 // TestFreezeBeyondGrace checks that a server gives a stream up after 26 hours, and that the client
-// is told.
+// learns this.
 func TestFreezeBeyondGrace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t)
@@ -188,8 +188,8 @@ func TestSecondPathGivenUp(t *testing.T) {
 	})
 }
 
-// TestStatusOfAStall checks that Since tells how long a user has waited, whatever is tried
-// meanwhile.
+// TestStatusOfAStall checks that Since is the beginning of the stall, whatever is tried in the
+// meantime.
 func TestStatusOfAStall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t)
@@ -292,8 +292,8 @@ func TestSilentStranger(t *testing.T) {
 	})
 }
 
-// TestTooManyStrangers checks that strangers that say nothing keep nobody out: neither a client
-// that opens a stream, nor one that resumes its own.
+// TestTooManyStrangers checks that silent strangers keep no client out, neither one that opens a
+// stream nor one that resumes its own.
 func TestTooManyStrangers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t)
@@ -343,8 +343,8 @@ func TestProvedHandshakeIsNotDrawn(t *testing.T) {
 	})
 }
 
-// TestStrangersStreams checks that streams without an authenticated user take no place of those
-// with one, with a path or without, however many there are and whatever they do.
+// TestStrangersStreams checks that streams without an authenticated user never displace those with
+// one, with a path or without, however many there are and whatever they do.
 func TestStrangersStreams(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t, func(c *ServerConfig) { c.MaxStreams, c.MaxDetached = 4, 2 })
@@ -367,7 +367,7 @@ func TestStrangersStreams(t *testing.T) {
 			}
 			synctest.Wait()
 		}
-		for range 2 * l.server.cfg.MaxDetached { // these have shown their keys, and are no less strangers
+		for range 2 * l.server.cfg.MaxDetached { // these have proved their keys, and are strangers nevertheless
 			line, dials := newLine(), 0
 			l.serve(line.far)
 			other := l.dial(func(c *Config) {

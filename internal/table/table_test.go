@@ -68,12 +68,12 @@ func TestTablesFitTheWindow(t *testing.T) {
 		if strings.Count(text, "\n") != 3 || window >= 27 && !strings.Contains(text, "a-long-name-of-a-job") || window >= 12 && !strings.Contains(text, "exit") {
 			t.Fatalf("in %d columns: %q", window, text)
 		}
-		// The narrowest that a command and a last line become is their heading.
+		// A command and a last line are never narrower than their heading.
 		if whole := strings.Contains(text, "3 processes killed"); whole != (window >= 20+2+55+2+8+2+9) {
 			t.Errorf("in %d columns the state gives way too early or too late: %q", window, text)
 		}
 	}
-	// Later rows stand below earlier ones, and what is without a heading stays whole.
+	// Later rows are aligned with earlier ones, and a column without a heading is never cut.
 	tab := Table{Window: 60, Yield: []int{1}}
 	first := tab.Rows([][]string{{"NAME", "IMAGE"}, {"one", long}})
 	second := tab.Rows([][]string{{"two", "x", "not known here: keyway add gpu1/two"}})

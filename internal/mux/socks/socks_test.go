@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// dialogue is a client that has said all already.
+// dialogue is a client that has sent all its messages already.
 type dialogue struct {
 	io.Reader
 	answer bytes.Buffer

@@ -79,8 +79,8 @@ func TestAnOutputKeepsWhatIsNeeded(t *testing.T) {
 	}
 }
 
-// reopenFiles puts the files of a log that this process has open in place anew: where they
-// can only be read, the log cannot be written.
+// reopenFiles opens the files of a log again under the same descriptors. If they are read-only, the
+// log cannot be written.
 func reopenFiles(tb testing.TB, dir string, flags int) {
 	tb.Helper()
 	open, err := filepath.Glob("/proc/self/fd/*")

@@ -84,7 +84,7 @@ func TestWhoWaitsForTheEndIsNotWokenByOutput(t *testing.T) {
 	}
 }
 
-// gathered keeps the streams of an output apart, and how much is missing, in bytes.
+// gathered keeps the streams of an output separately, and counts the missing bytes.
 type gathered struct {
 	streams [3]bytes.Buffer
 	all     bytes.Buffer

@@ -12,7 +12,7 @@ import (
 	"keyway/internal/session/wire"
 )
 
-// asking returns what a terminal has been asked that was shown output.
+// asking returns the queries that an output sends to a terminal.
 func asking(output string, at time.Time) (a asked) {
 	s := newScreen(wire.Window{Rows: 24, Cols: 80}, 0)
 	a.note(s, at)
@@ -73,7 +73,7 @@ func TestAnswers(t *testing.T) {
 				t.Errorf("%q when nothing is asked any more: %q was typed", sent, typed)
 			}
 		}
-		// Viewers that were not asked, that came later or that answer too late are not heard.
+		// Viewers that were not asked, that came later or that answer too late are ignored.
 		for name, ask := range map[string]func(r *replies){
 			"nothing": func(*replies) {},
 			"before":  func(r *replies) { r.begin(asking(q.question, now)) },
@@ -102,8 +102,8 @@ func TestNews(t *testing.T) {
 	}
 }
 
-// TestNoKeyIsHeldBack checks that keys that begin as answers do reach the job at once, or when no
-// answer comes.
+// TestNoKeyIsHeldBack checks that keys that look like the beginning of an answer reach the job, at
+// once or when no answer follows.
 func TestNoKeyIsHeldBack(t *testing.T) {
 	var all strings.Builder
 	for _, q := range questions {
@@ -133,8 +133,8 @@ func TestNoKeyIsHeldBack(t *testing.T) {
 	}
 }
 
-// FuzzReplies checks that nothing is an answer without a question, and that with one everything
-// else is typed.
+// FuzzReplies checks that input without a preceding query is never taken for an answer, and that
+// all other input counts as typed.
 func FuzzReplies(f *testing.F) {
 	f.Add([]byte("a\x1b[?62;22cb\x1b]11;rgb\x1b"), []byte("\\\x1b[1;2Rx"), []byte("\x1b[c\x1b]11;?\x07"))
 	f.Add([]byte("\x1b["), bytes.Repeat([]byte("1;"), 100), []byte("\x1b[6n"))

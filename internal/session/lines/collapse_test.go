@@ -11,8 +11,8 @@ import (
 	"keyway/internal/session/wire"
 )
 
-// collapsed returns what comes of an output as logs prints it; w is the size of
-// the terminal, pipeWindow for none.
+// collapsed returns an output as keyway logs prints it. w is the size of the terminal, or
+// pipeWindow for none.
 func collapsed(t testing.TB, w wire.Window, output string, piece int) string {
 	t.Helper()
 	var got bytes.Buffer
@@ -139,8 +139,7 @@ var styles = regexp.MustCompile("\x1b\\[[0-9;]*m")
 
 func plainText(s string) string { return styles.ReplaceAllString(s, "") }
 
-// foldedLines returns what comes of two outputs, where the terminal gets narrower
-// between them.
+// foldedLines returns the lines of two outputs, between which the terminal gets narrower.
 func foldedLines(t *testing.T, before, after string) string {
 	t.Helper()
 	var got bytes.Buffer

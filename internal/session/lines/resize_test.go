@@ -16,13 +16,13 @@ import (
 	"keyway/internal/session/wire"
 )
 
-// step is what a program prints until its terminal gets another size.
+// step is the output of a program until its terminal gets another size.
 type step struct {
 	cols, rows int
 	output     string
 }
 
-// tmuxAfter returns what tmux has of an output in the end.
+// tmuxAfter returns the final contents of tmux after an output.
 func tmuxAfter(t *testing.T, socket, name string, steps []step) []string {
 	t.Helper()
 	dir := t.TempDir()
@@ -78,7 +78,7 @@ func trimmedLines(text string) []string {
 	return lines
 }
 
-// oursAfter returns what logs prints of it.
+// oursAfter returns the same output as keyway logs prints it.
 func oursAfter(t *testing.T, steps []step, random *rand.Rand) []string {
 	t.Helper()
 	var got bytes.Buffer
@@ -104,10 +104,10 @@ func oursAfter(t *testing.T, steps []step, random *rand.Rand) []string {
 	return trimmedLines(got.String())
 }
 
-// backs are the ways in which programs go back to draw a bar again.
+// backs are the sequences with which programs move back to redraw a bar.
 var backs = []string{"\r", "\r\x1b[K", "\r\x1b[2K", "\x1b[2K\r", "\x1b[G\x1b[K", "\x1b[1G\x1b[0J", "\r\x1b[J"}
 
-// randomBar returns a bar that is drawn anew in windows of several sizes, and lines beside it.
+// randomBar returns a bar that is redrawn in windows of several sizes, and lines beside it.
 func randomBar(random *rand.Rand) (back string, steps []step) {
 	back = backs[random.IntN(len(backs))]
 	n := 0

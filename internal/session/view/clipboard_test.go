@@ -46,7 +46,7 @@ func TestClipboardGuard(t *testing.T) {
 	}
 }
 
-// guarded passes in through a guard in pieces.
+// guarded passes the input in through a guard, in pieces.
 func guarded(in []byte, size int) string {
 	var g clipboardGuard
 	var out []byte
@@ -58,8 +58,8 @@ func guarded(in []byte, size int) string {
 	return string(out)
 }
 
-// clipboardCommand finds commands in what is left without the controls that do not
-// end a sequence.
+// clipboardCommand finds commands in a text from which the controls that do not end a sequence were
+// removed.
 var (
 	clipboardCommand = regexp.MustCompile(`(\x1b\]|\x{9d})0*((52|5522)[^0-9\x07\x18\x1a\x1b]|(1337|50);Copy)`)
 	executedControls = regexp.MustCompile(`[\x00-\x06\x08-\x17\x19\x1c-\x1f\x7f]`)

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// typedIn types pieces, after the last of which nothing follows, and returns what the
-// session gets and whether the user leaves.
+// typedIn types pieces, and returns the input of the session and whether the user detaches. No
+// input follows the last piece.
 func typedIn(e *escapes, pieces ...[]byte) (sent []byte, left bool) {
 	for _, p := range pieces {
 		sent = append(sent, e.filter(p)...)
@@ -41,7 +41,7 @@ func pieces(p []byte, n int) (all [][]byte) {
 func TestEscapes(t *testing.T) {
 	for _, c := range []struct {
 		typed, sent  string
-		left, typing bool // typing: not if it comes at once, as it was pasted then
+		left, typing bool // only if it is typed: keys that arrive at once were pasted
 	}{
 		{"ls\r", "ls\r", false, false},
 		{"~d", "", true, false},
@@ -62,8 +62,8 @@ func TestEscapes(t *testing.T) {
 		{"\x1b[200~a\n~d", "\x1b[200~a\n~d", false, false},
 		{"\x1b[200~a\n~d\x1b[201~", "\x1b[200~a\n~d\x1b[201~", false, false},
 		{"\x1b[200~a\n\x1b[201~\r~d", "\x1b[200~a\n\x1b[201~\r", true, true},
-		{"\r\x1b[I~d", "\r\x1b[I", true, false},               // looking at it is no key
-		{"\r\x1b[<35;1;1M~d", "\r\x1b[<35;1;1M", true, false}, // nor is the mouse
+		{"\r\x1b[I~d", "\r\x1b[I", true, false},               // a report of the focus is no key
+		{"\r\x1b[<35;1;1M~d", "\r\x1b[<35;1;1M", true, false}, // nor is a report of the mouse
 		{"ls\x1bOM~d", "ls\x1bOM", true, true},                // Enter on the keypad
 		{"ls\x1b[57414u~d", "ls\x1b[57414u", true, true},      // in kitty's protocol
 		{"ls\x1bOA~d", "ls\x1bOA~d", false, false},
@@ -86,8 +86,8 @@ func TestEscapes(t *testing.T) {
 	}
 }
 
-// TestAPasteThatEndsInLeaving checks that a text that ends in the keys that detach does not detach
-// when it is pasted, however it is cut after the first keys, and does when it is typed.
+// TestAPasteThatEndsInLeaving checks a text that ends in the keys that detach: it does not detach
+// when it is pasted, wherever it is cut after the first keys, and does when it is typed.
 func TestAPasteThatEndsInLeaving(t *testing.T) {
 	for seed := range uint64(300) {
 		random := rand.New(rand.NewPCG(seed, 9))
@@ -119,7 +119,7 @@ func TestAPasteThatEndsInLeaving(t *testing.T) {
 	}
 }
 
-// keyboards are the ways in which terminals send a key.
+// keyboards are the encodings with which terminals send a key.
 var keyboards = map[string]func(r rune) string{
 	"plain":           func(r rune) string { return string(r) },
 	"kitty":           func(r rune) string { return kittySends(r, "\x1b[%d%su") },
@@ -184,7 +184,7 @@ func TestLeavingInEveryKeyboardMode(t *testing.T) {
 	}
 }
 
-// same reports whether the session got a text: where it looked typed with one ~ for two.
+// same reports whether the session got a text. Where it looked typed, one ~ may stand for two.
 func same(sent, text []byte) bool {
 	return bytes.Equal(doubled.ReplaceAll(sent, []byte("$1~")), doubled.ReplaceAll(text, []byte("$1~")))
 }
@@ -288,7 +288,7 @@ func FuzzStrokes(f *testing.F) {
 	})
 }
 
-// pasted returns text as people paste it, rich in what would leave.
+// pasted returns text as people paste it, with many sequences that would detach.
 func pasted(random *rand.Rand, lines int) []byte {
 	some := []string{"~dave/run.sh", "~d", "~~d", "~", "cd ~d", "~d && rm -rf x", "", "~\t~d", "echo é~d", "\x1b[A~d", "~d~d", "make"}
 	var b bytes.Buffer

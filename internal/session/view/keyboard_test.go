@@ -42,8 +42,8 @@ func TestAClosedWindowIsNoEndOfInput(t *testing.T) {
 	}
 }
 
-// TestInputIsCutOverAllConnections checks that input that was cut off stays known as such, also if
-// the holder is renewed after that.
+// TestInputIsCutOverAllConnections checks that input that was cut off stays marked as such, even if
+// the holder is renewed afterwards.
 func TestInputIsCutOverAllConnections(t *testing.T) {
 	page := int64(os.Getpagesize())
 	f, err := os.Create(filepath.Join(t.TempDir(), "f"))

@@ -16,7 +16,7 @@ import (
 )
 
 // TestAnswersToCtrlC checks that a kill prints how long it takes, that a second one kills at once,
-// and that a user that detaches in between is not told that the job goes on.
+// and that a user that detaches in between gets no message that the job continues.
 func TestAnswersToCtrlC(t *testing.T) {
 	var sent bytes.Buffer
 	conn := &wire.Connection{Peer: wire.NewPeer(&sent)}
@@ -51,7 +51,7 @@ func TestAnswersToCtrlC(t *testing.T) {
 	}
 }
 
-// left returns what is said to who leaves.
+// left returns the message to a user that detaches.
 func left(t *testing.T, out outcome) string {
 	t.Helper()
 	r, w, err := os.Pipe()

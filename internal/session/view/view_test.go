@@ -23,7 +23,7 @@ func TestAViewerWhoseHolderDoesNotAnswerCanBeToldToGo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close() // lets go what reach leaves behind
+	defer l.Close() // releases the resources that reach keeps
 	signals := newTold()
 	signals.c <- unix.SIGTERM
 	conn, told, err := reach(dir, wire.Hello{}, signals)

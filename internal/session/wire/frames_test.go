@@ -36,7 +36,7 @@ func TestFramesComeBackAsTheyWere(t *testing.T) {
 		p := NewPeer(readOnly{r})
 		read := func() (m Message, err error) {
 			for m, err = p.Read(); errors.Is(err, os.ErrDeadlineExceeded); m, err = p.Read() {
-				p = &Peer{r: p.r, in: bytes.Clone(p.Unread()), to: len(p.Unread())} // as it is handed over
+				p = &Peer{r: p.r, in: bytes.Clone(p.Unread()), to: len(p.Unread())} // in the form of a handover
 			}
 			return m, err
 		}
@@ -137,7 +137,7 @@ func FuzzFrames(f *testing.F) {
 	})
 }
 
-// TestTheDocumentedExample checks that the example in the protocol's description is what is sent.
+// TestTheDocumentedExample checks the bytes of the example in the protocol's description.
 func TestTheDocumentedExample(t *testing.T) {
 	doc, err := os.ReadFile("../../../docs/PROTOCOL.session.md")
 	if err != nil {

@@ -64,7 +64,7 @@ func TestCtrlCAsks(t *testing.T) {
 	if code := p.wait(); code != 0 {
 		t.Errorf("to leave: exit code %d", code)
 	}
-	// A user who comes back to it is not asked.
+	// A user who attaches again is not asked.
 	p = l.startTTY(24, 80, "attach", "x")
 	p.out.expect(t, "on\r\n")
 	p.keys("\x03")
@@ -80,7 +80,7 @@ func TestCtrlCAsks(t *testing.T) {
 			t.Errorf("answer %q: exit code %d, want %d", answer, code, want)
 		}
 	}
-	// A program that reads every key gets this one as well.
+	// A program that reads every key gets this key, too.
 	p = l.startTTY(24, 80, "run", "--", "sh", "-c", `stty raw; echo ready; dd bs=1 count=1 2>/dev/null | od -An -tx1`)
 	p.out.expect(t, "ready")
 	p.keys("\x03")
@@ -101,7 +101,7 @@ func TestDetachAndReattach(t *testing.T) {
 		t.Errorf("detach: exit code %d", code)
 	}
 	p = l.startTTY(24, 80, "attach", "x")
-	p.out.expect(t, "got one~d") // what was before
+	p.out.expect(t, "got one~d") // the earlier contents
 	p.out.expect(t, "got ~~d")
 	p.keys("end\r")
 	p.out.expect(t, "[train/x ended: exit code 7]")
@@ -133,7 +133,7 @@ func TestTheClipboardIsOutOfReach(t *testing.T) {
 	shown(true, "after", "run", "-T", "--", "sh", "-c", script)
 	shown(true, set, "run", "--clipboard", "--", "sh", "-c", script)
 	shown(false, "after", "attach", "x")
-	shown(false, "after", "attach", "--clipboard", "x") // it has ended: that was long ago
+	shown(false, "after", "attach", "--clipboard", "x") // it has ended long ago
 	l.ok("run", "-d", "-t", "--as", "live", "--", "sh", "-c", "stty -echo; echo ready; while read x; do "+prints+"; done")
 	for want, args := range map[string][]string{cut: {"attach", "live"}, set: {"attach", "--clipboard", "live"}} {
 		p := l.startTTY(24, 80, args...)
@@ -152,8 +152,8 @@ func TestTheClipboardIsOutOfReach(t *testing.T) {
 	}
 }
 
-// TestAnEndedTerminalIsSeenAsItWas checks that the last screen of an ended session is shown, and
-// that it changes nothing of the user's terminal.
+// TestAnEndedTerminalIsSeenAsItWas checks that keyway shows the last screen of an ended session,
+// and that this changes no mode of the user's terminal.
 func TestAnEndedTerminalIsSeenAsItWas(t *testing.T) {
 	l := newLab(t)
 	const end = "[train/x ended: exit code 0]\r\n"
@@ -186,7 +186,7 @@ func TestAViewerOnATerminalThatIsKilled(t *testing.T) {
 	p = l.startTTY(24, 80, "attach", "x")
 	p.out.expect(t, "ready")
 	p.keys("word\r")
-	p.out.expect(t, "got word") // from here on it says that it goes
+	p.out.expect(t, "got word") // from here on, it reports its end
 	// The window is closed: its terminal hangs up.
 	if err := p.cmd.Process.Signal(unix.SIGHUP); err != nil {
 		t.Fatal(err)
@@ -206,10 +206,10 @@ func TestTheActiveViewersSize(t *testing.T) {
 	a.out.expect(t, "30 100\r\nready")
 	a.resize(31, 101)
 	a.out.expect(t, "31 101")
-	b := l.startTTY(40, 120, "attach", "x") // to attach is to use it
+	b := l.startTTY(40, 120, "attach", "x") // a viewer that attaches becomes the active one
 	b.out.expect(t, "40 120")
-	a.resize(32, 102) // not while the other one has the size
-	a.keys("\r")      // now it has
+	a.resize(32, 102) // not while the other viewer has the size
+	a.keys("\r")      // now this viewer has it
 	a.out.expect(t, "32 102")
 	look := l.startTTY(10, 20, "attach", "--view", "x")
 	look.out.expect(t, "32 102")
@@ -221,7 +221,7 @@ func TestTheActiveViewersSize(t *testing.T) {
 	if code := b.wait(); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
-	a.out.expect(t, "32 102") // of the one that is left
+	a.out.expect(t, "32 102") // of the remaining viewer
 	look.keys("\x03")
 	if code := look.wait(); code != 0 {
 		t.Errorf("--view: exit code %d", code)
@@ -261,7 +261,7 @@ func TestAViewerOfAnotherSize(t *testing.T) {
 	if code := look.wait(); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
-	b := l.startTTY(8, 30, "attach", "x") // has the size now
+	b := l.startTTY(8, 30, "attach", "x") // the active viewer now
 	b.out.expect(t, "fourth")
 	b.keys("~d")
 	b.wait()
@@ -353,27 +353,27 @@ func TestDetachingCleansTheTerminalUp(t *testing.T) {
 	const on = `\033[?1049h\033[?1000;1006h\033[?2004h\033[?25l\033[31m\033=`
 	l.ok("run", "-d", "-t", "--as", "x", "--", "sh", "-c", `trap 'stty size' WINCH; printf '`+on+`'; echo ready; while :; do sleep 0.1; done`)
 	p := l.startTTY(24, 80, "logs", "-f", "--raw", "x")
-	p.out.expect(t, "ready") // by then it hears of its size
+	p.out.expect(t, "ready") // it has been told its size by then
 	p.keys("\x03")
 	p.wait()
 	p = l.startTTY(24, 80, "attach", "x")
 	p.out.expect(t, "\x1b[?1049h")
 	p.out.expect(t, "ready")
-	// A program in the alternate screen is told to draw again.
+	// A program in the alternate screen is asked to redraw.
 	p.out.expect(t, "24 80\r\n")
 	before, err := unix.IoctlGetTermios(int(p.pty.Fd()), unix.TCGETS)
 	if err != nil || before.Lflag&unix.ICANON != 0 {
 		t.Errorf("the terminal is not raw: %v", err)
 	}
 	p.keys("~d")
-	// The colour goes with the alternate screen.
+	// The colour ends with the alternate screen.
 	for _, off := range []string{"\x1b[?1049l", "\x1b[?25h", "\x1b[?2004l", "\x1b[?1000l", "\x1b[?1006l", "\x1b>"} {
 		p.out.expect(t, off)
 	}
 	p.out.expect(t, "[detached")
 	p.wait()
-	// It is off even if the program dies with it on; and a program that cleans up
-	// itself is left alone.
+	// The mode is off even if the program dies with it on. A program that resets its modes itself
+	// gets no further sequences.
 	p = l.startTTY(24, 80, "attach", "x")
 	p.out.expect(t, "ready")
 	l.ok("kill", "--grace", "0", "x")
@@ -479,7 +479,7 @@ func (l *lab) dial(name string, h wire.Hello) *wire.Connection {
 	return c
 }
 
-// tally counts what it gets.
+// tally counts the bytes that it gets.
 type tally struct {
 	bytes, gaps uint64
 	last        []byte
@@ -496,7 +496,7 @@ func (y *tally) Picture([]byte) error { return nil }
 
 func (y *tally) Gap(n uint64) error { y.gaps += n; return nil }
 
-// framed returns messages as they are sent.
+// framed returns messages in their encoded form.
 func framed(all ...wire.Message) []byte {
 	var sent bytes.Buffer
 	_ = wire.NewPeer(&sent).Write(all...)
@@ -554,7 +554,7 @@ func TestHostileViewers(t *testing.T) {
 }
 
 // TestAViewerGoesOnFromTheLogOnDisk checks that a holder of an ended session waits for a viewer
-// that still reads, and not for one that has stopped, which finds the rest on disk.
+// that still reads, and not for one that has stopped. That one reads the rest on disk.
 func TestAViewerGoesOnFromTheLogOnDisk(t *testing.T) {
 	l := newLab(t)
 	fifo := l.fifo()
@@ -567,7 +567,7 @@ func TestAViewerGoesOnFromTheLogOnDisk(t *testing.T) {
 	if r := l.keyway("wait", "x"); r.code != 3 {
 		t.Errorf("%+v", r)
 	}
-	// As if the holder had lost its patience.
+	// As if the holder had stopped waiting.
 	i := l.session("x")
 	if err := unix.Kill(i.Holder, unix.SIGKILL); err != nil {
 		t.Fatal(err)

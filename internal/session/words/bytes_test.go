@@ -18,8 +18,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// random is that many random bytes, in which there is much that terminals answer.
-// answers are what terminals send by themselves.
+// random returns n random bytes with many queries that terminals answer. answers are sequences that
+// terminals send by themselves.
 var answers = []string{
 	"\x1b[?62;22c", "\x1bP!|00000000\x1b\\", "\x1b[0n", "\x1b[24;80R", "\x1b[?2026;2$y", "\x1b[?1u", "\x1b[>4;2m", "\x1b[8;24;80t",
 	"\x1b]lthe title\x1b\\", "\x1bP>|XTerm(390)\x1b\\", "\x1bP1+r544e=787465726d\x1b\\", "\x1b]11;rgb:0000/0000/0000\x1b\\", "\x1b_Gi=1;OK\x1b\\",
@@ -69,7 +69,7 @@ func TestAnyBytesThroughPipes(t *testing.T) {
 	}
 }
 
-// TestDetachedPython checks that the output of a detached Python job is there at once, and stays
+// TestDetachedPython checks that the output of a detached Python job is visible at once, and stays
 // when the job is killed.
 func TestDetachedPython(t *testing.T) {
 	l := newLab(t)
@@ -110,8 +110,8 @@ func TestDetachedPython(t *testing.T) {
 	}
 }
 
-// TestInputThatCannotBeRead checks that input that cannot be read counts as none and is reported,
-// and that the job does not wait for it.
+// TestInputThatCannotBeRead checks that unreadable input counts as empty and is reported, and that
+// the job does not wait for it.
 func TestInputThatCannotBeRead(t *testing.T) {
 	l := newLab(t)
 	for name, flags := range map[string]int{t.TempDir(): os.O_RDONLY, filepath.Join(t.TempDir(), "new"): os.O_WRONLY | os.O_CREATE} {

@@ -35,7 +35,7 @@ func TestAFullDiskDoesNotStopTheJob(t *testing.T) {
 	p := l.start("attach", "x")
 	p.out.expect(t, "0123456789\n") // it has come before the job's end
 	l.writeFifo(fifo, "released\n")
-	p.out.expect(t, "released\nend\n") // viewers see it all the same
+	p.out.expect(t, "released\nend\n") // viewers see it nevertheless
 	if code := p.wait(); code != 6 {
 		t.Errorf("exit code %d: %s", code, p.errs)
 	}
@@ -65,7 +65,7 @@ func TestTheLogGoesOnWhenThereIsSpaceAgain(t *testing.T) {
 	if err := os.WriteFile(ballast, make([]byte, 700<<10), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	full, again := l.fifo(), l.fifo() // a writer of one that follows at once would go on with the reader before
+	full, again := l.fifo(), l.fifo() // a writer that follows at once would write to the previous reader
 	l.ok("run", "-d", "--as", "x", "--", "sh", "-c", "yes 0123456789 | head -c 500000; cat "+full+"; while read line; do echo \"$line\"; sleep 0.05; done <"+again)
 	p := l.start("attach", "x")
 	l.writeFifo(full, "full\n")
@@ -73,7 +73,7 @@ func TestTheLogGoesOnWhenThereIsSpaceAgain(t *testing.T) {
 	if err := os.Remove(ballast); err != nil {
 		t.Fatal(err)
 	}
-	// It is tried again after a while: two seconds of lines suffice.
+	// The holder tries again after a while: two seconds of lines suffice.
 	l.writeFifo(again, strings.Repeat("again\n", 40)+"last\n")
 	if r := l.keyway("wait", "x"); r.code != 0 {
 		t.Fatalf("%+v", r)

@@ -25,7 +25,7 @@ func (l *lab) trainingJob() (command, saved string) {
 	return "python3 " + program + " " + saved, saved
 }
 
-// filter is the command of a filter that does nothing about SIGTERM; with an argument, it does.
+// filter is the command of a filter that ignores SIGTERM unless it has an argument.
 func (l *lab) filter() string {
 	program, err := filepath.Abs("testdata/filter.py")
 	if err != nil {
@@ -34,7 +34,7 @@ func (l *lab) filter() string {
 	return "python3 " + program
 }
 
-// How a job may begin, with %s for the command and %f for a filter; and how it may be told to end.
+// The forms of a job, with %s for the command and %f for a filter, and the commands that end it.
 var (
 	beginnings = map[string][]string{
 		"directly":             {"sh", "-c", "exec %s"},
@@ -101,7 +101,7 @@ func TestATrainingRunSavesWhenItIsTold(t *testing.T) {
 }
 
 // TestAShellsJobsSaveWhenItIsTold checks the jobs of an interactive shell in the foreground, in the
-// background and stopped, with each shell that there is.
+// background and stopped, with each installed shell.
 func TestAShellsJobsSaveWhenItIsTold(t *testing.T) {
 	for _, shell := range []string{"bash", "dash", "zsh", "tcsh", "fish"} {
 		for where, typed := range map[string]string{"foreground": "", "background": " &"} {
@@ -174,8 +174,8 @@ func TestWhatIsLeftBehindGoesOn(t *testing.T) {
 	}
 }
 
-// TestTheEndIsToldInAFlood checks that a viewer is told of the end although a process that was left
-// behind prints without pause.
+// TestTheEndIsToldInAFlood checks that a viewer learns the job's end although a process that the
+// job left behind prints without a pause.
 func TestTheEndIsToldInAFlood(t *testing.T) {
 	l := newLab(t)
 	cmd := l.cmd("run", "-T", "--as", "x", "--", "sh", "-c", "yes & exit 4") // to /dev/null
@@ -248,7 +248,7 @@ func TestOnExitWhereTheDirectoryIsGone(t *testing.T) {
 	}
 }
 
-// TestASecondWordHurries checks that a second request to end shortens the time of the first.
+// TestASecondWordHurries checks that a second kill with a shorter grace shortens that of the first.
 func TestASecondWordHurries(t *testing.T) {
 	l := newLab(t)
 	l.ok("run", "-d", "--as", "x", "--", "sh", "-c", `trap "" TERM; echo ready; while :; do sleep 1000; done`)

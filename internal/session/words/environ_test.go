@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// foreign are variables of the terminal, or the connection, from which a session is
-// started, each with a value that nothing else has.
+// foreign are variables of the terminal, or the connection, from which a session is started, each
+// with a unique value.
 var foreign = []string{
 	"TERM=xterm-ghostty", "COLORTERM=8bit", "TERM_PROGRAM=ghostty", "TERM_PROGRAM_VERSION=1", "TERM_SESSION_ID=1", "TERMINFO=/laptop", "TERMCAP=x",
 	"SSH_TTY=/dev/pts/999", "SSH_CLIENT=192.0.2.1 1 22", "SSH_CONNECTION=192.0.2.1 1 192.0.2.2 22", "DISPLAY=localhost:10.0", "XAUTHORITY=/x",
@@ -65,7 +65,7 @@ func TestAJobKnowsNothingOfItsFirstTerminal(t *testing.T) {
 // terminal, and erases whole characters.
 func TestTheEraseKeyIsTheUsers(t *testing.T) {
 	l := newLab(t)
-	// The terminal on which it is attached gets its erase key first.
+	// The terminal of the viewer gets its erase key first.
 	p := l.startShellTTY(`stty erase ^H; "$0" run --as x -- sh -c 'stty -a; read x; echo "got $x."'`)
 	before := p.out.expect(t, "susp")
 	if !strings.Contains(before, "erase = ^H") {
@@ -121,7 +121,7 @@ func TestASessionIsNotShownInItself(t *testing.T) {
 		}
 	}
 	cmd := l.cmd("attach", "x")
-	cmd.Env = append(cmd.Env, "KEYWAY_SESSION=x") // of another one of that name
+	cmd.Env = append(cmd.Env, "KEYWAY_SESSION=x") // of another session of that name
 	out := newExpecter()
 	cmd.Stdout, cmd.Stderr = out, out
 	if err := cmd.Start(); err != nil {
@@ -130,7 +130,7 @@ func TestASessionIsNotShownInItself(t *testing.T) {
 	out.expect(t, "shown")
 	_ = cmd.Process.Signal(unix.SIGKILL)
 	_ = cmd.Wait()
-	// A session that was started in another one is not that.
+	// A session that was started in another one is not that one.
 	l.ok("run", "-t", "--as", "outer", "--", program, "run", "-d", "-t", "--as", "inner", "--", program, "attach", "x")
 	p := l.startTTY(24, 80, "attach", "inner")
 	p.out.expect(t, "shown")

@@ -18,8 +18,7 @@ import (
 	"keyway/internal/session/wire"
 )
 
-// checked reads what should be the numbers that printed prints, one a line, and says
-// how much of it is.
+// checked reads numbered lines, and returns the number of bytes that are correct.
 type checked struct {
 	next, bytes int
 	wrong       error
@@ -75,7 +74,7 @@ func TestRunInAPipeGetsAll(t *testing.T) {
 }
 
 // TestPipesBothWaysWithALateReader checks that a job with pipes on both sides goes on when its
-// reader comes late. Reports about its output do not wait behind its input.
+// reader comes late. The viewer's reports about output do not wait behind input.
 func TestPipesBothWaysWithALateReader(t *testing.T) {
 	t.Setenv(envSmallLogs, "1")
 	const lines = 400_000 // 40 MB
@@ -100,7 +99,7 @@ func TestPipesBothWaysWithALateReader(t *testing.T) {
 
 // TestTheLogBesideInput checks that a viewer may read output from the log until it sends input, and
 // again when its input has ended. In between, its reports may wait behind input that the job does
-// not take.
+// not read.
 func TestTheLogBesideInput(t *testing.T) {
 	const first, second, third = 200_000, 300_000, 8_000_000
 	l := newLab(t)
@@ -191,8 +190,8 @@ func TestTheLogAtTheEndOfInput(t *testing.T) {
 	}
 }
 
-// copyWithin copies all of from, whose next piece must always come within a minute. A busy machine
-// may take longer for all.
+// copyWithin copies all of from. Each piece must arrive within a minute; the whole may take longer
+// on a busy machine.
 func copyWithin(t testing.TB, to io.Writer, from io.Reader) (err error) {
 	t.Helper()
 	for err == nil {
@@ -204,7 +203,7 @@ func copyWithin(t testing.TB, to io.Writer, from io.Reader) (err error) {
 	return err
 }
 
-// waitFor asks again and again.
+// waitFor polls a condition.
 func waitFor(t testing.TB, what string, is func() bool) {
 	t.Helper()
 	within(t, what, func() {
@@ -214,14 +213,14 @@ func waitFor(t testing.TB, what string, is func() bool) {
 	})
 }
 
-// stalls reports whether the log of a session has grown, and does not any more.
+// stalls reports whether the log of a session has stopped growing.
 func (l *lab) stalls(name string) bool {
 	before := l.logSize(name)
 	time.Sleep(300 * time.Millisecond)
 	return before > 8<<20 && l.logSize(name) == before
 }
 
-// logSize is how much of what a session has printed is in its log.
+// logSize returns the number of bytes of a session's output that are in its log.
 func (l *lab) logSize(name string) (n uint64) {
 	if r, closeLog, err := joblog.Open(filepath.Join(l.Dir, name)); err == nil {
 		n = r.Size
@@ -251,8 +250,8 @@ func TestAJobWhoseReaderGoesGoesOn(t *testing.T) {
 	}
 }
 
-// TestWhoFollowsTooSlowlyIsTold checks that a viewer that watches through a pipe may miss output,
-// is told how much, and exits with an error.
+// TestWhoFollowsTooSlowlyIsTold checks that a viewer that watches through a pipe may miss output.
+// It then prints how much, and exits with an error.
 func TestWhoFollowsTooSlowlyIsTold(t *testing.T) {
 	t.Setenv(envSmallLogs, "1")
 	l := newLab(t)
@@ -273,7 +272,7 @@ func TestWhoFollowsTooSlowlyIsTold(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		if raw { // the second comes too late to miss anything that is still there
+		if raw { // the second comes when no more output can be missed
 			l.writeFifo(fifo, "begin\n")
 			_, _ = io.ReadFull(out, make([]byte, 6))
 			l.ok("wait", "x")

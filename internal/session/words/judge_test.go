@@ -31,7 +31,7 @@ func drawer(t testing.TB, name string) []string {
 	return []string{"env", "PYTHONDONTWRITEBYTECODE=1", "/usr/bin/python3", path, name}
 }
 
-// tmuxShows returns what tmux has in its history and on its screen after an output.
+// tmuxShows returns the history and the screen of tmux after an output.
 func tmuxShows(t *testing.T, w wire.Window, output string) []string {
 	t.Helper()
 	dir := t.TempDir()
@@ -128,8 +128,8 @@ func compareLines(t *testing.T, got, want []string) {
 	}
 }
 
-// TestWhoFollowsGetsEveryLineOnce checks that a viewer that follows a job gets the same lines in
-// the end, each once.
+// TestWhoFollowsGetsEveryLineOnce checks that a viewer that follows a job gets the same lines as
+// keyway logs after the end, each once.
 func TestWhoFollowsGetsEveryLineOnce(t *testing.T) {
 	t.Setenv(envSettle, "3s")
 	for _, name := range drawers {
@@ -149,8 +149,8 @@ func TestWhoFollowsGetsEveryLineOnce(t *testing.T) {
 	}
 }
 
-// TestAFollowerComesBetweenTwoPictures checks that the lines of a picture that was there before the
-// follower are not final: the job still moves up to them.
+// TestAFollowerComesBetweenTwoPictures checks that the lines of a picture that was drawn before the
+// follower came are not final, since the job still moves up to them.
 func TestAFollowerComesBetweenTwoPictures(t *testing.T) {
 	t.Setenv(envSettle, "1m")
 	l := newLab(t)
@@ -185,7 +185,7 @@ func TestLogsOfPipes(t *testing.T) {
 		})
 	}
 	l := newLab(t)
-	// In turns: the job may read from one while it is still open for the word before.
+	// In turns: the job may read from one FIFO while that is still open for the previous word.
 	fifos := []string{l.fifo(), l.fifo()}
 	l.ok("run", "-d", "-T", "--as", "x", "--", "sh", "-c", `for n in 1 2 3; do printf '\r 10%%\r100%% of %d\n' $n >&2; read x <"$0"; echo "epoch	$n"; read x <"$1"; done`, fifos[0], fifos[1])
 	for n := range 3 {
@@ -208,7 +208,7 @@ func TestLogsOfPipes(t *testing.T) {
 	}
 }
 
-// TestLinesBesideABarComeAtOnce checks that a line that is printed beside a bar is there at once,
+// TestLinesBesideABarComeAtOnce checks that a line that is printed beside a bar is shown at once,
 // in a pipe and on a terminal.
 func TestLinesBesideABarComeAtOnce(t *testing.T) {
 	for _, flag := range []string{"-t", "-T"} {

@@ -33,8 +33,8 @@ func sentWords() (words []string) {
 	return append(words, strings.Fields("KP0 KP1 KP5 KP9 KP/ KP* KP- KP+ KP. KPEnter")...)
 }
 
-// likeXterm are the keys that tmux sends as screen does, or not at all. The name of our
-// terminal is xterm's.
+// likeXterm are the keys that tmux sends as screen does, or not at all. The TERM of a session is
+// xterm's.
 var likeXterm = map[string]map[string]string{
 	"Home": {"usual": "\x1b[H", "application": "\x1bOH"}, "End": {"usual": "\x1b[F", "application": "\x1bOF"},
 	"KPEnter": {"usual": "\r", "application": "\x1bOM"},
@@ -42,8 +42,8 @@ var likeXterm = map[string]map[string]string{
 	"C-7": {"usual": "\x1f", "application": "\x1f"}, "C-8": {"usual": "\x7f", "application": "\x7f"},
 }
 
-// TestKeysAreTmuxs checks that the names of keys mean what they mean to tmux, in each mode of the
-// terminal.
+// TestKeysAreTmuxs checks that the names of keys have the meaning that they have in tmux, in each
+// mode of the terminal.
 func TestKeysAreTmuxs(t *testing.T) {
 	for name, mode := range map[string]string{"usual": `\033[?1l`, "application": `\033[?1h\033=`} {
 		t.Run(name, func(t *testing.T) {
@@ -104,8 +104,8 @@ func awaitFile(t *testing.T, path, end string) (data []byte) {
 	return data
 }
 
-// TestKeysWithoutATerminal checks that keys are the text that they make if the job has no terminal,
-// and that those for signals are signals.
+// TestKeysWithoutATerminal checks that a job without a terminal gets keys as their text, and the
+// keys for signals as signals.
 func TestKeysWithoutATerminal(t *testing.T) {
 	for word, want := range map[string]wire.Message{
 		"Enter": wire.Input{Data: []byte("\n")}, "Up": wire.Input{Data: []byte("\x1b[A")}, "C-c": wire.Signal{Number: 2}, "C-d": wire.EOF{}, "text": wire.Input{Data: []byte("text")}, "KP5": wire.Input{Data: []byte("5")},

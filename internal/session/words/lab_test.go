@@ -21,7 +21,7 @@ import (
 	"keyway/internal/session"
 )
 
-// patience bounds what a test waits for; on a busy machine all takes longer.
+// patience bounds the wait for an event; a busy machine takes longer for everything.
 const patience = time.Minute
 
 // lab is one workspace with the real program in it.
@@ -64,7 +64,7 @@ func (l *lab) clean() {
 	}
 }
 
-// holderGone waits until the holder has let its lock go.
+// holderGone waits until the holder has released its lock.
 func (l *lab) holderGone(i session.Info) {
 	l.t.Helper()
 	f, err := os.Open(filepath.Join(i.Path, "lock"))
@@ -105,7 +105,7 @@ func (l *lab) cmd(args ...string) *exec.Cmd {
 	return cmd
 }
 
-// result is what a command did.
+// result is the exit code and the output of a command.
 type result struct {
 	out, err string
 	code     int
@@ -147,7 +147,7 @@ func (l *lab) ok(args ...string) string {
 	return r.out
 }
 
-// session returns what the registry knows of name.
+// session returns the registry's information about a name.
 func (l *lab) session(name keyway.Name) session.Info {
 	l.t.Helper()
 	i, err := l.Load(name)
@@ -277,7 +277,7 @@ func (e *expecter) String() string {
 	return string(e.buf)
 }
 
-// expect waits for s and forgets all up to its end.
+// expect waits for s and discards all output up to its end.
 func (e *expecter) expect(t testing.TB, s string) string {
 	t.Helper()
 	deadline := time.After(patience)

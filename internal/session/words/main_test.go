@@ -17,7 +17,7 @@ import (
 // the tests and by itself.
 const envProgram = "KEYWAY_TEST_PROGRAM"
 
-// envSettle is how long a line is left alone that a program may draw again.
+// envSettle is how long a line stays unfinished that a program may redraw.
 const envSettle = "KEYWAY_TEST_SETTLE"
 
 // envSmallLogs makes logs keep 32 MiB, which jobs of tests soon exceed.

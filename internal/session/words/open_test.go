@@ -54,8 +54,8 @@ func TestFilesThatAreNone(t *testing.T) {
 	}
 }
 
-// TestLogsOfWhatNeverStarted checks that a directory among the sessions in which no job has ever
-// printed is not shown as an empty log.
+// TestLogsOfWhatNeverStarted checks that keyway logs refuses a session whose job never started,
+// instead of printing an empty log.
 func TestLogsOfWhatNeverStarted(t *testing.T) {
 	l := newLab(t)
 	l.ok("run", "-T", "--as", "good", "--", "echo", "fine")
@@ -70,7 +70,7 @@ func TestLogsOfWhatNeverStarted(t *testing.T) {
 	if err := os.Symlink("good", l.Path("link")); err != nil {
 		t.Fatal(err)
 	}
-	defer func() { // no holder of theirs has said anything
+	defer func() { // no holder of theirs has written a record
 		for _, name := range []keyway.Name{"empty", "half", "link"} {
 			os.RemoveAll(l.Path(name))
 		}

@@ -84,7 +84,7 @@ func TestAMarkedPasteThatComesSlowly(t *testing.T) {
 // twoTildes is ~~ at the start of a line, which stands for one ~.
 var twoTildes = regexp.MustCompile(`((?:^|[\r\n])(?:\r|\n)*)~~`)
 
-// pastedLines returns text as people paste it, rich in what would leave.
+// pastedLines returns text as people paste it, with many sequences that would detach.
 func pastedLines(random *rand.Rand, lines int) []byte {
 	some := []string{"~dave/run.sh", "~d", "~~d", "~.", "~~.", "~\x1a", "~B", "~", "cd ~d", "~d && rm -rf x", "", "~\t~d", "echo é~d", "\x1b[A~d", "~d~d", "make"}
 	var b bytes.Buffer

@@ -17,7 +17,7 @@ import (
 // it or after it.
 func TestKeysOfOthersStandInNoPaste(t *testing.T) {
 	line := strings.Repeat("x", 99) + "\n"
-	part := strings.Repeat("y", 40) // of a line, as a slow terminal brings it
+	part := strings.Repeat("y", 40) // of a line, as a slow terminal sends it
 	for name, pieces := range map[string][]string{
 		"marked":               {"\x1b[200~", line, line, line, "x", "y", "z", line, "\x1b[201~"},
 		"marks that are cut":   {"\x1b", "[20", "0~x", "y", "z", "x\x1b[20", "1", "~"},
@@ -69,8 +69,8 @@ func TestKeysOfOthersStandInNoPaste(t *testing.T) {
 	}
 }
 
-// TestAPasteThatStops checks that a paste that stops keeps nobody from typing: neither one whose
-// end never comes, nor one of a viewer that has left.
+// TestAPasteThatStops checks that other viewers can type after a paste that stops, because its end
+// never arrives or its viewer has left.
 func TestAPasteThatStops(t *testing.T) {
 	for name, left := range map[string]bool{"silent": false, "left": true} {
 		t.Run(name, func(t *testing.T) {
@@ -184,7 +184,7 @@ func TestARenewedHolderKnowsOfAPaste(t *testing.T) {
 				if err := others.Write(wire.Input{Data: []byte("K")}); err != nil {
 					t.Fatal(err)
 				}
-				others.Close() // or the next one of this process waits for what it sends
+				others.Close() // or the next paste of this process waits for its input
 			}
 			var got []byte
 			within(t, "all that was sent", func() { got = <-read })

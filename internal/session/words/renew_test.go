@@ -17,8 +17,7 @@ import (
 	"keyway/internal/session/holder"
 )
 
-// nextVersion returns a program that is not the one the holders run, though it
-// does the same.
+// nextVersion returns another program than the holders run, with the same behaviour.
 func nextVersion(t *testing.T) string {
 	t.Helper()
 	program, err := os.Executable()
@@ -119,7 +118,7 @@ func TestARenewedHolderKnowsTheScreen(t *testing.T) {
 	p.wait()
 }
 
-// onBothInputs runs a test with a job that is typed to, and with one that is piped to.
+// onBothInputs runs a test with a job that gets typed input, and with one that gets piped input.
 func onBothInputs(t *testing.T, test func(t *testing.T, l *lab, start func(args ...string) *liveProcess)) {
 	t.Run("terminal", func(t *testing.T) {
 		l := newLab(t)
@@ -153,7 +152,7 @@ func TestARenewedHolderLosesNoInput(t *testing.T) {
 			line := fmt.Sprintf("%d \x03\x04\x1a %s\n", n, strings.Repeat("x", n%200))
 			want.WriteString(line)
 			p.keys(line)
-			time.Sleep(time.Millisecond) // faster than anybody, and no flood that has to be waited for
+			time.Sleep(time.Millisecond) // faster than any user types, and no flood that would block
 		}
 		if renewed != nil {
 			t.Fatal(renewed)
@@ -178,7 +177,7 @@ func TestARenewedHolderLosesNoInput(t *testing.T) {
 }
 
 // TestARenewedHolderKeepsInputThatWaits checks that a renewal of the holder keeps the input that
-// waits for a job that reads nothing for now.
+// waits for a job that does not read.
 func TestARenewedHolderKeepsInputThatWaits(t *testing.T) {
 	next := []string{nextVersion(t), nextVersion(t)}
 	var sent strings.Builder

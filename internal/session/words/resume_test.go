@@ -91,7 +91,8 @@ func (f *follower) all(r *rand.Rand, args ...string) (out, errs string, code int
 	}
 }
 
-// Programs whose output is followed through breaks. Each waits for a file before its last line.
+// Programs whose output is followed over connections that break. Each waits for a file before its
+// last line.
 var resumed = map[string]string{
 	"lines":   `for i in range(1000): print("line", i); time.sleep(.0002)`,
 	"streams": "for i in range(700):\n print('out', i)\n if i % 3 == 0: print('err', i, file=sys.stderr)\n time.sleep(.0002)",
@@ -130,7 +131,7 @@ func TestALogGoesOnWhereItBroke(t *testing.T) {
 	}
 }
 
-// differs says where two texts differ.
+// differs describes where two texts differ.
 func differs(got, want string) string {
 	for n, line := range strings.SplitAfter(want, "\n") {
 		if !strings.HasPrefix(got, line) {
@@ -190,8 +191,8 @@ func TestWaitGoesOn(t *testing.T) {
 	}
 }
 
-// TestARemovedSessionIsGone checks that no other session takes the place of one that was removed
-// while the connection was broken, not even one of its name.
+// TestARemovedSessionIsGone checks that no other session, not even one of the same name, replaces a
+// session that was removed while the connection was broken.
 func TestARemovedSessionIsGone(t *testing.T) {
 	for _, args := range [][]string{{"logs", "-f"}, {"logs", "-f", "x"}, {"wait"}, {"wait", "x"}} {
 		l := newLab(t)

@@ -163,7 +163,7 @@ func TestDetachedRun(t *testing.T) {
 	}
 }
 
-// fifo returns something a job can wait for.
+// fifo returns a FIFO for which a job can wait.
 func (l *lab) fifo() string {
 	path := filepath.Join(l.t.TempDir(), "fifo")
 	if err := unix.Mkfifo(path, 0o600); err != nil {
@@ -188,7 +188,7 @@ func TestTheExitRecordIsOnDiskBeforeAnybodyIsTold(t *testing.T) {
 		dir := l.Path("x")
 		conn, err := wire.Connect(dir, wire.Hello{})
 		if err != nil {
-			continue // it was faster
+			continue // the job was faster
 		}
 		status, err := conn.Pump(wire.Discard{})
 		var exit session.ExitRecord
@@ -369,7 +369,7 @@ func TestAProcessThatIsLeftBehindDoesNotKeepASession(t *testing.T) {
 
 func TestOutputAfterTheJobsEndIsKept(t *testing.T) {
 	l := newLab(t)
-	// As bash's cmd > >(tee log): the one that prints outlives the job a little.
+	// As with bash's cmd > >(tee log), the process that prints outlives the job a little.
 	r := l.keyway("run", "--", "sh", "-c", `(while kill -0 $$ 2>/dev/null; do :; done; echo late) & exit 2`)
 	if r.code != 2 || r.out != "late\n" {
 		t.Errorf("%+v", r)
@@ -444,7 +444,7 @@ func TestAHolderThatIsKilledIsToldOf(t *testing.T) {
 	if got := l.ok("logs", "x"); got != "begun\n" {
 		t.Errorf("log: %q", got)
 	}
-	// The rest of the job can still be ended, and the name used again.
+	// The remaining processes of the job can still be ended, and the name can be used again.
 	if r := l.keyway("kill", "x"); r.code != 0 || !strings.Contains(r.err, "what was left of train/x was killed") {
 		t.Errorf("kill: %+v", r)
 	}
@@ -586,7 +586,7 @@ func TestNameLeftOut(t *testing.T) {
 	if got := l.ok("logs"); got != "two\n" {
 		t.Errorf("the newest printed %q", got)
 	}
-	// The workspace's own name is what the laptop's commands have in its place.
+	// The laptop's commands use the workspace's own name.
 	if got := l.ok("logs", "train"); got != "two\n" {
 		t.Errorf("train printed %q", got)
 	}
@@ -638,8 +638,8 @@ func TestHelpAndMisuse(t *testing.T) {
 	}
 }
 
-// TestTheListFitsTheWindow checks that a list fits the window, for which the command and the last
-// line are cut, and that it is whole in a pipe.
+// TestTheListFitsTheWindow checks that a list fits the window, because the command and the last
+// line are cut, and that a list in a pipe is complete.
 func TestTheListFitsTheWindow(t *testing.T) {
 	l := newLab(t)
 	long := strings.Repeat("世界 and more ", 30)

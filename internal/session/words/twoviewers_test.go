@@ -33,7 +33,7 @@ func TestTwoViewersType(t *testing.T) {
 		sent[who] += keys
 		[]*liveProcess{a, b}[who].keys(keys)
 	}
-	rest := strings.Repeat(".", 256<<10-len(sent[0]+sent[1])) // the job reads so much
+	rest := strings.Repeat(".", 256<<10-len(sent[0]+sent[1])) // the job reads that many bytes
 	sent[0] += rest
 	a.keys(rest)
 	var got []byte
@@ -43,9 +43,9 @@ func TestTwoViewersType(t *testing.T) {
 	}
 }
 
-// interleaved is how much of p can be made of a and b, each taken in order.
+// interleaved returns the length of the longest prefix of p that a and b make, each in order.
 func interleaved(p []byte, a, b string) (n int) {
-	taken := map[int]bool{0: true} // how much of a may have been taken
+	taken := map[int]bool{0: true} // the number of bytes of a that may have been used
 	for n < len(p) && len(taken) > 0 {
 		next := map[int]bool{}
 		for i := range taken {
@@ -64,8 +64,7 @@ func interleaved(p []byte, a, b string) (n int) {
 }
 
 // TestKeysThatLookLikeAnswers checks that Alt-_ and other keys in one packet reach the job while
-// two viewers are attached, and that the answer of the terminal that was not typed on last does
-// not.
+// two viewers are attached, and that an answer of the inactive viewer's terminal does not.
 func TestKeysThatLookLikeAnswers(t *testing.T) {
 	l := newLab(t)
 	a := l.startTTY(24, 80, "run", "--as", "x", "--", "sh", "-c", `stty raw -echo; echo ready; printf '\033_Gi=1,a=q;AAAA\033\\\033[c'; while :; do dd bs=1 count=1 2>/dev/null | od -An -c | tr -d ' \n'; done`)

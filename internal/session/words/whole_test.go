@@ -17,8 +17,7 @@ import (
 	"keyway/internal/session/joblog"
 )
 
-// both prints what it reads to stdout and, backwards, to stderr: more than goes through
-// the socket at a time.
+// both prints its input to stdout and, backwards, to stderr: more than the socket takes at a time.
 const both = `import os, sys
 d = open(sys.argv[1], 'rb').read()
 os.write(1, b'begin\n')
@@ -28,8 +27,8 @@ for i in range(0, len(d), 1 << 20):
             p = p[os.write(fd, p):]
 `
 
-// TestOutputArrivesInEveryKindOfFile checks that output arrives byte for byte, whatever kind of
-// file it goes to.
+// TestOutputArrivesInEveryKindOfFile checks that output arrives byte for byte in every kind of
+// file.
 func TestOutputArrivesInEveryKindOfFile(t *testing.T) {
 	l := newLab(t)
 	data := noise(4 << 20)
@@ -84,7 +83,7 @@ func chunks(p []byte, size int) func(func([]byte) bool) {
 	}
 }
 
-// noise is not the same anywhere.
+// noise is text without repetitions.
 func noise(size int) []byte {
 	p := make([]byte, size)
 	x := uint64(88172645463325252)
@@ -168,8 +167,8 @@ func TestASlowReaderKeepsItsSession(t *testing.T) {
 	}
 }
 
-// TestALogThatIsCutOffIsTold checks that a viewer that wants all output is told of the bytes that a
-// job loses by truncating its own log.
+// TestALogThatIsCutOffIsTold checks that a viewer that follows all output reports the bytes that
+// are lost when a job truncates its own log.
 func TestALogThatIsCutOffIsTold(t *testing.T) {
 	l := newLab(t)
 	printed, cut := l.fifo(), l.fifo()

@@ -9,8 +9,8 @@ import (
 	"keyway/internal/pipe"
 )
 
-// TestPipesAreWide checks that a job that prints much fills pipes that are wider than usual, that
-// of stderr, too.
+// TestPipesAreWide checks that a job that prints much fills larger pipes than usual, also on
+// stderr.
 func TestPipesAreWide(t *testing.T) {
 	l := newLab(t)
 	const sizes = `import fcntl; print(fcntl.fcntl(1, fcntl.F_GETPIPE_SZ), fcntl.fcntl(2, fcntl.F_GETPIPE_SZ))`

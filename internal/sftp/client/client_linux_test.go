@@ -96,7 +96,7 @@ func TestTheServerIsBounded(t *testing.T) {
 	}
 }
 
-// talk is a server that has said all before it is asked.
+// talk is a server that has sent all its answers before the requests.
 type talk struct {
 	io.Reader
 	io.Writer

@@ -24,8 +24,8 @@ func pasted(input []byte) string {
 	return letters.String()
 }
 
-// TestJoin checks that inputs that take turns keep what is pasted in each, and no more, and that
-// one input stays as it is.
+// TestJoin checks that inputs that take turns keep their own pastes, and that a single input stays
+// unchanged.
 func TestJoin(t *testing.T) {
 	const begins, ends = "\x1b[200~", "\x1b[201~"
 	for seed := range uint64(500) {
@@ -55,8 +55,8 @@ func TestJoin(t *testing.T) {
 	}
 }
 
-// TestJoinWithoutMarks checks that a program that requests no marks gets none but those that are
-// sent, and is then in no paste that only another viewer has begun.
+// TestJoinWithoutMarks checks that a program that requests no marks gets only those that a viewer
+// sends, and that another viewer's paste does not extend to it.
 func TestJoinWithoutMarks(t *testing.T) {
 	var job, a, b Marks
 	joined := job.Join(&a, []byte("\x1b[200~x"), false)

@@ -24,7 +24,7 @@ func (s *script) Accept() (net.Conn, error) {
 	return &net.UnixConn{}, nil
 }
 
-// TestAcceptEach checks that temporary errors are waited out, and that others end the loop.
+// TestAcceptEach checks that the loop waits after a temporary error, and ends after any other.
 func TestAcceptEach(t *testing.T) {
 	for _, last := range []error{net.ErrClosed, syscall.EINVAL, syscall.EBADF, os.ErrDeadlineExceeded} {
 		errs := []error{nil, syscall.EMFILE, nil, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED, syscall.EPERM, nil, last, nil}

@@ -26,8 +26,8 @@ func desktopOf(t *testing.T) (shown func() string) {
 	}
 }
 
-// serve runs a program until the end of the test, which goes on when it has said its
-// first line; the others are to be read.
+// serve runs a program until the end of the test. It returns after the program's first line, with a
+// reader of the others.
 func serve(t *testing.T, program string, args ...string) *bufio.Reader {
 	t.Helper()
 	cmd := exec.Command(program, args...)

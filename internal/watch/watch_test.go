@@ -35,7 +35,7 @@ func TestAJobIsWaitedForAcrossRestarts(t *testing.T) {
 	forever := func(ctx context.Context, j Job) (Report, error) {
 		select {
 		case waiting <- j:
-		case <-ctx.Done(): // it may be asked once more when all ends
+		case <-ctx.Done(): // it may be asked once more at the end
 		}
 		<-ctx.Done()
 		return Report{}, ctx.Err()
@@ -77,7 +77,7 @@ func TestWhatIsGoneOrIsNoJobIsForgotten(t *testing.T) {
 }
 
 // TestForget checks that no job of a removed workspace stays on the list, even if a report of one
-// arrives at that moment, and that no user is told.
+// arrives at that moment, and that no end is reported.
 func TestForget(t *testing.T) {
 	dir := t.TempDir()
 	for _, j := range []Job{{Workspace: "train", Session: "exp7"}, {Workspace: "train-2", Session: "exp7"}} {
@@ -153,7 +153,7 @@ func TestCellsAreWaitedForAcrossRestarts(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := Add(dir, Job{Workspace: "train", Session: "jupyter"}); err != nil { // a job of that name is another
+	if err := Add(dir, Job{Workspace: "train", Session: "jupyter"}); err != nil { // a later job of that name is another one
 		t.Fatal(err)
 	}
 	told, left := make(chan string), make(chan struct{})
@@ -163,7 +163,7 @@ func TestCellsAreWaitedForAcrossRestarts(t *testing.T) {
 			if j.Cells {
 				select {
 				case left <- struct{}{}:
-				case <-ctx.Done(): // it may be asked once more when all ends
+				case <-ctx.Done(): // it may be asked once more at the end
 				}
 			}
 			<-ctx.Done()

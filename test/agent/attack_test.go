@@ -23,17 +23,17 @@ import (
 	"keyway/internal/unixsock"
 )
 
-// attempt is an action of an attacker with the forwarded socket. It works or it does not; the table
-// in docs/THREATS.md has the results.
+// attempt is an action of an attacker with the forwarded socket. The table in docs/THREATS.md tells
+// which succeed.
 type attempt struct {
 	what    string
 	shell   string                                   // for the hop's shell, or
 	play    func(t *testing.T, s *session) (ok bool) // in raw messages
 	options func(hop string) []string                // how the user added the key; nil: without any
-	fine    []string                                 // hops from which keyway's agent may let it work
+	fine    []string                                 // hops from which keyway's agent may permit it
 	breaks  bool                                     // the key may be gone after it
-	alone   bool                                     // it forwards to a workspace, where the newest agent serves all
-	quiet   bool                                     // it is no request that would be logged, or it ends elsewhere
+	alone   bool                                     // it forwards to a workspace, where the newest agent serves all sessions
+	quiet   bool                                     // the log has no line of it, or it ends elsewhere
 }
 
 var anywhere = []string{"bastion", "gpu1", train}
@@ -144,13 +144,13 @@ func replaySignature(t *testing.T, s *session) bool {
 		if s.agent.log == "" || s.hop.name == train {
 			t.Error("what is permitted does not work")
 		}
-		return false // there is no signature to replay
+		return false // no signature to replay
 	}
 	return s.login(t, second, func(exchanged, []byte) (*ssh.Signature, error) { return old, nil })
 }
 
-// forgeWay shows the agent another machine's true proof for a session that the
-// attacker had with it, as if the agent were forwarded there.
+// forgeWay presents another machine's genuine proof of a session of the attacker's, as if the agent
+// were forwarded there.
 func forgeWay(t *testing.T, s *session) bool {
 	socket := s.withBind(t, s.prove(t, third(s.hop.name)), true)
 	_, err := s.shWith(socket, "ssh -F config db true")
@@ -162,8 +162,8 @@ const push = "rm -rf pushed && git init -q pushed && cd pushed && " +
 	"git -c user.name=x -c user.email=x@x commit -q --allow-empty -m x && " +
 	`GIT_SSH_COMMAND="ssh -F $PWD/../config" git push -q -f ssh://git/srv/git/mine.git HEAD:refs/heads/from-$HOP-$$` // of its own: others push at the same time
 
-// flood asks forty times for something else each time. It works if somebody who
-// denies it all is asked more than ten times.
+// flood makes forty different requests. It succeeds if a user who denies all is asked more than ten
+// times.
 func flood(t *testing.T, s *session) bool {
 	asked, person := "/root/"+s.agent.name+".asked", "/root/"+s.agent.name+".person"
 	if err := s.w.Laptop.WriteFile(person, "#!/bin/sh\necho asked >>"+asked+"\nexit 1\n", 0o700); err != nil {
@@ -183,7 +183,7 @@ func flood(t *testing.T, s *session) bool {
 	}
 	questions, err := s.w.Laptop.ReadFile(asked)
 	if err != nil {
-		t.Fatal(err) // not even one
+		t.Fatal(err) // none was asked
 	}
 	return strings.Count(questions, "\n") > 10
 }
@@ -193,7 +193,7 @@ func hold(t *testing.T, s *session) bool {
 	for i := 0; i < 200 && time.Now().Before(late); {
 		conn, err := unixsock.Dial(s.hop.host.Path(s.socket))
 		if errors.Is(err, syscall.EAGAIN) {
-			continue // it has not accepted the others yet
+			continue // it has not accepted the other connections yet
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -215,7 +215,7 @@ func hold(t *testing.T, s *session) bool {
 // results has the results of the attempts, in order.
 type results []bool
 
-// attack tries everything from a hop.
+// attack makes all attempts from a hop.
 func (a *testAgent) attack(t *testing.T, h hop, socket string) results {
 	a.unlock(t)
 	s := a.forwardTo(t, h, socket)
@@ -258,15 +258,14 @@ func (s *session) try(t *testing.T, a attempt) (worked bool) {
 	return err == nil
 }
 
-// logged reports whether the log has that a remote asker got, or did not get, what
-// it wanted.
+// logged reports whether the log has a remote request with that verdict.
 func logged(events []audit.Event, worked bool) bool {
 	return slices.ContainsFunc(events, func(e audit.Event) bool {
 		return e.Remote && e.Reason != "" && (e.Verdict == "allowed") == worked
 	})
 }
 
-// unharmed checks that the user has what the user had.
+// unharmed checks that the user's keys and files are unchanged.
 func (a *testAgent) unharmed(t *testing.T) {
 	t.Helper()
 	if out, err := a.add("-l"); err != nil || strings.Count(out, "\n") != 1 {
@@ -283,7 +282,7 @@ func (a *testAgent) unharmed(t *testing.T) {
 func TestForwardedAgentIsAttacked(t *testing.T) {
 	w := theWorld(t)
 	stock, ours, viaForward := map[string]results{}, map[string]results{}, map[string]results{}
-	var mu sync.Mutex // over the three
+	var mu sync.Mutex // over the three attackers
 	t.Run("from", func(t *testing.T) {
 		for _, h := range w.hops() {
 			t.Run(h.name, func(t *testing.T) {
@@ -340,7 +339,7 @@ func outcome(from map[string]results, i int) string {
 
 var update = flag.Bool("update", false, "write the tables of docs/THREATS.md as they came out")
 
-// keepTable checks that docs/THREATS.md has this table, or puts it there.
+// keepTable checks that docs/THREATS.md has this table, or writes it there.
 func keepTable(t *testing.T, name, table string) {
 	t.Helper()
 	begin, end := "<!-- "+name+": begin -->\n", "<!-- "+name+": end -->\n"

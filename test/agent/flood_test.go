@@ -48,7 +48,7 @@ func TestFloodThroughTheForwardedSocket(t *testing.T) {
 		}
 	}
 	all.Wait()
-	a.unlock(t)              // what was counted so far is logged before a change
+	a.unlock(t)              // the agent logs its counts before a change
 	events := a.events(t, 0) // they are verified
 	use := slices.IndexFunc(events, func(e audit.Event) bool {
 		return e.Event == "sign" && e.Verdict == audit.Allowed && e.Remote && e.To == second
@@ -72,11 +72,11 @@ func TestFloodThroughTheForwardedSocket(t *testing.T) {
 	fmt.Printf("flood: %d requests sent, %d answered with no before the asker was dropped, %d lines of the log\n", sent.Load(), refused, len(events))
 }
 
-// askForMuch sends many requests without waiting for answers, and gives their number.
+// askForMuch sends many requests without waiting for answers, and returns their number.
 func (s *session) askForMuch(t *testing.T, from int) int {
 	conn, err := unixsock.Dial(s.hop.host.Path(s.socket))
 	if err != nil {
-		return 0 // the server takes no more for the moment
+		return 0 // the server accepts no more at the moment
 	}
 	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(patience))

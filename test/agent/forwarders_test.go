@@ -19,7 +19,7 @@ import (
 // forwarder is a client on the laptop that forwards the agent to the bastion.
 type forwarder struct {
 	name  string
-	binds bool                                                              // it tells the agent where it forwards to
+	binds bool                                                              // it binds the agent to the hosts to which it forwards
 	argv  func(t *testing.T, a *testAgent, socket, address string) []string // SSH_AUTH_SOCK is socket, too
 }
 
@@ -158,11 +158,11 @@ func TestForeignForwarders(t *testing.T) {
 	keepTable(t, "forwarders", table.String())
 }
 
-// row forwards an agent of its own and tries everything.
+// row forwards an agent of its own and makes all attempts.
 func (f forwarder) row(t *testing.T, w *world, name, through string) string {
 	t.Helper()
-	// Somebody says yes as long as this file is there: logging in through
-	// forward.sock without a bind is asked for.
+	// The user is asked about a login through forward.sock without a bind. The answer is yes while
+	// this file exists.
 	yes, person := "/root/"+name+".yes", "/root/"+name+".person"
 	for path, text := range map[string]string{yes: "", person: "#!/bin/sh\nexec test -e " + yes + "\n"} {
 		if err := w.Laptop.WriteFile(path, text, 0o700); err != nil {
@@ -177,7 +177,7 @@ func (f forwarder) row(t *testing.T, w *world, name, through string) string {
 	}
 	login := *a
 	if !strings.HasPrefix(f.name, "OpenSSH") {
-		login.socket = socket // it has but one
+		login.socket = socket // it has only one socket
 	}
 	s := login.forwardBy(t, w.hops()[0], f.argv(t, a, socket, w.Bastion.Address))
 	if _, err := w.Laptop.Output("rm", yes); err != nil {

@@ -37,7 +37,7 @@ func TestMain(m *testing.M) { run.Main(m, "test/agent", runAll) }
 
 func runAll(m *testing.M) (code int, err error) {
 	ctx := context.Background()
-	// They wait more than they work.
+	// The tests wait more than they compute.
 	flag.Parse()
 	if err := flag.Set("test.parallel", strconv.Itoa(3*runtime.NumCPU())); err != nil {
 		return 1, err
@@ -56,8 +56,7 @@ func runAll(m *testing.M) (code int, err error) {
 	return m.Run(), nil
 }
 
-// gitHost is the private host key of a public git host of ours: that of a real one is
-// not to be had.
+// gitHost is the private host key of a public git host of the test's own.
 var gitHost []byte
 
 // buildWithGitHost builds the programs with one more public git host in the list.
@@ -131,8 +130,8 @@ func overlaid(flags string) (map[string]string, error) {
 	return overlay.Replace, nil
 }
 
-// place is a directory of a test's own, with a copy of the program: one of
-// OpenSSH's tests changes its owner and mode.
+// place is a directory of a test's own, with a copy of the program, because one of OpenSSH's tests
+// changes the program's owner and mode.
 type place struct {
 	dir     string
 	program string
@@ -181,7 +180,7 @@ func (p place) env(more ...string) []string {
 	return append(env, more...)
 }
 
-// give makes all of the place another user's.
+// give changes the owner of all files of the place.
 func (p place) give(t *testing.T, uid int) {
 	t.Helper()
 	err := filepath.WalkDir(p.dir, func(path string, _ os.DirEntry, err error) error {
@@ -214,7 +213,7 @@ func freePort(t *testing.T) string {
 	return port
 }
 
-// run runs a command to its end and gives what it said.
+// run runs a command to its end and returns its output.
 func (p place) run(t *testing.T, limit time.Duration, dir string, env []string, argv ...string) (string, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
@@ -223,7 +222,7 @@ func (p place) run(t *testing.T, limit time.Duration, dir string, env []string, 
 	cmd.Dir, cmd.Env = dir, env
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
-	cmd.WaitDelay = 10 * time.Second // for the sshds of its last login to end, which take their time on a busy machine
+	cmd.WaitDelay = 10 * time.Second // until the sshd processes of the last login have ended, which takes long on a busy machine
 	err := cmd.Run()
 	if err != nil && ctx.Err() != nil {
 		err = fmt.Errorf("not done within %v: %w", limit, err)

@@ -22,7 +22,7 @@ type started struct {
 	pid             int
 }
 
-// start starts the agent as people do, as another user if prefix says so.
+// start starts the agent as users do, with the command prefix, which may change the user.
 func (p place) start(t *testing.T, prefix ...string) started {
 	t.Helper()
 	s := started{place: p, socket: filepath.Join(p.dir, "run", "a"), forward: filepath.Join(p.dir, "run", "f")}
@@ -45,7 +45,7 @@ func awaitGone(t *testing.T, pid int) {
 	defer tick.Stop()
 	late := time.After(time.Minute)
 	for {
-		// A zombie that nobody in this container reaps has ended too.
+		// A zombie that no process in this container reaps has ended, too.
 		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 		if err != nil || strings.Contains(string(status), ") Z ") {
 			return

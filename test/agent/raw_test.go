@@ -48,8 +48,8 @@ func (s *session) dial(t *testing.T) asker {
 	return asker{conn}
 }
 
-// dialAnswered is dial where others may still be in the way: a workspace takes a
-// number of connections at once, and needs a moment to see that some are gone.
+// dialAnswered is dial with retries: a workspace accepts a limited number of connections, and
+// notices the end of earlier ones a moment later.
 func (s *session) dialAnswered(t *testing.T) asker {
 	t.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
@@ -66,7 +66,7 @@ func (s *session) dialAnswered(t *testing.T) asker {
 	}
 }
 
-// ask gives the answer, or nothing if the agent hung up.
+// ask returns the answer, or nil if the agent closed the connection.
 func (a asker) ask(message []byte) []byte {
 	a.SetDeadline(time.Now().Add(patience))
 	if _, err := a.Write(sshwire.AppendString(nil, message)); err != nil {
@@ -94,10 +94,10 @@ func (a asker) sign(key, data []byte) (*ssh.Signature, error) {
 	return nil, errors.New("refused")
 }
 
-// exchanged has the proof of a server in a key exchange.
+// exchanged is a server's proof in a key exchange.
 type exchanged struct{ hostKey, session, signature []byte }
 
-// bind tells the agent of it.
+// bind sends the proof to the agent.
 func (a asker) bind(e exchanged, forwarding bool) bool {
 	answer := a.ask(e.message(forwarding))
 	return len(answer) == 1 && answer[0] == agentSuccess
@@ -166,7 +166,7 @@ func (s *session) login(t *testing.T, name string, sign func(e exchanged, data [
 	return true
 }
 
-// prove has a host prove itself for a session that goes no further.
+// prove obtains a host's proof for a session, and ends the session.
 func (s *session) prove(t *testing.T, name string) exchanged {
 	t.Helper()
 	var got exchanged
@@ -180,7 +180,7 @@ func (s *session) prove(t *testing.T, name string) exchanged {
 	return got
 }
 
-// connect connects to a host from where the attackers are.
+// connect connects to a host from the attackers' machine.
 func (s *session) connect(t *testing.T, name string) net.Conn {
 	t.Helper()
 	var conn net.Conn
@@ -211,7 +211,7 @@ func (s signer) PublicKey() ssh.PublicKey { return s.public }
 
 func (s signer) Sign(_ io.Reader, data []byte) (*ssh.Signature, error) { return s.sign(data) }
 
-// recorder keeps what a server says in the clear: until it has proven itself.
+// recorder records a server's plain-text messages, up to its proof.
 type recorder struct {
 	net.Conn
 	heard bytes.Buffer

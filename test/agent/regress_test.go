@@ -20,20 +20,20 @@ const regress = "/usr/lib/openssh/regress"
 type account struct {
 	name string
 	uid  int
-	run  []string // what runs a command as it, before the command
+	run  []string // the words before a command that run it as this user
 }
 
-// Neither may trace what the system protects from tracing, as root may anywhere
-// else: the tests are to see what the agent does about it.
+// Neither user may trace protected processes, as root usually may, so that the tests see the
+// agent's own protection.
 var (
 	asRoot = account{"root", 0, []string{"setpriv", "--bounding-set=-sys_ptrace", "--inh-caps=-sys_ptrace"}}
 	asUser = account{"unprivileged", tester, slices.Concat(withTester, []string{"--inh-caps=-all", "--ambient-caps=-all", "--bounding-set=-all"})}
-	// asSudoer may become other users, by the sudo below.
+	// asSudoer may change to other users, with the sudo below.
 	asSudoer = account{"unprivileged", tester, slices.Concat(withTester, []string{"--inh-caps=+setuid,+setgid", "--ambient-caps=+setuid,+setgid"})}
 )
 
-// tester is a user who may log in, by a passwd that only the test sees: those of
-// the system have no shell.
+// tester is a user who may log in, from a passwd that only the test sees. The system's own users
+// have no shell.
 const tester = 47000
 
 var withTester = []string{"unshare", "--mount", "sh", "-c", `{ cat /etc/passwd; echo tester:*:47000:47000::$HOME:/bin/sh; } >"$HOME/passwd" &&
@@ -44,7 +44,7 @@ exec setpriv --reuid=47000 --regid=47000 --clear-groups "$@"`, "sh"}
 // TestOpenSSHRegress runs OpenSSH's tests of its agent with keyway's in its place, as root and as
 // another user.
 func TestOpenSSHRegress(t *testing.T) {
-	// sshd's separated half needs it, as its service would make it.
+	// sshd's unprivileged process needs it; usually its service makes it.
 	if err := os.MkdirAll("/run/sshd", 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -74,12 +74,12 @@ func TestOpenSSHRegress(t *testing.T) {
 	}
 }
 
-// needsSudo are the scripts that become another user. They also leave themselves
-// out where whoami says root, whose agent is worth as much.
+// needsSudo are the scripts that change to another user. They skip themselves where whoami prints
+// root.
 var needsSudo = []string{"agent-getpeereid", "agent-ptrace"}
 
-// sudo is enough of sudo for OpenSSH's tests: they run with the capabilities that
-// changing the user takes.
+// sudo is a part of sudo that suffices for OpenSSH's tests. They run with the capabilities to
+// change the user.
 const sudo = `#!/bin/sh
 user=root
 while :; do
@@ -92,8 +92,7 @@ done
 exec setpriv --reuid="$user" --regid="$(id -g "$user")" --clear-groups --inh-caps=-all --ambient-caps=-all "$@"
 `
 
-// withoutDSA has OpenSSH's tests make and name no DSA keys, which Debian's OpenSSH still
-// has and newer ones have not.
+// withoutDSA removes DSA keys from OpenSSH's tests, because only Debian's older OpenSSH has them.
 func withoutDSA(t *testing.T, scripts ...string) {
 	t.Helper()
 	asks := regexp.MustCompile(`(?i)\$?ssh -Q key-(plain|sig) \|`)
@@ -116,8 +115,8 @@ func withoutDSA(t *testing.T, scripts ...string) {
 
 var skipped = regexp.MustCompile(`(?i)\bskipp`)
 
-// regressLimit is for a busy machine: all of OpenSSH's tests run at once, beside
-// other packages', and the longest of them logs in again and again.
+// regressLimit bounds one of OpenSSH's tests on a busy machine. All run at once, beside other
+// packages' tests, and the longest logs in many times.
 const regressLimit = 20 * time.Minute
 
 // regress runs one of OpenSSH's tests, in a copy of all of them.

@@ -21,10 +21,9 @@ import (
 	"keyway/test/lab"
 )
 
-// world is three machines: a laptop, a bastion and a GPU machine with stock
-// sshd. The user has two workspaces on the GPU machine and has unlocked one key.
-// db is a host that takes the key, too, and is neither workspace nor git host; git is
-// a public git host.
+// world is three machines: a laptop, a bastion and a GPU machine with stock sshd. The user has two
+// workspaces on the GPU machine and has unlocked one key. db is a host that accepts the key, too,
+// and is neither a workspace nor a git host. git is a public git host.
 type world struct {
 	*lab.Lab
 	mine    string            // the user's public key
@@ -46,8 +45,7 @@ var (
 	made    *world
 )
 
-// theWorld is shared by all tests. They break nothing in it but the agents that
-// they start themselves.
+// theWorld is shared by all tests. They disturb only the agents that they start themselves.
 func theWorld(t *testing.T) *world {
 	t.Helper()
 	worldMu.Lock()
@@ -101,13 +99,13 @@ func (w *world) furnish() error {
 	return w.learnHosts()
 }
 
-// laptop runs a command on the laptop that has to work.
+// laptop runs a command on the laptop that must succeed.
 func (w *world) laptop(env []string, argv ...string) error {
 	_, err := w.try(w.Laptop, env, argv...)
 	return err
 }
 
-// try runs a command on a host and gives all that it said.
+// try runs a command on a host and returns all its output.
 func (w *world) try(h *lab.Host, env []string, argv ...string) (string, error) {
 	cmd := h.Command(argv[0], argv[1:]...)
 	cmd.Env = append(cmd.Env, env...)
@@ -170,8 +168,7 @@ func (w *world) startSSHD(name, port string) (*exec.Cmd, error) {
 	return cmd, nil
 }
 
-// learnHosts notes what everybody may know, and gives the machines names on the
-// laptop.
+// learnHosts records the public host keys, and the names of the machines on the laptop.
 func (w *world) learnHosts() error {
 	known, err1 := w.Laptop.ReadFile(knownHosts)
 	guests, err2 := w.Laptop.ReadFile(ourKnownHosts)
@@ -214,7 +211,7 @@ type testAgent struct {
 	log             string // of the audit; empty for ssh-agent
 }
 
-// ours starts keyway's agent. env may have somebody who can be asked.
+// ours starts keyway's agent. env may name a program that answers questions.
 func (w *world) ours(t *testing.T, name string, env ...string) *testAgent {
 	t.Helper()
 	a := &testAgent{w: w, name: name, socket: "/run/" + name, forward: "/run/" + name + ".forward", log: "/root/" + name + "/audit.jsonl"}
@@ -253,7 +250,7 @@ func (a *testAgent) add(args ...string) (string, error) {
 	return a.w.try(a.w.Laptop, env, append([]string{"ssh-add"}, args...)...)
 }
 
-// unlock puts the user's key in, with these options and no others.
+// unlock adds the user's key, with only these options.
 func (a *testAgent) unlock(t *testing.T, options ...string) {
 	t.Helper()
 	if out, err := a.add("-q", "-D"); err != nil {
@@ -299,8 +296,7 @@ func (w *world) hops() []hop {
 	}
 }
 
-// session is a shell of the user on a hop, with the agent forwarded, and what an
-// attacker there makes of it.
+// session is a shell of the user on a hop, with the agent forwarded, which an attacker there uses.
 type session struct {
 	w      *world
 	agent  *testAgent
@@ -316,11 +312,10 @@ func (a *testAgent) forwardTo(t *testing.T, h hop, socket string) *session {
 	return a.forwardBy(t, h, append(argv, showSocket))
 }
 
-// showSocket says where the forwarded agent listens, and stays until its input
-// ends.
+// showSocket prints the forwarded agent's socket, and stays until its input ends.
 const showSocket = "echo sock=$SSH_AUTH_SOCK; cat"
 
-// forwardBy logs in with any client, whose command line it is given.
+// forwardBy logs in with the client that has the given command line.
 func (a *testAgent) forwardBy(t *testing.T, h hop, argv []string) *session {
 	t.Helper()
 	cmd := a.w.Laptop.Command(argv[0], argv[1:]...)
@@ -400,7 +395,7 @@ func (s *session) config(h *lab.Host) string {
 	return text.String()
 }
 
-// wayTo returns a command whose input and output lead to a workspace's guest.
+// wayTo returns a command whose input and output are connected to a workspace's guest.
 func (s *session) wayTo(h *lab.Host, workspace string) string {
 	if h == s.w.GPU {
 		return "nc -U " + s.w.socket[workspace]
@@ -409,7 +404,7 @@ func (s *session) wayTo(h *lab.Host, workspace string) string {
 		s.dir, s.w.GPU.Address, s.w.socket[workspace])
 }
 
-// sh runs the attacker's words on the hop.
+// sh runs the attacker's shell commands on the hop.
 func (s *session) sh(script string) (string, error) {
 	return s.shWith(s.socket, script)
 }
@@ -422,5 +417,5 @@ func (s *session) shWith(socket, script string) (string, error) {
 	return s.w.try(s.hop.host, env, "sh", "-c", script)
 }
 
-// library is one that either agent loads when a program on the laptop asks.
+// library is a PKCS#11 library that either agent loads for programs on the laptop.
 const library = "/usr/lib/softhsm/libsofthsm2.so"

@@ -43,12 +43,11 @@ var agentSection = section{
 const (
 	targetSignatures  = 3.0  // as many a second
 	targetLatency     = 1.0  // as long
-	targetLogin       = 1.05 // as long: what two runs of the same program differ by
+	targetLogin       = 1.05 // times as long: the difference between two runs of the same program
 	targetAgentMemory = 12_000_000
 )
 
-// How the load is: rounds in turns, so that whatever else the computer does meets
-// both agents alike.
+// The load: rounds in turns, so that other work of the computer affects both agents equally.
 const (
 	agentRounds = 4
 	agentRound  = 2 * time.Second
@@ -58,7 +57,7 @@ const (
 
 var agentClients = []int{1, 64}
 
-// agents are ssh-agent and ours beside each other, and an sshd to log in to.
+// agents are ssh-agent and keyway's agent, and an sshd to log in to.
 type agents struct {
 	dir         string
 	stock, ours *runningAgent
@@ -124,7 +123,7 @@ func (a *agents) startAgent(what string, argv ...string) (*runningAgent, error) 
 		return nil, err
 	}
 	var said [1]byte
-	if _, err := out.Read(said[:]); err != nil { // it listens before it says where
+	if _, err := out.Read(said[:]); err != nil { // it listens before it prints its socket
 		return nil, errors.Join(fmt.Errorf("%s does not start: %w", what, err), r.stop())
 	}
 	for i := range agentKeys {
@@ -288,7 +287,7 @@ func loginTarget(t *targets, stock, slower time.Duration) {
 		fmt.Sprintf("%+.1f ms, %.2f", 1000*slower.Seconds(), login), login <= targetLogin)
 }
 
-// sign has clients sign for a round.
+// sign lets clients request signatures for a round.
 func (a *agents) sign(ctx context.Context, r *runningAgent, clients int) (load, error) {
 	message, err := a.loginRequest()
 	if err != nil {
@@ -311,7 +310,7 @@ func (a *agents) sign(ctx context.Context, r *runningAgent, clients int) (load, 
 	return l, errors.Join(append(errs, err, ctx.Err())...)
 }
 
-// loginRequest returns a request to sign what RFC 4252 section 7 has a client sign.
+// loginRequest returns a request to sign a login as in RFC 4252, section 7.
 func (a *agents) loginRequest() ([]byte, error) {
 	text, err := os.ReadFile(a.key(0) + ".pub")
 	if err != nil {
@@ -373,8 +372,8 @@ func cpuTime(pid int) (time.Duration, error) {
 	return time.Duration(user+system) * time.Second / ticks, errors.Join(err1, err2)
 }
 
-// logins times ssh logging in and out again, by each agent in turns: the median
-// by ssh-agent, and the median of how much longer it takes by ours right after.
+// logins times ssh logging in and out again, by each agent in turns: the median with ssh-agent, and
+// the median difference of keyway's agent right after.
 func (a *agents) logins(ctx context.Context, runs int) (stock, slower time.Duration, err error) {
 	var theirs, more []time.Duration
 	for range runs {

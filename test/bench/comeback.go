@@ -31,7 +31,7 @@ const (
 	idlePings  = 2 // periods that the idle stream is watched for
 )
 
-// pair is both ends of a stream, and what lies between.
+// pair is both ends of a stream, and the network between them.
 type pair struct {
 	client, server *stream.Conn
 	listener       net.Listener
@@ -101,7 +101,7 @@ func (p *pair) dial(ctx context.Context, from *lab.Host, address string) (net.Co
 	return counted{c, &p.up}, nil
 }
 
-// counted counts what is sent.
+// counted counts the packets that are sent.
 type counted struct {
 	net.Conn
 	packets *atomic.Int64
@@ -120,7 +120,7 @@ func (p *pair) cut() {
 	_ = p.path.Close()
 }
 
-// shut lets no path be made until the function it returns is called.
+// shut refuses new paths until the returned function is called.
 func (p *pair) shut() (open func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -137,7 +137,7 @@ func (p *pair) close() error {
 	return err
 }
 
-// passes sends a byte to the server and returns when it has come.
+// passes sends a byte to the server and returns when it has arrived.
 func (p *pair) passes() (time.Time, error) {
 	if _, err := p.client.Write([]byte{1}); err != nil {
 		return time.Time{}, err
@@ -212,8 +212,8 @@ func (p *pair) since() time.Time {
 	return p.dialled
 }
 
-// bastionKilled measures the whole: how long an ssh is silent whose bastion's
-// processes are killed, when the link's ssh has to log in anew at both hops.
+// bastionKilled measures how long an ssh stalls when the bastion's processes are killed and the
+// link's ssh has to log in at both hops again.
 func (m *streamBench) bastionKilled(ctx context.Context) error {
 	echo, err := m.lab.GPU.Listen(m.lab.GPU.Address + ":0")
 	if err != nil {

@@ -64,7 +64,7 @@ func connectTable(s *strings.Builder, l line, times map[contender]time.Duration)
 	t.add(fmt.Sprintf("`ssh train true` with the link up ≤ %.2f of `-J bastion` cold", targetConnect), fmt.Sprintf("%.2f", of), of <= targetConnect)
 	ofWarm, limit := ratio(times[held], times[warm]), targetHeld
 	if !l.delayed {
-		limit = 1 // what the ssh program itself takes is the most of it
+		limit = 1 // most of it is the time of the ssh program itself
 	}
 	t.add(fmt.Sprintf("`ssh train true` with the mux ≤ %.1f of a ControlMaster that is up", limit), fmt.Sprintf("%.2f", ofWarm), ofWarm <= limit)
 	s.WriteString("\n" + t.String())

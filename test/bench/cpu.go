@@ -42,9 +42,8 @@ var cpuSection = section{
 // cpuBytes is the number of bytes that are moved to measure the CPU time.
 const cpuBytes = 1 << 30
 
-// direction is a way to move bytes through an ssh whose command, once it has said
-// "ready", begins to, and which lives on when all has been moved, so that its
-// processes can be asked what they have used.
+// direction moves bytes one way through an ssh. Its command prints "ready" before the transfer, and
+// stays afterwards, so that the CPU time of its processes can be read.
 type direction struct {
 	name, command string
 	move          func(in io.Writer, out io.Reader) error
@@ -91,7 +90,7 @@ func (u usage) total() (sum time.Duration) {
 	return sum
 }
 
-// cpuOf moves cpuBytes by one ssh and returns what that took.
+// cpuOf moves cpuBytes through one ssh and returns the CPU time.
 func (b *bench) cpuOf(ctx context.Context, c contender, d direction) (u usage, err error) {
 	cmd := b.laptop("ssh", c.host, d.command)
 	in, err1 := cmd.StdinPipe()

@@ -22,8 +22,8 @@ import (
 	"keyway/test/lab"
 )
 
-// sections are all that is measured, in the order of the report. To measure
-// something more, add a file with its section, and its line here.
+// sections lists all measurements, in the order of the report. A new one is a file with its
+// section, and a line here.
 var sections = []section{
 	connectSection,
 	muxSection,
@@ -79,7 +79,7 @@ func run(ctx context.Context, runs, bulk int, only, out string) error {
 		began := time.Now()
 		text, err := s.measure(ctx, b)
 		if err != nil {
-			// The results of the other sections are still of use.
+			// The results of the other sections remain useful.
 			failed = errors.Join(failed, fmt.Errorf("%s: %w", s.name, err))
 			continue
 		}
@@ -92,8 +92,8 @@ func run(ctx context.Context, runs, bulk int, only, out string) error {
 	return failed
 }
 
-// choose picks the sections whose names, with commas between, are in only; all
-// where it is empty.
+// choose returns the sections whose names are in only, a list with commas; all sections if it is
+// empty.
 func choose(all []section, only string) ([]section, error) {
 	if only == "" {
 		return all, nil

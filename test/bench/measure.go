@@ -61,8 +61,8 @@ func (b *bench) delay() (remove func() error, err error) {
 // stopwatch is the path of the lab's tool on the hosts that measure.
 const stopwatch = "/tmp/labtool"
 
-// timed runs each command n times, in turns, so that whatever else the machine
-// does meets all of them alike, and returns the medians.
+// timed runs each command n times and returns the medians. The commands take turns, so that other
+// work of the machine affects all of them equally.
 func (b *bench) timed(ctx context.Context, h *lab.Host, n int, commands ...[]string) ([]time.Duration, error) {
 	all := make([][]time.Duration, len(commands))
 	for range n {

@@ -111,8 +111,8 @@ func (m *muxBench) bulks(ctx context.Context, l line) error {
 	return nil
 }
 
-// beside compares round trips alone and beside a download: with the mux, without it, and
-// with a ControlMaster, whose downloads hold up what comes behind them by as much.
+// beside compares round trips alone and beside a download: with the mux, without it, and with a
+// ControlMaster, whose downloads delay later bytes as much.
 func (m *muxBench) beside(ctx context.Context, l line) error {
 	const alone, beside = 0, 1
 	took := map[contender][2]time.Duration{}
@@ -205,7 +205,7 @@ func (s *cat) trip() error {
 
 func (s *cat) close() error { return errors.Join(s.in.Close(), s.cmd.Wait()) }
 
-// held measures what the mux holds, at rest: some time after something has begun or ended.
+// held measures the memory of the mux at rest, some time after the last change.
 func (m *muxBench) held() error {
 	add := func(what string, limit int) error {
 		time.Sleep(15 * time.Second)
@@ -240,7 +240,7 @@ func (m *muxBench) held() error {
 	return add(fmt.Sprintf("with %d sessions that do nothing", muxOpen), targetMuxOpen)
 }
 
-// agent has the packages' own benchmarks tell what a decision and a spare stream take.
+// agent runs the packages' own benchmarks of a decision and of a spare stream.
 func (m *muxBench) agent(ctx context.Context) error {
 	root, err := lab.ModuleRoot()
 	if err != nil {

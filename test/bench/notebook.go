@@ -44,8 +44,8 @@ var notebookSection = section{
 }
 
 // measureNotebook runs a cell that prints for a minute, first with a page at the Jupyter server and
-// then with one at keyway-jupyter in front of it. They take turns because the server is one thread
-// of Python: two pages at once would keep it busier than either one does.
+// then with one at keyway-jupyter in front of it. The pages take turns because the server is one
+// thread of Python, which two pages at once would slow down.
 func measureNotebook(ctx context.Context, _ *bench) (string, error) {
 	if err := lab.Install(ctx, "notebook"); err != nil {
 		return "", err

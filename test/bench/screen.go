@@ -31,7 +31,7 @@ const (
 	screenLines       = 50_000
 	screenMegabytes   = 64
 	screenRuns        = 5
-	screenPiece       = 4096 // what a terminal hands out at most
+	screenPiece       = 4096 // the most that a read of a terminal returns
 	screenLongestFeed = 2 * time.Minute
 )
 
@@ -72,7 +72,7 @@ var screenSection = section{
 	},
 }
 
-// output is a kind of what jobs print.
+// output is a kind of output that jobs print.
 type output struct {
 	name string
 	line func(b *bytes.Buffer, i int)
@@ -102,8 +102,8 @@ func (o output) write(file string, size int) (int, error) {
 	return b.Len(), os.WriteFile(file, b.Bytes(), 0o600)
 }
 
-// rates are megabytes for a second of CPU time: of tmux, of the model, of who only
-// reads the terminal, and of the model without one.
+// rates are megabytes for a second of CPU time: of tmux, of the model, of a program that only reads
+// the terminal, and of the model without a terminal.
 type rates struct{ tmux, model, reading, alone float64 }
 
 func feedAll(ctx context.Context, dir string, o output) (rates, error) {
@@ -158,7 +158,7 @@ func feedTmux(ctx context.Context, dir, file string) (time.Duration, error) {
 	return m.feed(ctx, file)
 }
 
-// historyMemory returns what tmux's server and the model take with all lines.
+// historyMemory returns the memory of tmux's server and of the model with all lines.
 func historyMemory(ctx context.Context, dir string) (theirs, ours int64, err error) {
 	file := filepath.Join(dir, "output")
 	var b bytes.Buffer
@@ -199,8 +199,8 @@ func heap() int64 {
 	return int64(m.HeapInuse)
 }
 
-// feedModel shows the model, if there is one, a file through a terminal, and
-// returns the CPU time of the thread that does.
+// feedModel passes a file through a terminal to the model, if there is one, and returns the CPU
+// time of the reading thread.
 func feedModel(s *screen.Screen, file string) (time.Duration, error) {
 	ours, theirs, err := pty.Open()
 	if err != nil {
@@ -225,8 +225,8 @@ func feedModel(s *screen.Screen, file string) (time.Duration, error) {
 	return used, cat.Wait()
 }
 
-// show writes what comes from a terminal until that closes. It reads without the
-// runtime's poller, which would move the reading between threads.
+// show copies a terminal's output until the terminal closes. It reads without the runtime's poller,
+// which would move the reading between threads.
 func show(s *screen.Screen, terminal int) {
 	buf := make([]byte, 32<<10)
 	for {
@@ -293,7 +293,7 @@ func (m *tmux) run(args ...string) (string, error) {
 
 func (m *tmux) stop() { _, _ = m.run("kill-server") }
 
-// feed shows tmux a file, and returns the CPU time of its server.
+// feed prints a file in tmux, and returns the CPU time of tmux's server.
 func (m *tmux) feed(ctx context.Context, file string) (time.Duration, error) {
 	before, err := m.used()
 	if err != nil {

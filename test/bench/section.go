@@ -17,28 +17,26 @@ import (
 	"keyway/internal/keyway"
 )
 
-// section is one thing that is measured: a part of the report that can be made
-// alone.
+// section is one measurement: a part of the report that can be made alone.
 type section struct {
 	name  string // for -only and for its place in the report
 	title string // its heading
 	lab   bool   // needs the lab with all contenders in it
-	// measure returns what was found, in Markdown, without a heading. It leaves the
-	// lab as it was.
+	// measure returns the results in Markdown, without a heading. It leaves the lab unchanged.
 	measure func(ctx context.Context, b *bench) (string, error)
 }
 
-// render puts the heading above what was measured, and when and where.
+// render adds the heading, the date and the machine to the results.
 func (s section) render(text string, began time.Time) string {
 	return fmt.Sprintf("## %s\n\n%s, %s, %d CPUs, Linux %s, %s. Again: `make bench ONLY=%s`\n\n%s\n", s.title,
 		began.UTC().Format("2006-01-02"), cpuModel(), runtime.NumCPU(), firstLine("uname", "-r"), firstLine("ssh", "-V"), s.name,
 		strings.TrimSpace(text))
 }
 
-// targets is a table of what is aimed at and what was measured.
+// targets is a table of targets and results.
 type targets struct{ strings.Builder }
 
-// add adds a target. The first one brings the head of the table.
+// add adds a target. The first one adds the head of the table, too.
 func (t *targets) add(target, measured string, hit bool) {
 	if t.Len() == 0 {
 		t.WriteString("| target | measured | |\n|---|--:|---|\n")
@@ -79,9 +77,8 @@ func marks(name string) (begin, end string) {
 	return "<!-- make bench: " + name + " -->\n", "<!-- end of " + name + " -->\n"
 }
 
-// keep writes a section's text to its place in the file. A section that the file
-// does not have yet comes before the first of those that follow it in order and
-// are there, else to the end.
+// keep writes a section's text to its place in the file. A section that the file does not have yet
+// is inserted before the first section that follows it in order, or at the end.
 func keep(file string, order []string, name, text string) error {
 	data, err := os.ReadFile(file)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {

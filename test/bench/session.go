@@ -199,7 +199,7 @@ func (s *sessionBench) printed(file string) (time.Duration, error) {
 	return r.Exit.Ended.Sub(r.Exit.Started), err
 }
 
-// kept returns the time to print a file to a terminal whose output is written to another.
+// kept returns the time to print a file to a terminal whose output is copied to another file.
 func (s *sessionBench) kept(file string) (time.Duration, error) {
 	log, err := os.Create(filepath.Join(s.dir, "kept"))
 	if err != nil {
@@ -232,7 +232,7 @@ func drainTo(w io.Writer, file string) (time.Duration, error) {
 
 const painted = "all is painted"
 
-// painting measures how long it takes to see a session again.
+// painting measures the time until a session is visible again.
 func (s *sessionBench) painting(ctx context.Context, text io.Writer, t *targets) error {
 	show := "seq 5000; printf '" + painted + "'; exec sleep 10000"
 	if _, err := s.run("run", "-d", "-t", "--as", "shown", "--", "sh", "-c", show); err != nil {
@@ -286,7 +286,7 @@ func firstPaint(cmd *exec.Cmd) (time.Duration, error) {
 	return time.Since(began), nil
 }
 
-// memory measures what a session takes.
+// memory measures the memory of a session.
 func (s *sessionBench) memory(ctx context.Context, text io.Writer, t *targets) error {
 	theirsEmpty, err := s.tmux.resident()
 	if err != nil {
@@ -322,7 +322,8 @@ func (s *sessionBench) memory(ctx context.Context, text io.Writer, t *targets) e
 	return nil
 }
 
-// atRest is a while after which a holder has given back what it needs only to work.
+// atRest is the time after which a holder has released the memory that it needs only while it
+// works.
 const atRest = 3 * time.Second
 
 // holder returns the memory of a session's holder when its job has printed everything and sleeps.

@@ -13,8 +13,8 @@ const (
 	pipedRuns   = 5
 )
 
-// piped compares the output of a job in a pipe with that of a command of ssh's, over the
-// same way and into the same reader, which takes all that there is.
+// piped compares the output of a job in a pipe with that of a command of ssh's, over the same route
+// and into the same reader, which reads all available bytes.
 func piped(ctx context.Context, b *bench, t *targets) error {
 	const file = "/tmp/gib"
 	if err := check(b.laptop("ssh", ours.host, fmt.Sprintf("head -c %d /dev/zero >%s", pipedBytes, file))); err != nil {

@@ -118,7 +118,7 @@ func (m *streamBench) ends() map[string]time.Duration {
 	return used
 }
 
-// costs compares rate and CPU time of scp.
+// costs compares the rate and the CPU time of scp.
 func (m *streamBench) costs(ctx context.Context) error {
 	for _, way := range []struct {
 		name     string
@@ -190,7 +190,7 @@ func (m *streamBench) latency(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			if n >= echoes/10 { // the first ones warm everything up
+			if n >= echoes/10 { // the first ones warm up caches
 				took[i] = append(took[i], d)
 			}
 		}
@@ -224,8 +224,7 @@ func serveEcho(l net.Listener) {
 	}
 }
 
-// dialUntil connects to a port of the laptop as soon as somebody listens: ssh -N
-// says nothing when it does.
+// dialUntil connects to a port of the laptop as soon as ssh listens. ssh -N does not report that.
 func (m *streamBench) dialUntil(ctx context.Context, address string) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
@@ -238,7 +237,7 @@ func (m *streamBench) dialUntil(ctx context.Context, address string) (net.Conn, 
 	}
 }
 
-// idle has the package's own benchmark tell what 1,000 idle streams take.
+// idle runs the package's own benchmark of 1,000 idle streams.
 func (m *streamBench) idle(ctx context.Context) error {
 	root, err := lab.ModuleRoot()
 	if err != nil {

@@ -167,7 +167,7 @@ func (w *templateBench) ups(ctx context.Context) error {
 	return nil
 }
 
-// resolves times how long a template takes from its file to what is asked of a place.
+// resolves measures the time from a template's file to the request to a place.
 func (w *templateBench) resolves(context.Context) error {
 	dir := w.lab.Laptop.Path("/root/project")
 	times := make([]time.Duration, w.runs)

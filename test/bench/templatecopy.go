@@ -55,7 +55,7 @@ func (w *templateBench) copies(ctx context.Context) error {
 // daemonAlone has the times of dockerd itself for the image.
 type daemonAlone struct {
 	first, save time.Duration // until docker save writes its first byte, and its last
-	after       time.Duration // that docker load takes when it has the last byte
+	after       time.Duration // time of docker load after the last byte
 }
 
 // Scripts on the GPU machine, which print moments in nanoseconds.
@@ -83,7 +83,7 @@ func (w *templateBench) daemonAlone() (daemonAlone, error) {
 	return daemonAlone{median(first), median(save), median(after)}, nil
 }
 
-// moments runs a program on the GPU machine that prints so many of them.
+// moments runs a program on the GPU machine that prints that many moments.
 func (w *templateBench) moments(n int, name string, args ...string) ([]time.Duration, error) {
 	out, err := w.lab.GPU.Output(name, args...)
 	if err != nil {

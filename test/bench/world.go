@@ -15,7 +15,7 @@ import (
 	"keyway/test/lab"
 )
 
-// bench is the environment of the sections: the lab with all contenders in it, if a section wants
+// bench is the environment of the sections: the lab with all contenders in it, if a section needs
 // it, and the number of repetitions.
 type bench struct {
 	lab   *lab.Lab
@@ -25,15 +25,13 @@ type bench struct {
 	bulk  int    // transfers and starts
 }
 
-// contender is one way into a container, by its name in the laptop's
-// ssh_config.
+// contender is one route into a container, by its name in the laptop's ssh_config.
 type contender struct {
 	host string
 	what string
 }
 
-// The contenders. Warm is OpenSSH at its best: a connection that is already
-// there, shared.
+// The contenders. Warm is OpenSSH at its best: an existing connection that is shared.
 var (
 	ours        = contender{"train", "`ssh train`, link up"}
 	published   = contender{"published", "`ssh -J bastion`, port published"}
@@ -89,10 +87,10 @@ func (b *bench) startLab(ctx context.Context, images ...lab.Image) error {
 	return b.startAgent()
 }
 
-// inPieces writes a program anew, 16 KiB at a time. The kernel keeps what is written at once
-// in large pieces of its page cache, of up to 2 MiB, and since Linux 6.18 maps whole pieces at
-// the first touch of each: how a file came there would show as the memory of its processes. A
-// mux at rest had 15.9 MB resident of a file as the linker writes it, and 8.2 of one so written.
+// inPieces rewrites a program, 16 KiB at a time. The kernel keeps what is written at once in large
+// pieces of its page cache, of up to 2 MiB, and since Linux 6.18 maps whole pieces at the first
+// touch of each: how a file came there would show as the memory of its processes. A mux at rest had
+// 15.9 MB resident of a file as the linker writes it, and 8.2 of one so written.
 func inPieces(path string) error {
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -212,7 +210,7 @@ Host warm
 	return nil
 }
 
-// startOurs brings the workspace up as a user would.
+// startOurs makes the workspace as a user would.
 func (b *bench) startOurs() error {
 	for _, args := range [][]string{
 		{"init", "--yes"},
@@ -229,7 +227,7 @@ func (b *bench) startOurs() error {
 	return b.startHeld()
 }
 
-// startHeld brings up a workspace that the mux holds ready.
+// startHeld makes a workspace that the mux holds ready.
 func (b *bench) startHeld() error {
 	if err := check(b.laptop("keyway", "up", "--on", "gpu1", "--image", string(lab.Base), "--name", held.host, "--mux")); err != nil {
 		return err

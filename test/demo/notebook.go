@@ -33,7 +33,7 @@ const (
 	patience = time.Minute
 )
 
-// book is a notebook as a page on the laptop has it, without what a browser draws.
+// book is a notebook as a page on the laptop has it, without a browser.
 type book struct {
 	*tour
 	host, token, kernel string
@@ -112,7 +112,7 @@ func (b *book) dial(ctx context.Context, _, address string) (net.Conn, error) {
 	return b.lab.Laptop.Dial(ctx, address)
 }
 
-// call asks Jupyter for JSON, and again while the way there is being found.
+// call requests JSON from Jupyter, and repeats the request until the port is connected.
 func (b *book) call(method, path string, body, answer any) error {
 	data, err := json.Marshal(body)
 	if err != nil {
@@ -149,7 +149,7 @@ func ask(client *http.Client, req *http.Request, answer any) error {
 	return json.Unmarshal(data, answer)
 }
 
-// run makes a notebook, and runs its cell until ten lines are there.
+// run makes a notebook, and runs its cell until ten lines are printed.
 func (b *book) run() (*websocket.Conn, error) {
 	cell := map[string]any{"cell_type": "code", "id": "loop", "metadata": map[string]any{}, "source": cellCode, "outputs": []any{}, "execution_count": nil}
 	doc := map[string]any{"type": "notebook", "format": "json", "content": map[string]any{"nbformat": 4, "nbformat_minor": 5, "metadata": map[string]any{}, "cells": []any{cell}}}
@@ -180,7 +180,7 @@ func (b *book) run() (*websocket.Conn, error) {
 	return nil, errors.Join(err, conn.Close())
 }
 
-// awaitEnd waits until the kernel has nothing more to do.
+// awaitEnd waits until the kernel is idle.
 func (b *book) awaitEnd() error {
 	for end := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) {
 		var kernels []struct{ Running, Queued, Clients int }

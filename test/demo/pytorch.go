@@ -64,8 +64,8 @@ func (t *tour) startTorch() error {
 	return nil
 }
 
-// cutTorch kills the bastion under somebody who looks on, then closes the terminal,
-// then looks on again.
+// cutTorch kills the bastion while a user watches the job, then closes the terminal, and watches
+// again.
 func (t *tour) cutTorch() error {
 	var w *watcher
 	for _, s := range []struct {
@@ -93,7 +93,7 @@ func (t *tour) cutTorch() error {
 	return nil
 }
 
-// watcher is a keyway attach, and what it shows.
+// watcher is a keyway attach, and its output.
 type watcher struct {
 	cmd     *exec.Cmd
 	lines   *bufio.Scanner
@@ -149,8 +149,8 @@ func losses(log string) (map[int]float64, error) {
 	return all, nil
 }
 
-// resumeTorch removes the workspace with the job in it, makes it anew, and has the
-// training go on where its last checkpoint is.
+// resumeTorch removes the workspace with the job in it, makes it again, and resumes the training
+// from its last checkpoint.
 func (t *tour) resumeTorch() error {
 	log, err := t.quietly("keyway", "logs", "train/torch")
 	if err != nil {
@@ -178,8 +178,8 @@ func (t *tour) resumeTorch() error {
 	return err
 }
 
-// checkResumed compares what the first run told with what the second did, and returns the
-// losses in a line.
+// checkResumed compares the output of the first run with that of the second, and returns the losses
+// in a line.
 func checkResumed(before map[int]float64, log string) (string, error) {
 	m := regexp.MustCompile(`(?m)^resumed after epoch (\d+)`).FindStringSubmatch(log)
 	if m == nil {

@@ -39,8 +39,7 @@ func (s *screen) paint(style, text string) string {
 	return "\x1b[" + style + "m" + text + "\x1b[0m"
 }
 
-// step does one thing and prints what it was, how long it took and whether it
-// worked.
+// step runs one step and prints its name, its time and its success.
 func (s *screen) step(what string, do func() error) error {
 	s.steps++
 	begin := time.Now()
@@ -89,7 +88,7 @@ func (s *screen) move() (stop func()) {
 	}
 }
 
-// show prints what a command said.
+// show prints a command's output.
 func (s *screen) show(text string) {
 	for line := range strings.Lines(strings.TrimRight(text, "\n")) {
 		fmt.Fprintf(s.w, "                 %s\n", s.paint(dim, strings.TrimRight(line, "\r\n")))

@@ -21,8 +21,8 @@ import (
 //go:embed board.py
 var boardScript string
 
-// reattach draws something in a terminal that stays, kills the bastion, closes the
-// window, and finds the screen as it was from a new one.
+// reattach draws in a session's terminal, kills the bastion, closes the window, and shows the same
+// screen in a new window.
 func (t *tour) reattach() error {
 	if err := t.lab.Laptop.WriteFile("/root/board.py", boardScript, 0o644); err != nil {
 		return err
@@ -49,8 +49,8 @@ func (t *tour) reattach() error {
 	return err
 }
 
-// drawAndLose attaches, has the job draw, and loses the way and the window. It
-// returns what was shown.
+// drawAndLose attaches, lets the job draw, and loses the connection and the window. It returns the
+// last screen.
 func (t *tour) drawAndLose() (picture, error) {
 	w, err := t.openWindow("keyway", "attach", "train/board")
 	if err != nil {
@@ -77,7 +77,7 @@ func (t *tour) findAgain(before picture) (picture, error) {
 	return before, errors.Join(w.typeIn("\r"), w.await("trained"), w.wait())
 }
 
-// window is a person's terminal with a program in it.
+// window is a user's terminal with a program in it.
 type window struct {
 	cmd    *exec.Cmd
 	file   *os.File
@@ -105,8 +105,8 @@ func (t *tour) openWindow(argv ...string) (*window, error) {
 	return w, nil
 }
 
-// closable makes f one whose Close interrupts a Read: only then does closing it
-// hang up.
+// closable returns f as a file whose Close interrupts a Read: without that, closing it would not
+// hang up the terminal.
 func closable(f *os.File) (*os.File, error) {
 	defer f.Close()
 	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
@@ -127,7 +127,7 @@ func (w *window) show() {
 		w.mu.Lock()
 		_, _ = w.model.Write(buf[:n])
 		w.mu.Unlock()
-		if err != nil { // EIO once nobody has the other end open
+		if err != nil { // EIO once no process has the other end open
 			return
 		}
 		select {
@@ -137,10 +137,10 @@ func (w *window) show() {
 	}
 }
 
-// picture is all that a window shows.
+// picture is the complete content of a window.
 type picture struct {
-	text string // without colours, for people
-	all  string // bytes that draw it, colours and cursor included
+	text string // without colours, for readers
+	all  string // bytes that draw it, with colours and cursor
 }
 
 func (w *window) picture() picture {
@@ -159,8 +159,8 @@ func (w *window) await(want string) error {
 	return nil
 }
 
-// awaitThat waits until the window is as it should be. It returns false if that
-// takes too long, or the program ends without it.
+// awaitThat waits until the window satisfies a condition. It returns false if that takes too long,
+// or the program ends before.
 func (w *window) awaitThat(ok func(picture) bool) bool {
 	late := time.After(windowTimeout)
 	for open := true; !ok(w.picture()); {
@@ -184,10 +184,10 @@ func (w *window) typeIn(keys string) error {
 // wait returns when the program has ended.
 func (w *window) wait() error { return w.cmd.Wait() }
 
-// close closes the window, whatever runs in it.
+// close closes the window, whatever program runs in it.
 func (w *window) close() {
 	w.file.Close()
-	_ = w.cmd.Wait() // it was told so by SIGHUP
+	_ = w.cmd.Wait() // SIGHUP has told it
 	for range w.change {
 	}
 	w.stop()

@@ -35,7 +35,7 @@ type tour struct {
 	engine string
 }
 
-// chooseEngine takes containers where Docker runs, else plain processes.
+// chooseEngine chooses containers where Docker runs, and plain processes otherwise.
 func (t *tour) chooseEngine() {
 	t.engine = "docker"
 	if t.lab.DockerError != nil {
@@ -144,7 +144,7 @@ func contains(out, want string) error {
 	return nil
 }
 
-// copy moves a file there, over a bastion that dies meanwhile, and back, and
+// copy copies a file to the workspace, over a bastion that dies in the meantime, and back, and
 // compares.
 func (t *tour) copy() error {
 	if _, err := t.quietly("sh", "-c", fmt.Sprintf("head -c %d /dev/urandom >model.bin", fileSize)); err != nil {
@@ -170,7 +170,7 @@ func (t *tour) copy() error {
 	})
 }
 
-// copyWhileKilling kills the bastion under an scp, which must not notice.
+// copyWhileKilling kills the bastion during an scp, which must not notice.
 func (t *tour) copyWhileKilling() error {
 	copied := make(chan error, 1)
 	go func() {
@@ -192,7 +192,7 @@ func (t *tour) copyWhileKilling() error {
 		if err := t.killBastion(); err != nil {
 			return errors.Join(err, <-copied)
 		}
-		if _, err := t.quietly("keyway", "status", "gpu1"); err != nil { // waits until the way is up again
+		if _, err := t.quietly("keyway", "status", "gpu1"); err != nil { // waits until the uplink is up again
 			return errors.Join(err, <-copied)
 		}
 	}
@@ -206,7 +206,7 @@ func (t *tour) killBastion() error {
 	return t.lab.Bastion.StartSSHD()
 }
 
-// train starts a job and kills the bastion under a viewer, which must not notice.
+// train starts a job and kills the bastion while a viewer watches, which must not notice.
 func (t *tour) train() error {
 	if err := t.lab.Laptop.WriteFile("/root/train.py", trainingScript, 0o644); err != nil {
 		return err
@@ -226,8 +226,8 @@ func (t *tour) train() error {
 	return errors.Join(err, t.checkTraining())
 }
 
-// killWhileAttached looks on until the job has ended, and kills the bastion when
-// it is half done. It returns what was seen.
+// killWhileAttached watches a job to its end, and kills the bastion in the middle. It returns the
+// output that was shown.
 func (t *tour) killWhileAttached() (string, error) {
 	cmd := t.laptop("keyway", "attach", "train/sgd")
 	stdout, err := cmd.StdoutPipe()
@@ -255,7 +255,7 @@ func awaitLine(r io.Reader, want string) error {
 	return fmt.Errorf("the output ended before %q", want)
 }
 
-// checkTraining looks at what the job has left.
+// checkTraining checks the files that the job has left.
 func (t *tour) checkTraining() error {
 	if err := t.screen.step("every epoch is in the log once; the job exited with 0; the checkpoint is complete", t.checkJob); err != nil {
 		return err
@@ -295,7 +295,7 @@ func (t *tour) checkJob() error {
 	return errors.Join(err, contains(checkpoint, fmt.Sprintf(`"epoch": %d`, epochs)))
 }
 
-// leave removes the workspace and looks whether anything is left of it.
+// leave removes the workspace and checks that nothing is left of it.
 func (t *tour) leave() error {
 	out, err := t.run("keyway", "ls")
 	if err := errors.Join(err, contains(out, "train")); err != nil {
@@ -331,8 +331,7 @@ func (t *tour) countPrompts() error {
 	})
 }
 
-// signatures shows the last of what the key was used for, and checks that the log
-// of it is whole.
+// signatures prints the last uses of the key, and checks that their log is complete.
 func (t *tour) signatures() error {
 	out, err := t.run("keyway", "log", "-n", "3")
 	if err := errors.Join(err, contains(out, "to log in to")); err != nil {

@@ -14,7 +14,7 @@ import (
 )
 
 // TestBake puts the guest into a hostile image. It checks that users without keyway can enter the
-// container, and that nobody can without a key.
+// container, and that no user can without a key.
 func TestBake(t *testing.T) {
 	t.Parallel()
 	w := start(t, lab.Options{Docker: true, Images: []lab.Image{lab.NonRoot}})
@@ -131,8 +131,7 @@ func (w *world) entersBaked(t *testing.T, agent string) {
 	}
 }
 
-// bakedElsewhere has the image go into files and a registry, from a place and from a
-// registry.
+// bakedElsewhere bakes into files and into a registry, from a place and from a registry.
 func (w *world) bakedElsewhere(t *testing.T, made images.Baked) {
 	file := w.bake(t, "--image", made.Base, "--on", "gpu1", "--output", "/root/baked.tar")
 	equal(t, "the image in a file", file.ID, made.ID)

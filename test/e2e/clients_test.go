@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// withAgent returns a command of a client that knows no ssh_config.
+// withAgent returns a command of a client that does not read ssh_config.
 func (w *world) withAgent(t *testing.T, argv ...string) *exec.Cmd {
 	t.Helper()
 	cmd := w.command(argv...)
@@ -42,8 +42,8 @@ func TestDropbear(t *testing.T) {
 	}
 }
 
-// TestPuTTY checks plink and psftp. They are given the fingerprint of the host key, so that they
-// accept no other.
+// TestPuTTY checks plink and psftp. They get the fingerprint of the host key, so that they accept
+// no other.
 func TestPuTTY(t *testing.T) {
 	t.Parallel()
 	w := shared
@@ -214,8 +214,8 @@ func TestProxyCommandFromTheCommandLine(t *testing.T) {
 	}
 }
 
-// TestNoProcessCopiesForSSH checks that the proxy command ends once ssh is connected, and that only
-// the process entry for which ssh has not waited is left.
+// TestNoProcessCopiesForSSH checks that the proxy command ends once ssh is connected. Only its
+// entry in the process table stays, because ssh does not wait for it.
 func TestNoProcessCopiesForSSH(t *testing.T) {
 	t.Parallel()
 	script := `set -e

@@ -98,18 +98,18 @@ type container struct {
 			TmpfsOptions *struct{ SizeBytes int64 }
 		}
 	}
-	fields map[string]any // of Config and HostConfig, those that say something
+	fields map[string]any // fields of Config and HostConfig that have a meaning
 }
 
-// difference is one that is meant to be between what docker-compose makes of a file and
-// what keyway makes of it. Each is accepted only where the two are as it says.
+// difference is an intended difference between docker-compose's container and keyway's. It is
+// accepted only if both values are as described.
 type difference struct {
 	why string
 	is  func(service string, compose, ours any) bool
 }
 
-// intended are the differences that are meant to be, by the field of docker inspect.
-// Any other one fails.
+// intended lists the intended differences, by the field of docker inspect. Any other difference
+// fails the test.
 var intended = map[string]difference{
 	"Config.Hostname":     {"the first digits of the container's id", isID},
 	"Config.OpenStdin":    {"the guest gets its host key there", isTrue},
@@ -334,7 +334,7 @@ func (c container) command(ours bool) []string {
 		}
 	}
 	if !ours {
-		if slices.Equal(all, []string{"bash"}) { // the image's own, which a workspace is entered instead of
+		if slices.Equal(all, []string{"bash"}) { // the image's own command, in whose place a workspace waits
 			return nil
 		}
 		return all
@@ -352,7 +352,7 @@ func beside(t *testing.T, service string, compose, ours container, met map[strin
 	t.Helper()
 	extra := []string{}
 	if service == "read-only" {
-		extra = append(extra, "tmpfs at /tmp, 0 bytes, writable: true") // nearly every program wants one
+		extra = append(extra, "tmpfs at /tmp, 0 bytes, writable: true") // nearly every program needs one
 	}
 	if a, b := slices.Sorted(slices.Values(append(compose.mounted(), extra...))), ours.mounted(); !slices.Equal(a, b) {
 		t.Errorf("%s: mounted are\n%q\nby docker-compose, and by keyway\n%q", service, a, b)
@@ -375,7 +375,7 @@ func beside(t *testing.T, service string, compose, ours container, met map[strin
 	}
 }
 
-// same compares two values; the order of limits and devices says nothing.
+// same compares two values. The order of limits and devices has no meaning.
 func same(a, b any) bool {
 	sorted := func(v any) any {
 		list, ok := v.([]any)
@@ -428,7 +428,7 @@ func (w *world) besideCompose(t *testing.T) {
 	ours := map[string]container{}
 	for _, service := range services {
 		w.must(t, "env", "-C", dir, "keyway", "up", service, "--on", "gpu1")
-		if strings.HasPrefix(service, "gpu-") { // the next one wants them
+		if strings.HasPrefix(service, "gpu-") { // the next one needs them
 			maps.Copy(ours, w.inspect(t, "--filter", "label=dev.keyway.name="+service))
 			w.must(t, "keyway", "rm", "--yes", service)
 		}

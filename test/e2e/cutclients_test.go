@@ -71,8 +71,8 @@ const trampClient = `
     (tramp-cleanup-all-connections)))
 `
 
-// tcpFor is for clients that know nothing but addresses: it has a port of the loopback
-// lead to the workspace while a command runs.
+// tcpFor runs a command of a client that only connects to addresses: a port of the loopback leads
+// to the workspace while it runs.
 const tcpFor = `
 import socket, subprocess, sys, threading
 door = socket.create_server(("127.0.0.1", 2222))
@@ -85,7 +85,7 @@ threading.Thread(target=serve, daemon=True).start()
 sys.exit(subprocess.run(sys.argv[1:]).returncode)
 `
 
-// findTrain sets what clients need to know that read no ssh_config.
+// findTrain sets variables for clients that do not read ssh_config.
 const findTrain = `of() { ssh -G train | sed -n "s/^$1 //p"; }
 export SSH_AUTH_SOCK="$(of identityagent)"
 key="$(sed -n 's/^train.keyway //p' "$(of userknownhostsfile)")"

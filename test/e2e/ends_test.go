@@ -17,7 +17,7 @@ import (
 // trainer is a training run that saves when it is told to end.
 const trainer = "../../internal/session/words/testdata/train.py"
 
-// ways are those in which a job's output goes, and the option for each.
+// ways are the destinations of a job's output, with the option for each.
 var ways = map[string]string{"terminal": "-t", "pipes": "-T"}
 
 // container returns the name of a workspace's container at gpu1.
@@ -90,8 +90,8 @@ func TestTrainingRunsSave(t *testing.T) {
 	}
 }
 
-// TestEveryEndReachesWhoWaits checks that waiting commands notice the end of a workspace that is
-// stopped from elsewhere.
+// TestEveryEndReachesWhoWaits checks that waiting commands notice when their workspace is stopped
+// from elsewhere.
 func TestEveryEndReachesWhoWaits(t *testing.T) {
 	t.Parallel()
 	w := shared
@@ -164,8 +164,8 @@ func (w *world) awaitInside(t *testing.T, name, pattern string, n int) {
 	}
 }
 
-// TestPausedWorkspacesAreToldAtOnce checks that every command says at once that a workspace is
-// paused, which answers nothing.
+// TestPausedWorkspacesAreToldAtOnce checks that every command reports at once that a workspace is
+// paused and cannot answer.
 func TestPausedWorkspacesAreToldAtOnce(t *testing.T) {
 	t.Parallel()
 	w := shared
@@ -260,7 +260,7 @@ func TestArgumentsFromTheLaptop(t *testing.T) {
 		if r := w.do("ssh", name, "echo it speaks"); !strings.Contains(r.Stdout, "printed by a start file") {
 			t.Errorf("%s reads no start file: %s", shell, r)
 		}
-		// The laptop's own shell is no part of it: its words come from a program.
+		// The laptop's own shell plays no part, since the words come from a program.
 		cmd := w.command(append([]string{"keyway", "run", name, "-T", "--as", "words", "--", "sh", "-c", `printf '%s\0' "$@"`, "sh"}, words...)...)
 		r := w.finish(cmd, "")
 		r.Command = "keyway run " + name + " with all words"

@@ -42,7 +42,7 @@ func TestInterruptedUp(t *testing.T) {
 			w.must(t, "keyway", "rm", "a")
 		case 130:
 			interrupted++
-			if r.Stderr != "" { // else it came before there was anything to interrupt, or anybody to catch it
+			if r.Stderr != "" { // otherwise the signal came before keyway could catch it, or before there was work to interrupt
 				holds(t, "what an interrupted up says", r.Stderr, "interrupted")
 			}
 		default:
@@ -82,7 +82,7 @@ func TestTheNodeIsKilledDuringUp(t *testing.T) {
 				_ = lab.Kill(syscall.SIGKILL, w.GPU.Nodes()...)
 			})
 		})
-		if !kill.Stop() { // it has begun; the next command finds the node gone
+		if !kill.Stop() { // it has begun; the next command finds no node
 			<-killed
 			w.do("keyway", "ls", "--on", "gpu1")
 		}
@@ -93,7 +93,7 @@ func TestTheNodeIsKilledDuringUp(t *testing.T) {
 				half++
 				equal(t, "the code of a start of what is half made", strconv.Itoa(w.do("keyway", "start", "gpu1/a").Code), strconv.Itoa(keyway.ExitCode(keyway.Errorf(keyway.NotRunning, ""))))
 			}
-			if again := w.do(up...); again.Code == keyway.ExitCode(keyway.Errorf(keyway.NameTaken, "")) { // it was whole
+			if again := w.do(up...); again.Code == keyway.ExitCode(keyway.Errorf(keyway.NameTaken, "")) { // it was complete
 				w.must(t, "keyway", "rm", "gpu1/a")
 				w.must(t, up...)
 			} else if again.Code != 0 {

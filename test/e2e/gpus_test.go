@@ -123,7 +123,7 @@ func (w *world) foreignGPU(t *testing.T, smi *lab.FakeSMI) {
 	}
 }
 
-// interruptedWait has somebody wait, and give it up.
+// interruptedWait waits for a GPU, and is interrupted.
 func (w *world) interruptedWait(t *testing.T, argv []string) {
 	t.Helper()
 	cmd := w.command(argv...)

@@ -24,8 +24,8 @@ import (
 // detaches; many connections through SOCKS; a link to the agent's socket; windows that come and
 // go.
 
-// ideServer echoes on a port that the system chooses and on a unix socket, and
-// answers "agent" with what ssh-add says, as a terminal in an editor would.
+// ideServer echoes on a port that the system chooses and on a unix socket, and answers "agent" with
+// the output of ssh-add, as a terminal in an editor would.
 const ideServer = `
 import os, socket, subprocess, sys, threading
 tcp = socket.socket(); tcp.bind(("127.0.0.1", 0)); tcp.listen(300)
@@ -48,8 +48,8 @@ threading.Thread(target=accept, args=(unix,), daemon=True).start()
 accept(tcp)
 `
 
-// ideScript returns the script that the editor sends, padded to 150 KB as real
-// ones are. It starts the server if it does not run, and says where it listens.
+// ideScript returns the script that the editor sends, padded to 150 KB as real ones are. It starts
+// the server if it does not run, and prints its address.
 func ideScript(id string) string {
 	padding := strings.Repeat("# "+strings.Repeat("padding ", 12)+"\n", 1500)
 	return padding + `
@@ -219,7 +219,7 @@ func TestVSCode(t *testing.T) {
 	}
 	w.manyConnections(t, first, 7701)
 	w.manyConnections(t, reloaded, 7702)
-	// The server runs since before the cut, with the link of then.
+	// The server has run since before the cut, with the socket of that connection.
 	holds(t, "the agent after the bastion's death", w.ask(t, first, 7701, "agent"), "ED25519")
 }
 
@@ -277,7 +277,7 @@ func TestZed(t *testing.T) {
 		_ = master.Wait()
 	})
 	over := []string{"-o", "ControlMaster=no", "-o", "ControlPath=/tmp/zed.sock"}
-	// ssh -O check is how one asks whether the master is up; nothing tells.
+	// No event reports that the master is up: ssh -O check asks.
 	for deadline := time.Now().Add(patience); w.do("ssh", "-O", "check", "-o", "ControlPath=/tmp/zed.sock", train).Code != 0; {
 		if time.Now().After(deadline) {
 			t.Fatal("the shared connection does not come up")
@@ -332,8 +332,7 @@ func TestJetBrains(t *testing.T) {
 	all.Wait()
 }
 
-// dialUntil connects as soon as somebody listens: ssh -N says nothing when it
-// does.
+// dialUntil connects as soon as ssh listens. ssh -N does not report that.
 func (w *world) dialUntil(address string) (net.Conn, error) {
 	deadline := time.Now().Add(patience)
 	for {

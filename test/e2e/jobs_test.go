@@ -35,8 +35,8 @@ func TestRun(t *testing.T) {
 	equal(t, "arguments arrive as they are", w.must(t, "keyway", "run", train, "--", "printf", "%s|", "a b", "it's", "$HOME", "", "*"), "a b|it's|$HOME||*|")
 }
 
-// TestRunThatIsInterrupted checks that the job goes on after Ctrl-C without a terminal, where
-// nobody can be asked what that means.
+// TestRunThatIsInterrupted checks that the job continues after Ctrl-C without a terminal, where
+// keyway cannot ask what to do.
 func TestRunThatIsInterrupted(t *testing.T) {
 	t.Parallel()
 	w := shared
@@ -122,7 +122,7 @@ func TestJobSurvives(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.must(t, "keyway", "run", train, "-d", "--as", "job", "--", "sh", "-c", "i=0; until [ -e /tmp/enough ]; do i=$((i+1)); echo $i; sleep 0.05; done; exit 5")
-	// Commands that look on all the time, and the exit code of each.
+	// Commands that watch the job all the time, and the exit code of each.
 	watching := map[string]int{"logs -f " + train + "/job": 0, "logs -f": 0, "logs -f --raw " + train + "/job": 0, "wait " + train + "/job": 5, "wait": 5}
 	looks := map[string]*looking{}
 	for words := range watching {
@@ -191,7 +191,7 @@ func TestJobSurvives(t *testing.T) {
 	}
 }
 
-// looking is a command that looks at a job.
+// looking is a command that watches a job.
 type looking struct {
 	*exec.Cmd
 	out, errs bytes.Buffer

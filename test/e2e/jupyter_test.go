@@ -49,7 +49,7 @@ func (b book) dial(ctx context.Context, _, address string) (net.Conn, error) {
 	return b.w.Laptop.Dial(ctx, address)
 }
 
-// call asks the server, and again as long as the way there is being found.
+// call sends a request to the server, and repeats it until the port is connected.
 func (b book) call(method, path string, body, answer any) int {
 	b.t.Helper()
 	data, _ := json.Marshal(body)

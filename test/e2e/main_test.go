@@ -62,10 +62,10 @@ func (w *world) unlockAndUp() error {
 	return nil
 }
 
-// world is a lab with what tests do in it.
+// world is a lab with the tests' methods.
 type world struct{ *lab.Lab }
 
-// start makes a lab for one test that will break it.
+// start makes a lab for one test, which may break it.
 func start(t *testing.T, o lab.Options) *world {
 	t.Helper()
 	return startWith(t, bin, o)
@@ -106,8 +106,7 @@ type result = run.Result
 // fails one test and not the run.
 const patience = 3 * time.Minute
 
-// command prepares a command on the laptop, with the lab's stand-in for a
-// person at hand.
+// command prepares a command on the laptop, with the lab's askpass program for questions.
 func (w *world) command(argv ...string) *exec.Cmd {
 	cmd := w.Laptop.Command(argv[0], argv[1:]...)
 	cmd.Env = append(cmd.Env, w.AskpassEnv()...)
@@ -127,7 +126,7 @@ func (w *world) finish(cmd *exec.Cmd, stdin string, started ...func()) result {
 	return run.Command(cmd, name, stdin, patience, started...)
 }
 
-// must runs a command that has to work and returns its standard output.
+// must runs a command that must succeed and returns its standard output.
 func (w *world) must(t *testing.T, argv ...string) string {
 	t.Helper()
 	r := w.do(argv...)
@@ -147,7 +146,7 @@ func (w *world) mustFeed(t *testing.T, stdin string, argv ...string) string {
 	return r.Stdout
 }
 
-// up makes a workspace for one test and removes it after.
+// up makes a workspace for one test and removes it afterwards.
 func (w *world) up(t *testing.T, name string, args ...string) {
 	t.Helper()
 	w.must(t, append([]string{"keyway", "up", "--on", "gpu1", "--name", name}, args...)...)

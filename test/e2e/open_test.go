@@ -53,7 +53,7 @@ func (w *world) open(t *testing.T, args ...string) *opened {
 	return o
 }
 
-// close is Ctrl-C; the command then ends by itself, and well.
+// close sends Ctrl-C, after which the command must exit with 0.
 func (o *opened) close(t *testing.T) {
 	t.Helper()
 	if o.cmd.ProcessState != nil {
@@ -65,10 +65,10 @@ func (o *opened) close(t *testing.T) {
 	}
 }
 
-// get asks for a URL on the laptop.
+// get requests a URL on the laptop.
 func (w *world) get(url string) result { return w.do("curl", "-sS", "-m", "60", "-L", "-b", "-", url) }
 
-// listensOnLaptop reports whether a port of the laptop's is bound.
+// listensOnLaptop reports whether a program listens on a port of the laptop.
 func (w *world) listensOnLaptop(t *testing.T, port int) bool {
 	t.Helper()
 	table, err := w.Laptop.Output("cat", "/proc/net/tcp")

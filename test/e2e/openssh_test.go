@@ -79,7 +79,7 @@ func TestSSHTerminal(t *testing.T) {
 	// The change is on its way while the command is: bash waits for it.
 	screen.write(t, term, "until [ \"$(stty size)\" = '40 120' ]; do :; done; echo re''sized\r")
 	screen.await(t, "resized")
-	// It says so itself: before it runs, Ctrl-C is for the shell.
+	// It reports that it runs: before that, Ctrl-C would reach the shell.
 	screen.write(t, term, "sh -c 'echo be\"\"gun; exec sleep 1000'\r")
 	screen.await(t, "begun")
 	screen.write(t, term, "\x03echo inter''rupted $?\r")
@@ -112,7 +112,7 @@ func watch(r io.Reader) *screenText {
 	return s
 }
 
-// await returns when want has been shown, and forgets what was up to it.
+// await returns when want has been shown, and discards the output up to it.
 func (s *screenText) await(t *testing.T, want string) {
 	t.Helper()
 	deadline := time.After(time.Minute)
@@ -133,7 +133,7 @@ func (s *screenText) await(t *testing.T, want string) {
 	}
 }
 
-// line returns the rest of the line after what was awaited.
+// line returns the rest of the line after the awaited text.
 func (s *screenText) line(t *testing.T) string {
 	t.Helper()
 	for {
@@ -155,7 +155,7 @@ func (s *screenText) write(t *testing.T, w io.Writer, text string) {
 	}
 }
 
-// oddNames are file names that break what quotes carelessly.
+// oddNames are file names that break careless quoting.
 var oddNames = []string{"plain", "two words", "it's", `"double"`, "dollar $HOME `id`", "star*?[x]", "semi;colon&|", "-dash", "ümläut ☃", "tab\there", `back\slash`}
 
 // oddFiles makes a directory with a file of each odd name, its name in it, on
@@ -278,8 +278,8 @@ func TestAgentForwarding(t *testing.T) {
 	first := w.must(t, "ssh", "forwarding", "echo $SSH_AUTH_SOCK")
 	second := w.must(t, "ssh", "forwarding", "echo $SSH_AUTH_SOCK")
 	equal(t, "SSH_AUTH_SOCK is the same for each connection", second, first)
-	// The workspace's own guest is no server it can dial; sign something instead.
-	// A workspace may not, until the user's policy says so.
+	// A workspace cannot dial its own guest, so it requests another signature. That is refused
+	// until the user's policy permits it.
 	sign := "ssh-add -L >key.pub && echo text | ssh-keygen -q -Y sign -n file -f key.pub >signature && test -s signature"
 	if r := w.do("ssh", "forwarding", sign); r.Code == 0 {
 		t.Errorf("a workspace signs what no rule allows: %s", r)
@@ -297,10 +297,9 @@ func TestAgentForwarding(t *testing.T) {
 	holds(t, "ssh -A", w.must(t, "ssh", "-A", train, "ssh-add -l"), "ED25519")
 }
 
-// echoServer is a Python program that echoes on a TCP port of 127.0.0.1 that the
-// system chooses, or on the unix socket that its argument names. It says where it
-// listens, and ends with its standard input, so with the connection that started
-// it.
+// echoServer is a Python program that echoes on a TCP port of 127.0.0.1 that the system chooses, or
+// on the unix socket that its argument names. It prints its address, and ends with its standard
+// input, and so with the connection that started it.
 const echoServer = `
 import os, socket, sys, threading
 if len(sys.argv) > 1:
@@ -324,8 +323,8 @@ threading.Thread(target=accept, daemon=True).start()
 sys.stdin.read()
 `
 
-// background runs a command until the test ends, its standard input open, and
-// returns when it has written a line that holds ready, with what it has written.
+// background runs a command until the test ends, with its standard input open. It returns the
+// command's output when a line contains ready.
 func (w *world) background(t *testing.T, ready string, cmd *exec.Cmd) *screenText {
 	t.Helper()
 	stdin, err := cmd.StdinPipe()
@@ -360,8 +359,7 @@ func (w *world) startEcho(t *testing.T, where ...string) int {
 	return echoPort(t, w.background(t, "listening on ", cmd))
 }
 
-// echoPort returns the port that an echo server said it listens on; 0 for a
-// unix socket.
+// echoPort returns the port that an echo server has printed; 0 for a unix socket.
 func echoPort(t *testing.T, s *screenText) int {
 	t.Helper()
 	line := s.line(t)
@@ -372,7 +370,7 @@ func echoPort(t *testing.T, s *screenText) int {
 	return port
 }
 
-// tunnel runs ssh with a forwarding and returns when it is there.
+// tunnel runs ssh with a forwarding and returns when it works.
 func (w *world) tunnel(t *testing.T, args ...string) {
 	t.Helper()
 	args = append([]string{"ssh", "-o", "ExitOnForwardFailure=yes"}, args...)
@@ -454,7 +452,7 @@ for where in (("127.0.0.1", 7202), "/tmp/remote.sock"):
     print(n)
 `
 	equal(t, "bytes echoed by the laptop", w.mustFeed(t, client, "ssh", train, "python3 -"), "100000\n100000\n")
-	// A port that the server chooses is told to the client.
+	// The server tells the client the port that it chooses.
 	holds(t, "ssh -R 0", w.do("ssh", "-R", "0"+to, train, "true").Stderr, "Allocated port")
 }
 
@@ -515,8 +513,8 @@ func TestControlMaster(t *testing.T) {
 	for range 10 {
 		equal(t, "over the shared connection", w.must(t, "ssh", "-S", "/tmp/cm", train, "echo hi"), "hi\n")
 	}
-	// How a program ends is told also if its output and its input have ended before: a
-	// master closes the channel then.
+	// The exit status arrives even if input and output have ended before, when a master closes the
+	// channel.
 	if r := w.do("ssh", "-S", "/tmp/cm", train, "exec >&- 2>&-; sleep 0.3; exit 7"); r.Code != 7 {
 		t.Errorf("want exit code 7: %s", r)
 	}

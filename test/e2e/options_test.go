@@ -56,7 +56,7 @@ func TestSessionsOfUsers(t *testing.T) {
 			holds(t, "completion", w.must(t, "keyway", "__complete", "logs", train+"/"), job)
 		})
 	}
-	// What ssh says of itself at a higher LogLevel only is said all the same.
+	// Messages of ssh that need a higher LogLevel are printed nevertheless.
 	w.write(t, "/root/.ssh/config", before+"\nHost *\nKexAlgorithms diffie-hellman-group14-sha256\n")
 	for _, line := range []string{"run train -- true", "ls train", "logs train", "kill train/job0", "ports train"} {
 		r := w.do(append([]string{"keyway"}, strings.Fields(line)...)...)

@@ -91,7 +91,7 @@ func TestAHostWorkspaceIsALogin(t *testing.T) {
 
 // TestUsersOfADirectory checks users that /etc/passwd does not have, with names as directories give
 // them, in a workspace of plain processes. Then their start files unset the variables of the login,
-// and the directory is asked.
+// so that the directory has to be asked.
 func TestUsersOfADirectory(t *testing.T) {
 	t.Parallel()
 	w := start(t, lab.Options{})

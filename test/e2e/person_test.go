@@ -38,9 +38,9 @@ Host gpu2
   Port 2222
 `
 
-// personsMachines makes the GPU machine two that have one home directory: the second has
-// a host name and processes of its own. The user is not root and may use Docker. Start
-// files print, without an end of line.
+// personsMachines makes two machines of the GPU machine, with one home directory. The second has a
+// host name and processes of its own. The user is not root and may use Docker. Start files print,
+// without an end of line.
 const personsMachines = `set -e
 printf 'printf "\\033]0;gpu\\007welcome"; echo warning >&2\n' >/home/ada/.bashrc
 sed -i '/^docker:/d' /etc/group
@@ -80,14 +80,14 @@ func person(t *testing.T) *world {
 	return w
 }
 
-// cuts takes the way away in each manner, and gives it back.
+// cuts interrupts the route in each manner, and restores it.
 func (w *world) cuts(t *testing.T) {
 	t.Helper()
 	w.Bastion.KillConnections()
 	if err := w.Cut(w.Laptop, w.Bastion); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(4 * time.Second) // longer than it takes to be noticed
+	time.Sleep(4 * time.Second) // longer than the time until it is noticed
 	if err := w.Restore(w.Laptop, w.Bastion); err != nil {
 		t.Fatal(err)
 	}
@@ -157,7 +157,7 @@ func counted(word string, n int) string {
 	return b.String()
 }
 
-// oneHomeTwoMachines: neither machine lists, stops or removes what the other has.
+// oneHomeTwoMachines checks that neither machine lists, stops or removes workspaces of the other.
 func (w *world) oneHomeTwoMachines(t *testing.T) {
 	t.Helper()
 	for machine, other := range map[string]string{"gpu1": "side", "gpu2": train} {

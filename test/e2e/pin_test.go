@@ -58,7 +58,7 @@ func pinWorld(t *testing.T) pinned {
 	return pinned{w, smi}
 }
 
-// image makes an image of Base with what a script does in it.
+// image makes an image of Base and the changes of a script.
 func (w *world) image(t *testing.T, name, script string) {
 	t.Helper()
 	id := strings.TrimSpace(mustDocker(t, w, "create", string(lab.Base), "bash", "-c", script))
@@ -168,7 +168,7 @@ func TestDrift(t *testing.T) {
 	}
 }
 
-// pinsWhatIsChosen pins what no template can say. A lock that has it chooses nothing.
+// pinsWhatIsChosen pins settings that no template can have. A lock that has them chooses nothing.
 func (w *world) pinsWhatIsChosen(t *testing.T) {
 	t.Helper()
 	const path = "/root/proj/" + pin.FileName
@@ -228,7 +228,7 @@ subprocess.run(["git", "init", "-q", "/workspace/repository"], check=True)
 `)
 }
 
-// plantInPlace has the machine around a running workspace become another.
+// plantInPlace changes the machine around a running workspace.
 func (w pinned) plantInPlace(t *testing.T, only func(what, field, name string)) {
 	t.Helper()
 	driver, model := w.smi.Driver, w.smi.Model
@@ -270,8 +270,7 @@ func (w pinned) loginShell(t *testing.T, shell string) {
 	}
 }
 
-// lockSays changes the lock, in which an architecture may stand that this machine cannot
-// be made to have.
+// lockSays changes the lock, which may name an architecture that this machine does not have.
 func (w *world) lockSays(t *testing.T, only func(what, field, name string)) {
 	t.Helper()
 	const path = "/root/proj/" + pin.FileName

@@ -34,7 +34,7 @@ func (s segments) since(before [2]int) (more [2]int) {
 	return [2]int{more[0] - before[0], more[1] - before[1]}
 }
 
-// settled waits until nothing has come for a while, and counts.
+// settled waits until no segment has come for a while, and counts.
 func (s segments) settled() (all [2]int) {
 	s.t.Helper()
 	for {
@@ -102,16 +102,16 @@ func TestSegments(t *testing.T) {
 	}
 }
 
-// held returns the small segments of the bastion since before that came after another one of its,
-// without a word of the laptop's between them. A bastion's sshd holds each of them back until the
-// laptop has acknowledged the one before, which it puts off.
+// held returns the small segments of the bastion since before that followed another of its
+// segments, with none of the laptop's in between. A bastion's sshd holds each of them back until
+// the laptop has acknowledged the previous one, and the laptop delays its ACK.
 func (s segments) held(before [2]int) (sizes []int) {
 	s.t.Helper()
 	text, err := os.ReadFile(s.file)
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	const full = 1400 // what fills a segment is not held back
+	const full = 1400 // a full segment is not held back
 	last := "0"
 	skip := before[0] + before[1]
 	for line := range strings.Lines(string(text)) {
@@ -129,7 +129,7 @@ func (s segments) held(before [2]int) (sizes []int) {
 }
 
 // TestNoAnswerWaits checks that whatever the node and the guest send while an ssh connects comes
-// with an answer, and not alone before one: by a bastion, that would wait for it.
+// with an answer, and not alone before one: over a bastion, the answer would then wait.
 func TestNoAnswerWaits(t *testing.T) {
 	w := start(t, lab.Options{Docker: true, Images: []lab.Image{lab.Base}})
 	if err := w.unlockAndUp(); err != nil {

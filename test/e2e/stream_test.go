@@ -23,7 +23,7 @@ func TestBastionDies(t *testing.T) {
 	go func() {
 		copied <- w.do("sh", "-c", "scp -q data train:data && scp -q train:data back && cmp data back")
 	}()
-	const most = 15 // on a slow machine the copy would hardly get on between the kills
+	const most = 15 // on a slow machine the copy would hardly progress between the kills
 	for kills := 0; ; kills++ {
 		var next <-chan time.Time
 		if kills < most {
@@ -44,7 +44,7 @@ func TestBastionDies(t *testing.T) {
 		if err := w.Bastion.StartSSHD(); err != nil {
 			t.Fatal(err)
 		}
-		w.must(t, "keyway", "status", "gpu1") // waits until the way is up again
+		w.must(t, "keyway", "status", "gpu1") // waits until the uplink is up again
 	}
 }
 

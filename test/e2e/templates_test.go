@@ -19,7 +19,7 @@ import (
 	"keyway/test/lab"
 )
 
-// projTemplate has what a template asks for beside its image.
+// projTemplate has every setting of a template beside its image.
 const projTemplate = `services:
   train:
     image: keyway-lab/base
@@ -93,7 +93,7 @@ func (w *world) upTrain(t *testing.T, args ...string) result {
 	return r
 }
 
-// oneTemplate looks at every field of projTemplate from inside.
+// oneTemplate checks every field of projTemplate from inside.
 func (w *world) oneTemplate(t *testing.T) {
 	r := w.upTrain(t)
 	holds(t, "up", r.Stderr, "it asks for your agent to be forwarded")
@@ -173,8 +173,8 @@ const operators = `services:
         volumes: [/srv/data]
 `
 
-// publishedTemplates publishes on one machine, installs on another, and asks for what
-// is allowed and what is not.
+// publishedTemplates publishes on one machine, installs on another, and requests allowed and
+// forbidden settings.
 func (w *world) publishedTemplates(t *testing.T) {
 	serveRegistry(t, w.Laptop, w.GPU)
 	mustDocker(t, w, "tag", string(lab.Busybox), "127.0.0.1:5000/lab/busybox:1")
@@ -248,7 +248,7 @@ func (w *world) publishedTemplates(t *testing.T) {
 	w.must(t, "keyway", "rm", "--yes", "team", "more", "free")
 }
 
-// installTemplate does as root of the GPU machine what keyway templates publish says.
+// installTemplate follows the instructions of keyway templates publish as root of the GPU machine.
 func (w *world) installTemplate(t *testing.T, file string) {
 	t.Helper()
 	if err := w.GPU.WriteFile("/root/team.json", file, 0o600); err != nil {

@@ -19,8 +19,8 @@ import (
 	"keyway/test/lab"
 )
 
-// personsTerminal is a person's terminal on the laptop: a window of a tmux of its
-// own, with a shell in it.
+// personsTerminal is a user's terminal on the laptop: a window of a tmux of its own, with a shell
+// in it.
 type personsTerminal struct {
 	t      *testing.T
 	socket string
@@ -59,7 +59,7 @@ func (v *personsTerminal) tmux(args ...string) string {
 	return string(out)
 }
 
-// typeIn types text as it is.
+// typeIn types text unchanged.
 func (v *personsTerminal) typeIn(text string) {
 	v.t.Helper()
 	keys := []string{"send-keys", "-t", v.name, "-H"}
@@ -69,8 +69,8 @@ func (v *personsTerminal) typeIn(text string) {
 	v.tmux(keys...)
 }
 
-// begin types a command into a window that shows nothing else, so that what is then
-// awaited in it is this command's and not the one's before.
+// begin types a command into an empty window, so that the awaited output is this command's, and not
+// the previous one's.
 func (v *personsTerminal) begin(command string) {
 	v.t.Helper()
 	v.typeIn("clear\r")
@@ -91,7 +91,7 @@ func (v *personsTerminal) is(variable string) string {
 	return strings.TrimSpace(v.tmux("display-message", "-p", "-t", v.name, "#{"+variable+"}"))
 }
 
-// awaitThat waits until the window is as it should be.
+// awaitThat waits until the window satisfies a condition.
 func (v *personsTerminal) awaitThat(what string, ok func() bool) {
 	v.t.Helper()
 	for deadline := time.Now().Add(patience); !ok(); time.Sleep(50 * time.Millisecond) {
@@ -106,8 +106,8 @@ func (v *personsTerminal) await(text string) {
 	v.awaitThat(strconv.Quote(text), func() bool { return strings.Contains(v.shown(), text) })
 }
 
-// fullScreen is a program that uses all of a terminal, and says the size that it
-// has: alternate screen, mouse, bracketed paste, no cursor.
+// fullScreen is a program that uses all of a terminal (alternate screen, mouse, bracketed paste, no
+// cursor), and prints the terminal's size.
 const fullScreen = `exec python3 -c '
 import os, signal, time
 def draw(*_): # not by sys.stdout, which a signal must not interrupt
@@ -119,7 +119,7 @@ draw()
 while True: time.sleep(3600)
 '`
 
-// clean says that nothing of a full-screen program is left in the window.
+// clean checks that nothing of a full-screen program is left in the window.
 func (v *personsTerminal) clean() bool {
 	return v.is("alternate_on") == "0" && v.is("mouse_any_flag") == "0" && v.is("mouse_sgr_flag") == "0" && v.is("cursor_flag") == "1"
 }
@@ -180,8 +180,8 @@ func TestNoPasteLeavesTheLaptop(t *testing.T) {
 	w.must(t, "keyway", "kill", train+"/pasted")
 }
 
-// TestATerminalSurvivesWhatBreaks checks that the terminal is the user's again, however a
-// connection ends, and that the session goes on and is found as it was.
+// TestATerminalSurvivesWhatBreaks checks that the terminal works again, however a connection ends,
+// and that the session continues and is shown as it was.
 func TestATerminalSurvivesWhatBreaks(t *testing.T) {
 	t.Parallel()
 	w := start(t, lab.Options{Docker: true, Images: []lab.Image{lab.Base}})
@@ -223,7 +223,7 @@ func TestATerminalSurvivesWhatBreaks(t *testing.T) {
 		v.await(" icanon ")
 		attach()
 	}
-	// The bastion may die: the connection comes back by itself, or is made again.
+	// The bastion may die: the connection resumes by itself, or is made again.
 	w.Bastion.KillSSHD()
 	w.Bastion.KillConnections()
 	if err := w.Bastion.StartSSHD(); err != nil {
@@ -238,7 +238,7 @@ func TestATerminalSurvivesWhatBreaks(t *testing.T) {
 	if err := json.Unmarshal([]byte(w.must(t, "keyway", "ls", train, "--json")), &list); err != nil || len(list) != 1 || list[0].State != "running" {
 		t.Errorf("%+v, %v", list, err)
 	}
-	// Each command that follows a job tells of a stall, wherever its output goes.
+	// Each command that follows a job reports a stall, wherever its output goes.
 	for _, c := range []struct{ job, follow string }{
 		{"shown", "logs -f"}, {"bytes", "logs -f --raw"}, {"kept", "logs -f >/dev/null"}, {"awaited", "wait"},
 	} {
@@ -280,8 +280,8 @@ func withArgument(pids []int, word string) (found []int) {
 	return found
 }
 
-// TestSeveralTerminalsShowOneSession checks two people in one terminal. It has the size of the
-// viewer that typed last, and a viewer that only looks on changes nothing.
+// TestSeveralTerminalsShowOneSession checks two viewers of one terminal. It has the size of the
+// viewer that typed last, and a viewer that only watches changes nothing.
 func TestSeveralTerminalsShowOneSession(t *testing.T) {
 	t.Parallel()
 	w := shared
@@ -326,7 +326,7 @@ func TestCtrlCAsksOnTheLaptop(t *testing.T) {
 }
 
 // TestLogsFollowABar checks that a running progress bar is shown in its present state, and that
-// Ctrl-C leaves the job alone.
+// Ctrl-C does not reach the job.
 func TestLogsFollowABar(t *testing.T) {
 	t.Parallel()
 	w := shared

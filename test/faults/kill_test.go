@@ -15,9 +15,9 @@ import (
 	"keyway/test/lab"
 )
 
-// period is how often something is killed, random how often where it is chosen at random, and
-// life how long the way must have been up: on a machine so slow that connecting takes as long
-// as a period, nothing would ever move.
+// period is the time between two kills, random that between kills at random, and life the time for
+// which the uplink must have been up: otherwise no byte would move on a machine on which connecting
+// takes as long as a period.
 const (
 	period = 2 * time.Second
 	random = time.Second
@@ -30,7 +30,7 @@ type killer struct {
 	period  time.Duration
 	victims func() (what string, pids []int)
 	kills   atomic.Int64
-	counts  map[string]int // of what; not to be read before stop
+	counts  map[string]int // by what was killed; not to be read before stop
 	spared  int
 	done    chan struct{}
 	work    sync.WaitGroup
@@ -89,7 +89,7 @@ func (w *world) any(r *rand.Rand) (string, []int) {
 	return "bastion and node at the same time", append(a, b...)
 }
 
-// least is the number of kills that each work must have survived.
+// least is the number of kills that each work must survive.
 const least = 5
 
 // TestKill kills one thing every two seconds during copies in both directions and other work. Each
@@ -159,8 +159,8 @@ func (w *world) prepare(works []work) {
 	}
 }
 
-// all does all works at the same time, each again and again until enough says
-// that it has seen enough kills.
+// all runs all works at the same time. It repeats each until enough reports that it has survived
+// enough kills.
 func (w *world) all(works []work, k *killer, enough func(kills int64) bool) {
 	var all sync.WaitGroup
 	for _, x := range works {

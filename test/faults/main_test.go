@@ -87,7 +87,7 @@ func newSample(name string, size int64) (sample, error) {
 	return sample{path, hex.EncodeToString(h.Sum(nil)), size}, f.Close()
 }
 
-// world is a lab with a workspace in it, and what tests do there.
+// world is a lab with a workspace in it, and the tests' methods.
 type world struct {
 	*lab.Lab
 	t *testing.T
@@ -135,17 +135,16 @@ func start(t *testing.T, o lab.Options, prepare ...func(w *world)) *world {
 // fails one test and not the run.
 const patience = 20 * time.Minute
 
-// command prepares a command on the laptop, with the lab's stand-in for a person
-// at hand.
+// command prepares a command on the laptop, with the lab's askpass program for questions.
 func (w *world) command(argv ...string) *exec.Cmd {
 	cmd := w.Laptop.Command(argv[0], argv[1:]...)
 	cmd.Env = append(cmd.Env, w.AskpassEnv()...)
-	cmd.WaitDelay = 10 * time.Second // what it leaves may hold its output open
+	cmd.WaitDelay = 10 * time.Second // its children may hold its output open
 	return cmd
 }
 
-// run runs a command on the laptop, without standard input, and returns its
-// standard output. The error has all that it said.
+// run runs a command on the laptop, without standard input, and returns its standard output. The
+// error has all its output.
 func (w *world) run(argv ...string) (string, error) {
 	var stdout, stderr bytes.Buffer
 	cmd := w.command(argv...)
@@ -164,7 +163,7 @@ func (w *world) run(argv ...string) (string, error) {
 	return stdout.String(), err
 }
 
-// must is run for what has to work before a test begins.
+// must is run for commands that must succeed before a test begins.
 func (w *world) must(argv ...string) string {
 	w.t.Helper()
 	out, err := w.run(argv...)
@@ -174,8 +173,8 @@ func (w *world) must(argv ...string) string {
 	return out
 }
 
-// put gives the laptop's user a sample, without a copy of its bytes: by where
-// its home directory is on this machine, as links do not cross mounts.
+// put gives the laptop's user a sample, without a copy of its bytes. It uses the path of the home
+// directory on this machine, because links do not cross mounts.
 func (w *world) put(s sample, name string) {
 	w.t.Helper()
 	if err := os.Link(s.path, filepath.Join(w.Dir(), "laptop", "root", name)); err != nil {

@@ -44,8 +44,7 @@ func TestSlowReader(t *testing.T) {
 	})
 }
 
-// freeze stops the victims while connections are busy, watches the memory,
-// and lets them go on.
+// freeze stops the victims while connections are busy, watches the memory, and continues them.
 func (w *world) freeze(t *testing.T, remote, feed string, victims func() []int, most int64) {
 	before := w.resident(t)
 	script := fmt.Sprintf(`%s ssh train %q | sha256sum`, feed, remote)

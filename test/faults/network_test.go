@@ -38,13 +38,13 @@ func (w *world) openShell() *shell {
 	return s
 }
 
-// say types a command whose answer is a number that nothing else says.
+// say types a command whose answer is a unique number.
 func (s *shell) say() {
 	s.n++
 	fmt.Fprintf(s.stdin, "echo answer $((%d * 7))\n", s.n)
 }
 
-// answers says something and waits for the answer.
+// answers types a command and waits for the answer.
 func (s *shell) answers() {
 	s.w.t.Helper()
 	s.say()
@@ -61,8 +61,8 @@ func (s *shell) heard() {
 	}
 }
 
-// during does the two copies at the same time, and faults as soon as both have
-// begun to move. All must end well.
+// during runs the two copies at the same time, and faults as soon as both have begun to move bytes.
+// All must succeed.
 func (w *world) during(s sample, faults func()) {
 	w.t.Helper()
 	works := copies(s, "big")
@@ -172,7 +172,7 @@ func TestProxyFaults(t *testing.T) {
 				p.Overtake()
 				p.Cut()
 				w.await("the link's ssh connects", func() bool { return p.Accepted() > n })
-				w.must("ssh", "gpu1", "true") // comes after it, and is through before
+				w.must("ssh", "gpu1", "true") // accepted later, and connected earlier
 			}, true},
 			{"cut, and nobody can connect for 3 s", func() {
 				p.Refuse(true)

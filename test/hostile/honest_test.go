@@ -15,7 +15,7 @@ import (
 	"keyway/internal/keyway"
 )
 
-// TestKeysThatArePresented checks that a place gets the public keys that are meant for it, and no
+// TestKeysThatArePresented checks that a place gets the public keys that may enter there, and no
 // others.
 func TestKeysThatArePresented(t *testing.T) {
 	t.Parallel()

@@ -41,7 +41,7 @@ type laptop struct {
 	t      *testing.T
 	home   string
 	env    []string
-	within []string // what runs a command, before the command
+	within []string // the words before a command that run it
 }
 
 // gpu1 is the place that lies, unless a test has more.
@@ -95,7 +95,7 @@ func (l *laptop) write(name, content string) {
 	}
 }
 
-// says has a place answer body from now on.
+// says sets the answer of a place from now on.
 func (l *laptop) says(place, file, body string) {
 	l.t.Helper()
 	l.write("places/"+place+"/"+file, body)
@@ -147,7 +147,7 @@ func (r result) String() string {
 	return fmt.Sprintf("keyway %s: %d\n%s%s", r.line, r.code, run.Clip(r.stdout), run.Clip(r.stderr))
 }
 
-// keyway runs a command and holds what it prints against what a terminal obeys.
+// keyway runs a command, and fails if a terminal would obey a part of its output.
 func (l *laptop) keyway(args ...string) result {
 	l.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -172,7 +172,7 @@ func (l *laptop) keyway(args ...string) result {
 	if ctx.Err() != nil {
 		l.t.Errorf("%s\ndid not end within %v", r, patience)
 	}
-	if what := obeyed(strings.ReplaceAll(r.stdout+r.stderr, "\r\n", "\n")); what != "" { // ssh ends its lines so
+	if what := obeyed(strings.ReplaceAll(r.stdout+r.stderr, "\r\n", "\n")); what != "" { // ssh ends its lines with it
 		l.t.Errorf("%s\nprints %s", r, what)
 	}
 	return r
@@ -208,7 +208,7 @@ func (l *laptop) files() map[string]string {
 	return all
 }
 
-// unchanged fails if a file is not what it was.
+// unchanged fails if a file has changed.
 func (l *laptop) unchanged(before map[string]string, after fmt.Stringer) {
 	l.t.Helper()
 	for name, now := range l.files() {
@@ -240,7 +240,7 @@ type guest struct {
 
 func (l *laptop) startGuest() *guest {
 	l.t.Helper()
-	return l.startGuestThat(func(c net.Conn) { c.Close() }) // which waits for its last bytes
+	return l.startGuestThat(func(c net.Conn) { c.Close() }) // it waits for its last bytes
 }
 
 // startGuestThat returns a guest that calls each for every stream.

@@ -26,17 +26,17 @@ import (
 	"keyway/internal/keyway"
 )
 
-// private is an image that the user of the laptop may have, and nobody at the place.
+// private is an image that the user of the laptop may pull, and no user of the place.
 const private = "example.com/team/private:1"
 
-// The login of the laptop, and what its registry gives for it.
+// The login of the laptop, and the token that its registry issues for it.
 const (
 	secret = "pa55word"
 	ticket = "t1cket"
 )
 
-// logIn gives the laptop a login for a registry, which gives tokens for it, is called
-// example.com and is behind a proxy. It returns how many tokens were asked for.
+// logIn stores a login on the laptop for a registry that issues tokens, is called example.com and
+// is behind a proxy. It returns the number of requests for tokens.
 func (l *laptop) logIn() (tokens func() int) {
 	l.t.Helper()
 	inner := containers.New(containers.Logger(log.New(io.Discard, "", 0)))
@@ -83,7 +83,7 @@ func (l *laptop) fill(registry http.Handler) {
 	}
 }
 
-// tunnel takes the one request CONNECT, wherever to, and leads to address.
+// tunnel accepts one CONNECT request, to any host, and connects to address.
 func tunnel(c net.Conn, address string) {
 	head := make([]byte, 0, 4096)
 	for one := make([]byte, 1); !strings.HasSuffix(string(head), "\r\n\r\n"); head = append(head, one...) {
@@ -103,7 +103,7 @@ func tunnel(c net.Conn, address string) {
 	_, _ = io.Copy(far, c)
 }
 
-// pulled returns the latest pull request that the place got, and forgets it.
+// pulled returns the latest pull request that the place got, and removes it.
 func (l *laptop) pulled() (p api.PullRequest, asked bool) {
 	l.t.Helper()
 	file := l.path("places/" + gpu1 + "/" + filePulled)

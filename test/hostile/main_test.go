@@ -69,7 +69,7 @@ const (
 	filePulled = "pulled" // written by the place: the bodies of POST /v1/images/pull
 	fileAsked  = "asked"  // written by the place: the last body of a PUT
 	fileGuest  = "guest"  // the socket to which every guest is relayed
-	fileHang   = "hang"   // while it is there the place says nothing
+	fileHang   = "hang"   // while it exists the place does not answer
 )
 
 // playPlace is the node of a place.

@@ -116,8 +116,7 @@ func TestEveryFieldOfFactsLies(t *testing.T) {
 	}
 }
 
-// repeats demands of a command that it shows what a place has said as the place's words,
-// and writes nothing down.
+// repeats fails unless a command shows a place's text as the place's, and changes no file.
 func (l *laptop) repeats(before map[string]string, r result, lie string) {
 	l.t.Helper()
 	l.unchanged(before, r)

@@ -24,7 +24,7 @@ func (h *Host) Listen(address string) (net.Listener, error) {
 	return inNetwork(h, func() (net.Listener, error) { return net.Listen("tcp", address) })
 }
 
-// inNetwork makes a socket in the host's network: it stays there.
+// inNetwork makes a socket in the host's network. The socket stays in that network.
 func inNetwork[T any](h *Host, do func() (T, error)) (T, error) {
 	if h.pid == 0 {
 		return do()

@@ -32,7 +32,7 @@ func (l *Lab) startDocker(ctx context.Context, images []Image) error {
 			return fmt.Errorf("%s is not installed", program)
 		}
 	}
-	// Last of what runs, first to be undone: cgroups outlive what was in them.
+	// The first to be undone is the last that was started: cgroups outlive their processes.
 	l.onClose(func() error { return removeCgroups(filepath.Base(l.dir)) })
 	if err := l.StartDockerd(); err != nil {
 		return err
@@ -46,7 +46,7 @@ func (l *Lab) StartDockerd() error {
 	d, err := l.GPU.startDaemon("dockerd.log", "API listen on", "dockerd",
 		"--data-root", "/srv/docker", "--exec-root", "/run/docker", "--pidfile", "/run/docker.pid", "--host", "unix:///run/docker.sock",
 		"--cgroup-parent", "/"+filepath.Base(l.dir),
-		// Nothing here has a way to the outside; published ports work without rules.
+		// Containers here cannot reach other networks, and published ports work without rules.
 		"--iptables=false", "--ip6tables=false", "--ip-masq=false", "--ip-forward=false")
 	if err != nil {
 		return err
@@ -75,7 +75,7 @@ func (l *Lab) KillDockerd() {
 // hierarchy. The kernel empties a group a moment after its last process ended.
 func removeCgroups(name string) error {
 	var err error
-	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) { // nothing tells when a group may be removed
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) { // no event reports that a group can be removed
 		if err = removeCgroupsOnce(name); err == nil {
 			return nil
 		}

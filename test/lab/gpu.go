@@ -61,8 +61,8 @@ for gpu in $(printf '%s' "$want" | tr , ' '); do
 done
 `
 
-// StartGPUDocker starts a dockerd that believes this machine has that many GPUs
-// (at most 10), with the UUIDs GPU-fake-0, GPU-fake-1 and so on.
+// StartGPUDocker starts a dockerd for which this machine has that many GPUs (at most 10), with the
+// UUIDs GPU-fake-0, GPU-fake-1 and so on.
 func StartGPUDocker(ctx context.Context, gpus int) (*ContainerEngine, error) {
 	return startEngine(ctx, "dockerd", "engine.sock", syscall.SIGTERM, func(dir string) (*exec.Cmd, error) {
 		bin := filepath.Join(dir, "bin")
@@ -93,8 +93,8 @@ func (l *Lab) AddGPUs(gpus int) (*FakeSMI, error) {
 	return smi, l.StartDockerd()
 }
 
-// StartBlindDocker starts a dockerd that does not see what is in hidden, as one
-// on another machine or in another mount namespace.
+// StartBlindDocker starts a dockerd that does not see the files in hidden, as one on another
+// machine or in another mount namespace.
 func StartBlindDocker(ctx context.Context, hidden string) (*ContainerEngine, error) {
 	return startEngine(ctx, "dockerd", "engine.sock", syscall.SIGTERM, func(dir string) (*exec.Cmd, error) {
 		cmd, err := dockerd(dir, dir)
@@ -170,7 +170,7 @@ func (e *ContainerEngine) awaitSocket(ctx context.Context) error {
 			return ctx.Err()
 		case <-e.main.ended:
 			return errors.New("it has ended")
-		case <-time.After(20 * time.Millisecond): // nothing tells when a socket appears
+		case <-time.After(20 * time.Millisecond): // no event reports a new socket
 		}
 	}
 }
@@ -188,7 +188,7 @@ func (e *ContainerEngine) Close() error {
 	return errors.Join(removeCgroups(filepath.Base(e.dir)), os.RemoveAll(e.dir))
 }
 
-// child is a process that ends with this one, however this one ends.
+// child is a process that ends with this one, however that ends.
 type child struct {
 	cmd   *exec.Cmd
 	end   syscall.Signal
@@ -243,7 +243,7 @@ func killBelow(dir string) {
 	}
 }
 
-// unmountBelow unmounts all that is mounted below dir.
+// unmountBelow unmounts all file systems below dir.
 func unmountBelow(dir string) {
 	table, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {

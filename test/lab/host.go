@@ -24,8 +24,8 @@ type Host struct {
 	Address string // where its sshd listens
 	Port    int
 	lab     *Lab
-	dir     string   // holds what is its own of the file system
-	enter   []string // what runs a command there, before the command
+	dir     string   // holds its own part of the file system
+	enter   []string // the words before a command that run it there
 	pid     int      // of its first process; 0 on loopback
 	env     []string
 	sshd    *daemon
@@ -257,7 +257,7 @@ func (d *daemon) follow(r io.ReadCloser, log *os.File, ready string, isReady cha
 		}
 	}()
 	<-ended
-	// Its children may hold the other end for longer than it lives.
+	// Its children may hold the other end after its end.
 	r.Close()
 	<-lines
 	log.Close()

@@ -21,7 +21,7 @@ import (
 	"syscall"
 )
 
-// Mode says what keeps the hosts apart.
+// Mode says how the hosts are separated.
 type Mode string
 
 // The modes.
@@ -30,8 +30,7 @@ const (
 	Loopback   Mode = "loopback addresses"
 )
 
-// Options say what a lab shall have. The zero Options is three hosts and their
-// sshds.
+// Options select the parts of a lab. The zero Options is three hosts and their sshds.
 type Options struct {
 	// Bin is the directory with the programs that Build made; it is the laptop's
 	// /usr/local/bin. Empty: they are built into the lab.
@@ -41,7 +40,7 @@ type Options struct {
 	Images []Image
 	// Loopback does without namespaces even where they are permitted.
 	Loopback bool
-	// Say is told what happens; nil for nobody.
+	// Say gets messages about the progress; it may be nil.
 	Say func(format string, args ...any)
 }
 
@@ -52,7 +51,7 @@ type Lab struct {
 	Bin                  string
 	// Passphrase opens the laptop's key.
 	Passphrase string
-	// DockerError says why Docker was asked for and is not there.
+	// DockerError is why Docker could not be started although it was requested.
 	DockerError error
 
 	dir      string
@@ -161,8 +160,8 @@ func (l *Lab) makeDir() error {
 	return nil
 }
 
-// sweep removes what labs left that had no chance to clean up: their processes
-// and mounts have ended with them.
+// sweep removes the directories of labs that were killed. Their processes and mounts have ended
+// with them.
 func sweep() {
 	dirs, _ := filepath.Glob(filepath.Join(os.TempDir(), dirPrefix+"*"))
 	for _, dir := range dirs {

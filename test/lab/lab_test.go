@@ -270,8 +270,8 @@ func TestCommandEndsWithUs(t *testing.T) {
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	// The kernel kills the command when its parent ends; then nobody has the other
-	// end of the pipe.
+	// The kernel kills the command when its parent ends. Then no process has the other end of the
+	// pipe.
 	ended := make(chan error, 1)
 	go func() {
 		_, err := io.Copy(io.Discard, stdout)
@@ -285,8 +285,7 @@ func TestCommandEndsWithUs(t *testing.T) {
 	_ = cmd.Wait()
 }
 
-// needNamespaces ends a test of what only namespaces can do. Where they are not
-// permitted there is nothing to test.
+// needNamespaces ends a test of namespaces on a machine that does not permit them.
 func needNamespaces(t *testing.T, l *lab.Lab) {
 	t.Helper()
 	if l.Mode != lab.Namespaces {
@@ -336,7 +335,7 @@ func TestKilledLabLeavesNothing(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatalf("processes of the killed lab live on: %q", left)
 		}
-		time.Sleep(20 * time.Millisecond) // they are not our children: nothing tells of their end
+		time.Sleep(20 * time.Millisecond) // they are not our children: no event reports their end
 	}
 	if _, err := os.Stat(dir); !os.IsNotExist(err) {
 		t.Errorf("%s is still there: %v", dir, err)

@@ -22,8 +22,8 @@ import (
 // HOME, so the laptop's clients are given their files by name, and a login
 // begins with a script that sets HOME.
 
-// envHost marks what a host started, for the end: there is no first process to
-// take the others with it.
+// envHost marks the processes of a host, which has no first process that would end the others with
+// it.
 const envHost = "KEYWAY_LAB_HOST"
 
 func (l *Lab) startLoopback() error {
@@ -57,7 +57,7 @@ func (l *Lab) loopbackHost(name string) (*Host, error) {
 	h.env = []string{"PATH=" + search, "HOME=" + h.Path("/root"), "USER=" + u, "LOGNAME=" + u, "LANG=C.UTF-8", "SHELL=/bin/bash",
 		"TERM=xterm-256color", "TMPDIR=" + h.Path("/tmp"), "XDG_RUNTIME_DIR=" + h.Path("/srv/run"), envHost + "=" + h.dir}
 	l.onClose(h.killAll)
-	// Sockets of our own: this machine's user may have a keyway that runs.
+	// Sockets of our own, because this machine's user may run keyway.
 	if err := os.Mkdir(h.Path("/srv/run"), 0o700); err != nil {
 		return nil, err
 	}
@@ -90,7 +90,7 @@ exec /bin/bash -l
 	return err
 }
 
-// loopbackConfig names the files that ssh would look for in another home.
+// loopbackConfig names the files that ssh would look for in another home directory.
 func (l *Lab) loopbackConfig() string {
 	if l.Mode != Loopback {
 		return ""
@@ -153,7 +153,7 @@ func (h *Host) killAll() error {
 		if err := Kill(syscall.SIGKILL, pids...); err != nil {
 			return err
 		}
-		time.Sleep(10 * time.Millisecond) // they are not our children: nothing tells of their end
+		time.Sleep(10 * time.Millisecond) // they are not our children: no event reports their end
 	}
 	return fmt.Errorf("lab: processes of %s do not end", h.Name)
 }

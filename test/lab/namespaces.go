@@ -131,8 +131,7 @@ func (h *Host) mounts() []config.Mount {
 	return mounts
 }
 
-// startReady starts one of our helpers, which says "ready" on its standard
-// output, and waits for that.
+// startReady starts one of our helpers, and waits until it prints "ready".
 func startReady(cmd *exec.Cmd) error {
 	var stderr strings.Builder
 	cmd.Stderr = &stderr

@@ -24,7 +24,7 @@ func (l *Lab) connect(a, b *Host) error {
 	return errors.Join(a.route(b, b.Name), b.route(a, a.Name))
 }
 
-// route sends what goes to another host over a device, and brings that up.
+// route routes packets for another host over a device, and brings the device up.
 func (h *Host) route(to *Host, device string) error {
 	if _, err := h.Output("ip", "link", "set", device, "up"); err != nil {
 		return err
@@ -46,9 +46,8 @@ func (l *Lab) Restore(a, b *Host) error { return b.route(a, a.Name) }
 // slowDevice is the name of a slow line at both of its ends.
 const slowDevice = "slow"
 
-// Delay puts a line between two hosts that takes oneWay in each direction, and
-// loses neither bandwidth nor packets. The function it returns takes the line
-// away again.
+// Delay puts a line between two hosts that takes oneWay in each direction, without a loss of
+// bandwidth or packets. The returned function removes the line.
 func (l *Lab) Delay(a, b *Host, oneWay time.Duration) (remove func() error, err error) {
 	return l.DelayTraced(a, b, oneWay, "")
 }
@@ -88,8 +87,8 @@ func (h *Host) slowRoute(to *Host, device string) error {
 	return h.route(to, device)
 }
 
-// Move replaces a's address by another, as when a laptop moves to another network. Connections from
-// the old address stay silent for ever; new connections work.
+// Move replaces the address of a, as when a laptop moves to another network. Connections from the
+// old address stay silent for ever; new connections work.
 func (l *Lab) Move(a, b *Host, address string) error {
 	old := a.Address
 	if _, err := a.Output("ip", "address", "add", address+"/32", "dev", "lo"); err != nil {

@@ -48,8 +48,8 @@ func NVIDIARuntime(ctx context.Context) (string, error) {
 	return program, os.Rename(filepath.Join(fresh, nvidiaRuntime), program)
 }
 
-// toolkitConfig has the runtime give devices by their descriptions for CDI, for which it
-// needs no driver.
+// toolkitConfig makes the runtime provide devices by their descriptions for CDI, for which it needs
+// no driver.
 const toolkitConfig = `[nvidia-container-runtime]
 mode = "cdi"
 runtimes = ["runc"]

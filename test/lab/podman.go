@@ -14,9 +14,8 @@ import (
 	"syscall"
 )
 
-// podmanInit is the first process of the namespaces that Podman's service gets:
-// all that it mounts and starts ends with them. It leaves things in /run, so it
-// gets one of its own.
+// podmanInit is the first process of the namespaces that Podman's service gets: its mounts and
+// processes end with them. It leaves files in /run, so it gets a /run of its own.
 const podmanInit = `
 mount --bind "$DIR/run" /run || exit 1
 if [ -d "$DIR/etc/cdi" ]; then # Podman 4 looks for descriptions of devices there and in /run/cdi
@@ -127,7 +126,7 @@ func podmanService(dir, init string, names ...string) (*exec.Cmd, error) {
 	if err := os.WriteFile(config, []byte(podmanConfig(dir)), 0o644); err != nil {
 		return nil, err
 	}
-	// unshare(1) heeds no other signal, and takes the namespaces along.
+	// unshare(1) handles no other signal, and ends the namespaces with itself.
 	cmd := exec.Command("unshare", "--kill-child=KILL", "--mount-proc", "--pid", "--mount", "sh", "-c", init)
 	cmd.Env = append(os.Environ(), "DIR="+dir, "CONTAINERS_CONF="+config)
 	return cmd, nil

@@ -14,16 +14,16 @@ import (
 // Direction is one of the two in which a Proxy's bytes go.
 type Direction int
 
-// The directions, as seen by who connects.
+// The directions, from the point of view of the client.
 const (
 	Up Direction = iota
 	Down
 )
 
-// Proxy passes TCP connections on, and does to them what networks and the boxes
-// in them do: it cuts, resets, stalls, slows and spoils them, each direction for
-// itself, refuses new ones, and lets a later one overtake. Its methods may be
-// called at any time and count for all connections, also those to come.
+// Proxy passes TCP connections on, and applies the faults of networks to them: it cuts, resets,
+// stalls, slows and corrupts them, in each direction separately, refuses new ones, and lets a later
+// one overtake. Its methods may be called at any time and hold for all connections, also later
+// ones.
 type Proxy struct {
 	listener net.Listener
 	dial     func(context.Context) (net.Conn, error)
@@ -38,21 +38,21 @@ type Proxy struct {
 	refusing  bool
 	overtaken bool // the next connection waits for the one after it
 	accepted  int
-	latest    int // which of those accepted was the last to get its way on
+	latest    int // number of the accepted connection that was connected last
 }
 
 // flow is one direction of all connections.
 type flow struct {
 	stalled bool
-	spoil   int // so many of the next pieces get a wrong bit
+	spoil   int // number of the next pieces that get a wrong bit
 	rate    int // bytes a second; 0: no bound
 }
 
-// proxied is one connection, and the one that goes on from here.
+// proxied is one connection, and the one to the server.
 type proxied struct {
 	near, far *net.TCPConn
 	// Under the Proxy's lock.
-	dead [2]bool // passes nothing any more
+	dead [2]bool // passes no more bytes
 	gone bool
 }
 
@@ -70,7 +70,7 @@ func (l *Lab) Proxy(to *Host) (*Proxy, error) {
 	if err != nil {
 		return nil, err
 	}
-	// ssh takes what it finds first.
+	// ssh uses the first value that it finds.
 	entry := fmt.Sprintf("Host %s\n  HostName 127.0.0.1\n  Port %d\n  HostKeyAlias %s\n\n",
 		to.Name, listener.Addr().(*net.TCPAddr).Port, to.Address)
 	return p, l.Laptop.WriteFile("/root/.ssh/config", entry+config, 0o600)
@@ -102,8 +102,7 @@ func (p *Proxy) change(f func()) {
 	p.changed.Broadcast()
 }
 
-// Cut closes the connections as an orderly program does that has to go, and
-// returns how many there were.
+// Cut closes the connections in an orderly way, and returns their number.
 func (p *Proxy) Cut() int { return p.end(func(c *net.TCPConn) { _ = c.Close() }) }
 
 // Reset closes the connections so that both ends get an error.
@@ -130,11 +129,10 @@ func (p *Proxy) end(how func(*net.TCPConn)) int {
 	return n
 }
 
-// Stall keeps what comes in a direction from going on, without a word to
-// anybody; Flow lets it.
+// Stall silently holds back all bytes in a direction; Flow releases them.
 func (p *Proxy) Stall(d Direction) { p.change(func() { p.flows[d].stalled = true }) }
 
-// Deaden is Stall of the connections there are, for good: new ones work.
+// Deaden stalls the present connections for ever; new ones work.
 func (p *Proxy) Deaden(d Direction) {
 	p.change(func() {
 		for c := range p.conns {
@@ -148,10 +146,10 @@ func (p *Proxy) Flow(d Direction) {
 	p.change(func() { p.flows[d].stalled, p.flows[d].rate = false, 0 })
 }
 
-// Slow lets so many bytes a second through in a direction.
+// Slow limits the bytes a second in a direction.
 func (p *Proxy) Slow(d Direction, rate int) { p.change(func() { p.flows[d].rate = rate }) }
 
-// Spoil changes a bit in what comes next in a direction.
+// Spoil changes a bit of the next piece in a direction.
 func (p *Proxy) Spoil(d Direction) { p.change(func() { p.flows[d].spoil++ }) }
 
 // Refuse reports whether new connections are closed at once.
@@ -189,7 +187,7 @@ func (p *Proxy) serve() {
 	}
 }
 
-// carry makes the way on and copies both ways until both have ended.
+// carry connects to the server and copies in both directions until both have ended.
 func (p *Proxy) carry(near *net.TCPConn, number int, waits bool) {
 	defer near.Close()
 	if waits {
@@ -240,8 +238,8 @@ func (p *Proxy) pump(c *proxied, dst, src *net.TCPConn, d Direction) {
 	}
 }
 
-// pass waits while the direction is stalled, spoils b if it is its turn, and
-// says how long b takes on a slow line. False: the connection has gone.
+// pass waits while the direction is stalled, corrupts b if it is its turn, and returns the time
+// that b takes on a slow line. It returns false if the connection has ended.
 func (p *Proxy) pass(c *proxied, d Direction, b []byte) (pause time.Duration, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

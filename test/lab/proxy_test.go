@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// proxyToEcho starts a proxy before a server that echoes what comes, and says which
-// connection it is: the order in which they came to it.
+// proxyToEcho starts a proxy before a server that sends the number of each connection, in the order
+// of arrival, and echoes its input.
 func proxyToEcho(t *testing.T) (p *Proxy, dial func() *net.TCPConn) {
 	t.Helper()
 	server, err := net.Listen("tcp", "127.0.0.1:0")
@@ -54,7 +54,7 @@ func proxyToEcho(t *testing.T) (p *Proxy, dial func() *net.TCPConn) {
 	}
 }
 
-// reads wants these bytes to come.
+// reads fails unless these bytes arrive.
 func reads(t *testing.T, c net.Conn, want string) {
 	t.Helper()
 	got := make([]byte, len(want))
@@ -64,7 +64,7 @@ func reads(t *testing.T, c net.Conn, want string) {
 	}
 }
 
-// silent wants nothing to come for a while.
+// silent fails if a byte arrives within a while.
 func silent(t *testing.T, c net.Conn) {
 	t.Helper()
 	_ = c.SetReadDeadline(time.Now().Add(200 * time.Millisecond))

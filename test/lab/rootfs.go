@@ -29,7 +29,7 @@ func newRootfs(w *tar.Writer) (*rootfs, error) {
 	return &rootfs{tar: w, seen: map[string]bool{}, libs: libs}, err
 }
 
-// linkerCache returns what the dynamic linker of this machine would find.
+// linkerCache returns the libraries that the dynamic linker of this machine finds.
 func linkerCache() (map[string]string, error) {
 	out, err := exec.Command("/sbin/ldconfig", "-p").Output()
 	if err != nil {
@@ -130,8 +130,7 @@ func (r *rootfs) copyAs(from, p string) error {
 	return err
 }
 
-// file copies a file of this machine, what a link leads to included, and the
-// libraries it needs.
+// file copies a file of this machine, with the target of a link and the libraries that it needs.
 func (r *rootfs) file(p string) error {
 	real, err := filepath.EvalSymlinks(p)
 	if err != nil {
@@ -351,8 +350,7 @@ func writeBusybox(w *tar.Writer) error {
 	return r.directory("/tmp", 0o1777, 0)
 }
 
-// onBase returns an archive of what is added to Base, whose links must not
-// become directories.
+// onBase returns an archive of additions to Base, whose links must not become directories.
 func onBase(w *tar.Writer) (*rootfs, error) {
 	r, err := newRootfs(w)
 	if err != nil {
@@ -365,7 +363,7 @@ func onBase(w *tar.Writer) (*rootfs, error) {
 	return r, nil
 }
 
-// writeShells writes what Shells has and Base has not.
+// writeShells writes the files of Shells that Base does not have.
 func writeShells(w *tar.Writer) error {
 	r, err := onBase(w)
 	if err != nil {
@@ -383,7 +381,7 @@ func writeShells(w *tar.Writer) error {
 	return errors.Join(err, r.text("/etc/passwd", passwd, 0o644))
 }
 
-// writeTorch writes what Torch has and Base has not.
+// writeTorch writes the files of Torch that Base does not have.
 func writeTorch(w *tar.Writer) error {
 	r, err := onBase(w)
 	if err != nil {
@@ -396,7 +394,7 @@ func writeTorch(w *tar.Writer) error {
 	return err
 }
 
-// writeSSHD writes what SSHD has and Base has not.
+// writeSSHD writes the files of SSHD that Base does not have.
 func writeSSHD(w *tar.Writer) error {
 	r, err := onBase(w)
 	if err != nil {

@@ -36,7 +36,7 @@ func TestGoVersion(t *testing.T) {
 	}
 }
 
-// TestWaiting checks that a slow command is announced while it runs, that a fast one is not, and
+// TestWaiting checks that the script announces a slow command while it runs, and no fast one, and
 // that the exit code is the command's.
 func TestWaiting(t *testing.T) {
 	said := filepath.Join(t.TempDir(), "said")

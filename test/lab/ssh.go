@@ -64,7 +64,7 @@ func keygen(file, passphrase, comment string) error {
 	return nil
 }
 
-// sshConfig returns what a user of such a place writes.
+// sshConfig returns the configuration that a user of such a place writes.
 func (l *Lab) sshConfig() string {
 	return fmt.Sprintf(`Host bastion
   HostName %s
@@ -79,8 +79,8 @@ Host gpu1
 %s`, l.Bastion.Address, l.Bastion.Port, l.user(), l.GPU.Address, l.GPU.Port, l.user(), l.loopbackConfig())
 }
 
-// askpass answers each question with the next word, the last one to all after,
-// and takes a note of it.
+// askpass answers each question with the next word, and all further ones with the last word. It
+// records the questions.
 func (l *Lab) askpass() string {
 	return fmt.Sprintf(`#!/bin/sh
 printf '%%s\n' "$1" >>%[1]s
@@ -97,8 +97,8 @@ func (h *Host) Inside(p string) string {
 	return h.Path(p)
 }
 
-// AskpassEnv makes ssh-add and ssh ask the lab's stand-in for a person, which
-// knows the passphrase and counts.
+// AskpassEnv makes ssh-add and ssh ask the lab's askpass program, which knows the passphrase and
+// counts.
 func (l *Lab) AskpassEnv() []string {
 	return []string{"SSH_ASKPASS=" + l.Laptop.Inside(askpassFile), "SSH_ASKPASS_REQUIRE=force", "DISPLAY=:lab"}
 }
@@ -109,8 +109,7 @@ func (l *Lab) Prompts() []string {
 	return strings.FieldsFunc(text, func(r rune) bool { return r == '\n' })
 }
 
-// Answer sets what is answered to further questions: one word each, the last
-// one to all after.
+// Answer sets the answers to further questions: one word each, and the last one for all after.
 func (l *Lab) Answer(words ...string) error {
 	return l.Laptop.WriteFile(wordFile, strings.Join(words, "\n")+"\n", 0o600)
 }
@@ -241,7 +240,7 @@ func (h *Host) isListener(pid int) bool {
 	return strings.TrimSpace(string(comm)) != "sshd"
 }
 
-// user returns whom the laptop logs in as on the other hosts.
+// user returns the user as whom the laptop logs in on the other hosts.
 func (l *Lab) user() string {
 	if l.Mode == Namespaces {
 		return "root"

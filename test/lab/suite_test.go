@@ -12,8 +12,8 @@ import (
 	"testing"
 )
 
-// module makes a module with test/lab/suite and a package of each kind that the suite meets, and
-// returns its folder. Each test adds a line with its name to the file ran.
+// module makes a module with test/lab/suite and a package for each outcome of tests, and returns
+// its folder. Each test adds a line with its name to the file ran.
 func module(t *testing.T) string {
 	t.Helper()
 	root := t.TempDir()
@@ -78,8 +78,8 @@ func Times(t *testing.T) int {
 	return root
 }
 
-// TestSuiteRunsAgainWhatFailed checks which tests the suite runs again, what it says of them, and that
-// it fails if one of them never passed.
+// TestSuiteRunsAgainWhatFailed checks which tests the suite runs again, its report about them, and
+// that it fails if one of them never passed.
 func TestSuiteRunsAgainWhatFailed(t *testing.T) {
 	root := module(t)
 	flaky := "Each is a defect"

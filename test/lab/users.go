@@ -46,8 +46,7 @@ printf '%s:*:19000:0:99999:7:::\n' "$2" >>"$1/shadow"
 	return l.settle(h, name, home, uid, alias)
 }
 
-// settle gives a user a home directory that the laptop's key opens, and the laptop an
-// alias for the way there.
+// settle gives a user a home directory with the laptop's key, and the laptop an alias for the user.
 func (l *Lab) settle(h *Host, name, home string, uid int, alias string) error {
 	keys, err := h.ReadFile("/root/.ssh/authorized_keys")
 	if err != nil {

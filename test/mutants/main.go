@@ -91,7 +91,7 @@ func run(ctx context.Context, only string) error {
 type round struct {
 	healthy map[string]bool // the packages and tests that pass without a mutant
 	total   int
-	failed  []string // the claims that survived, and why others could not be tried
+	failed  []string // the claims whose mutants survived, and why others could not be tried
 }
 
 // one tries one mutant.

@@ -23,8 +23,8 @@ func (m mutant) change() (string, error) {
 	return strings.Replace(string(source), m.old, m.new, 1), nil
 }
 
-// passes reports an error unless m's tests exist and pass without the change:
-// otherwise their failure would say nothing.
+// passes returns an error unless m's tests exist and pass without the change. Otherwise, their
+// failure would prove nothing.
 func passes(ctx context.Context, m mutant) error {
 	out, err := goTest(ctx, m, "")
 	switch {

@@ -50,7 +50,7 @@ func TestMain(m *testing.M) {
 
 func runAll(m *testing.M) (code int, err error) {
 	ctx := context.Background()
-	flag.Parse() // they wait more than they work
+	flag.Parse() // they wait more than they compute
 	if err := flag.Set("test.parallel", strconv.Itoa(4*runtime.NumCPU())); err != nil {
 		return 1, err
 	}
@@ -83,7 +83,7 @@ var scripts = []string{
 	"sftp-uri", "scp-uri", "connect", "connect-uri", "broken-pipe", "yes-head",
 }
 
-// parts of a script end where a guest has no such option as it is about.
+// parts of a script, which end where they need an option that a guest does not have.
 var parts = map[string]string{
 	// The server's RekeyLimit: the client's alone is configured here.
 	"rekey": "for s in 16 1k 128k 256k; do\n\tverbose \"server rekeylimit",
@@ -208,7 +208,7 @@ func (p *place) writeScripts() {
 	}, "\n")), 0o600))
 }
 
-// bound ends a script that hangs; the longest takes two minutes and sleeps most of the time.
+// bound ends a script that hangs. The longest takes two minutes and sleeps most of the time.
 const bound = 8 * time.Minute
 
 func (p *place) run(script string) {
@@ -238,7 +238,7 @@ func (p *place) run(script string) {
 	}
 }
 
-// logs returns the end of what OpenSSH's tests have kept of a failure.
+// logs returns the end of the logs of OpenSSH's tests.
 func (p *place) logs() string {
 	var b strings.Builder
 	for _, name := range []string{"failed-regress.log", "failed-ssh.log"} {

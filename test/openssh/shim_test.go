@@ -75,15 +75,14 @@ var requestNames = map[byte]string{
 	13: "remove", 14: "mkdir", 15: "rmdir", 16: "realpath", 17: "stat", 18: "rename", 19: "readlink", 20: "symlink",
 }
 
-// reading are those that a server which is for reading only answers.
+// reading are the requests that a read-only server answers.
 var reading = []string{
 	"close", "read", "lstat", "fstat", "opendir", "readdir", "realpath", "stat", "readlink", "statvfs", "fstatvfs", "limits", "expand-path",
 	"home-directory", "users-groups-by-id",
 }
 
-// filterMain is sftp-server with another server behind it: it refuses what its
-// options -R, -p and -P refuse, by the request's name, and hands on the rest.
-// filter OPTION… behind COMMAND…
+// filterMain acts as sftp-server with another server behind it. It refuses the requests that its
+// options -R, -p and -P exclude, and passes the others on. filter OPTION… behind COMMAND…
 func filterMain(args []string) int {
 	at := slices.Index(args, "behind")
 	permitted := permits(args[:at])
@@ -122,7 +121,7 @@ func filterMain(args []string) int {
 	return server.ProcessState.ExitCode()
 }
 
-// permits returns what sftp-server's options permit.
+// permits returns the requests that sftp-server's options permit.
 func permits(options []string) func(message []byte) bool {
 	readOnly, allowed, denied := false, []string(nil), []string(nil)
 	for i, o := range options {
@@ -138,7 +137,7 @@ func permits(options []string) func(message []byte) bool {
 	return func(m []byte) bool {
 		name := nameOf(m)
 		switch {
-		case name == "": // the version, and what nobody knows
+		case name == "": // the version, and unknown requests
 			return true
 		case readOnly && name == "open":
 			return !opensToWrite(m)
@@ -165,7 +164,7 @@ func opensToWrite(m []byte) bool {
 	return binary.BigEndian.Uint32(m[9+n:])&^1 != 0
 }
 
-// messages returns those that r brings, without their lengths.
+// messages returns the messages of r, without their lengths.
 func messages(r io.Reader) func(yield func([]byte) bool) {
 	return func(yield func([]byte) bool) {
 		for {

@@ -3,9 +3,9 @@
 //
 //	go run ./test/record [NAME…]
 //
-// It runs them in namespaces of their own (which needs root), so that a recording
-// says nothing of the machine it was made on, and with the programs of Debian's
-// packages vim, less, htop, git, procps, python3-tqdm and python3-rich.
+// It runs them in namespaces of their own (which needs root), so that a recording does not depend
+// on the machine, and with the programs of Debian's packages vim, less, htop, git, procps,
+// python3-tqdm and python3-rich.
 package main
 
 import (
@@ -121,8 +121,7 @@ func read(from *os.File, to chan<- []byte) {
 	}
 }
 
-// quiet collects output until there is none for a while after the first, or for
-// ten times that.
+// quiet collects output until it has paused for patience, for ten times that at most.
 func quiet(chunks <-chan []byte, patience time.Duration) (output []byte) {
 	deadline := time.After(10 * patience)
 	output = <-chunks

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// program is a recording's command and its typed input, one piece after the other, each when the
-// program has become quiet.
+// program is a recording's command and its typed input, in pieces. Each piece is typed when the
+// program has stopped printing.
 type program struct {
 	name    string
 	command []string
@@ -139,7 +139,7 @@ const wideText = "中文字符 测试，全角。\n日本語テキスト ｶﾅ 
 	"😀 😃 🚀 ✨ ⚡ ☕ ⌚\n🇩🇪 🇫🇷 🇯🇵x\n" +
 	"\u0e01\u0e34\u0e19\n\u05e9\u05c1\u05dc\n→ ─ │ ┌ █ ▀ ░ ■ ● ★ ℃ № Ω\n"
 
-// Of these, terminals say different things about the width.
+// Terminals differ in the width of these.
 const emojiText = "👍🏽 👋🏿 ✋🏻x\n👨‍👩‍👧‍👦 👩‍💻 🏳️‍🌈x\n❤️ ☀️ ▶️ 1️⃣ #️⃣x\n🇩🇪🇫🇷🇯🇵x\n"
 
 const wrapText = "世界世界世界世界世界世界世界世界世界世界世界世界世界世界世界世界世界世界世界世界世界世界世界世界x世界世界世界世界\n" +

@@ -22,7 +22,7 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		if strings.Contains(octal.ReplaceAllString(text, ""), `\0`) {
-			return // of an octal number that is none, dotenv takes a digit away
+			return // dotenv drops a digit of an invalid octal number
 		}
 		all := func(name string) (string, bool) { return "<" + name + ">", true }
 		want, err := dotenv.UnmarshalWithLookup(strings.TrimPrefix(text, "\ufeff")+"\n", all)

@@ -25,7 +25,7 @@ import (
 
 const (
 	maxPacket = 10 + 64<<10 // offload header and packet
-	maxQueued = 1 << 16     // packets on the line; a full line drops, as lines do
+	maxQueued = 1 << 16     // packets on the line; a full line drops packets
 )
 
 func runDelay(args []string) error {
@@ -65,8 +65,8 @@ func runDelay(args []string) error {
 	return nil
 }
 
-// openIn makes the device in the network namespace of pid. The thread that went
-// there is not used again.
+// openIn makes the device in the network namespace of pid. The thread that entered it is not used
+// again.
 func openIn(pid int, device string) (*os.File, error) {
 	type result struct {
 		f   *os.File
@@ -134,7 +134,7 @@ func tcpData(p []byte) int {
 	return int(binary.BigEndian.Uint16(p[2:])) - ip - int(p[ip+12]>>4)*4
 }
 
-// carry moves packets from src to dst, each oneWay after it came, and shows each to see.
+// carry moves packets from src to dst, each oneWay after it arrived, and passes each to see.
 func carry(dst, src *os.File, oneWay time.Duration, see func([]byte)) {
 	line := make(chan packet, maxQueued)
 	go deliver(dst, line)

@@ -86,8 +86,8 @@ func runForwarding(cmd *exec.Cmd) error {
 	// Ends with the process.
 	go func() {
 		for s := range signals {
-			// The keyboard's signals reach cmd as well; a closed window's only us, who
-			// lead the terminal's session.
+			// The keyboard's signals reach cmd as well. That of a closed window reaches only this
+			// process, which leads the terminal's session.
 			if s == syscall.SIGTERM || s == syscall.SIGHUP || !onTerminal {
 				_ = cmd.Process.Signal(s)
 			}

@@ -83,8 +83,7 @@ func afterDashes(args []string) (before, after []string, err error) {
 	return nil, nil, errors.New("no command after --")
 }
 
-// untilEOF returns when standard input ends: the process that started this one has gone, in
-// whatever way.
+// untilEOF returns when standard input ends, because the process that started this one has ended.
 func untilEOF() {
 	_, _ = io.Copy(io.Discard, os.Stdin)
 }

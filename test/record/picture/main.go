@@ -28,8 +28,8 @@ const (
 	cols = 116
 	// tall is the number of rows of the terminal: nothing scrolls out of it.
 	tall = 200
-	// maxPause is the longest pause of the picture, and lastPause how long its end is
-	// shown before it begins anew.
+	// maxPause is the longest pause of the picture, and lastPause how long its end is shown before
+	// it starts again.
 	maxPause  = 1500 * time.Millisecond
 	lastPause = 8 * time.Second
 )
@@ -67,7 +67,7 @@ type scroll struct {
 	used int
 }
 
-// record runs the command and keeps all that it shows.
+// record runs the command and keeps all its output.
 func record(argv []string) (*movie, error) {
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Env = append(os.Environ(), "TERM=xterm-256color", "MAKEFLAGS=", "MAKELEVEL=")
@@ -83,7 +83,7 @@ func record(argv []string) (*movie, error) {
 	last := time.Now()
 	for buf := make([]byte, 32<<10); ; {
 		n, err := terminal.Read(buf)
-		if err != nil { // EIO once nobody has the other end open
+		if err != nil { // EIO once no process has the other end open
 			break
 		}
 		now := time.Now()

@@ -16,7 +16,7 @@ const (
 	rowHeight = 18
 	lineWidth = cols * 78 / 10
 	margin    = 14
-	window    = 32 // rows that are seen at once
+	window    = 32 // rows that are visible at once
 )
 
 // svg draws the movie. Each span is a text that is visible for its time, and the whole
@@ -35,7 +35,7 @@ func (m *movie) svg() []byte {
 			if s.text == "" {
 				continue
 			}
-			// Where nothing is animated, the end is seen.
+			// A viewer without animation shows the end.
 			still := "hidden"
 			if i == len(row)-1 {
 				still = "visible"

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -91,10 +92,14 @@ func TestErrorsNameThePlaceOfAJob(t *testing.T) {
 			t.Errorf("%q, %d, want %q:\n%s", line, code, want, said)
 		}
 	}
-	// To a plain ssh's own end, only one line of it is added.
-	said, code := f.program("files", nil, "ssh", "train", "true")
-	if want := "keyway: gpu1 cannot be reached: Connection refused\n  → try by hand: ssh -v gpu1 true\nConnection closed by UNKNOWN port 65535\r\n"; code != 255 || said != want {
-		t.Errorf("ssh train true, %d, want %q:\n%s", code, want, said)
+	// To a plain ssh's own end, only one line of it is added, also if ssh gives its proxy command the
+	// null device for errors.
+	for _, options := range [][]string{nil, {"-o", "ControlMaster=auto", "-o", "ControlPath=" + f.home + "/%C", "-o", "ControlPersist=yes"}} {
+		line := slices.Concat([]string{"ssh"}, options, []string{"train", "true"})
+		said, code := f.program("files", nil, line...)
+		if want := "keyway: gpu1 cannot be reached: Connection refused\n  → try by hand: ssh -v gpu1 true\nConnection closed by UNKNOWN port 65535\r\n"; code != 255 || said != want {
+			t.Errorf("%q, %d, want %q:\n%s", line, code, want, said)
+		}
 	}
 }
 

@@ -16,3 +16,5 @@ func parentName() string {
 	name, _, _ := bytes.Cut(info.Proc.P_comm[:], []byte{0})
 	return string(name)
 }
+
+func parentErrors() *os.File { return nil }

@@ -10,3 +10,9 @@ import (
 func parentName() string {
 	return proctree.Name(os.Getppid())
 }
+
+// parentErrors returns the standard error of the parent if it is a terminal or a pipe, which can be
+// opened anew; otherwise nil.
+func parentErrors() *os.File {
+	return proctree.Errors(os.Getppid())
+}

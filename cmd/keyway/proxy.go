@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -47,10 +48,19 @@ func runProxy(cmd *cobra.Command, arg string) error {
 	}
 	guest := link.Guest{Place: entry.Place, Name: entry.Name, HostKey: entry.HostKey}
 	news := os.Stderr
-	if os.Getenv(laptop.EnvOwnSSH) == laptop.OnTerminal {
+	switch os.Getenv(laptop.EnvOwnSSH) {
+	case "":
+		if news = sshErrors(); news != os.Stderr && news != nil && isTerminal(news) {
+			news = nil // an ssh that goes on in the background has no business there
+		}
+	case laptop.OnTerminal:
 		if tty, err := openTerminal(); err == nil {
 			defer tty.Close()
 			news = tty
+		}
+	default:
+		if !isTerminal(news) {
+			news = nil // the command reads ssh's message
 		}
 	}
 	if isOpenSSH() && givesPipes(os.Stdin, os.Stdout) {
@@ -124,7 +134,27 @@ func saidFirst(cmd *cobra.Command, err error) error {
 	if err == nil || !isOpenSSH() || !givesPipes(os.Stdin, os.Stdout) || os.Getenv(laptop.EnvOwnSSH) != "" {
 		return err
 	}
-	code := report(os.Stderr, cmd, err)
-	link.EndIdentified(os.Stdin, os.Stdout)
-	return exitStatus(code)
+	if out := sshErrors(); out != nil {
+		code := report(out, cmd, err)
+		link.EndIdentified(os.Stdin, os.Stdout)
+		return exitStatus(code)
+	}
+	var status exitStatus
+	if !errors.As(err, &status) {
+		e := forEngines(cmd, whoSudoIs().advise(keyway.AsTold(err)))
+		link.EndDisconnected(os.Stdin, os.Stdout, spelledOut(e))
+	}
+	return err
+}
+
+// sshErrors returns the standard error of the ssh that has started this process, or nil if it is
+// not known. If a user's configuration has ControlPersist, ssh gives its proxy command the null
+// device instead.
+func sshErrors() *os.File {
+	null, err := os.Stat(os.DevNull)
+	own, ownErr := os.Stderr.Stat()
+	if err != nil || ownErr != nil || !os.SameFile(null, own) {
+		return os.Stderr
+	}
+	return parentErrors()
 }

@@ -80,7 +80,7 @@ func (a *app) stop(ctx context.Context, arg string, grace time.Duration, yes boo
 	} else {
 		defer a.ui.whenSlow("stopping %s; what runs in it has %v to end", arg, grace)()
 	}
-	return stopPatiently(ctx, node, name, grace, out)
+	return stopPatiently(ctx, node.Stop, name, grace, out)
 }
 
 // runningJobs returns the names of the jobs that run in a workspace, and of the notebooks in
@@ -152,14 +152,14 @@ func askEnd(question string) error {
 	return declined("nothing was changed").Hint("without a question: --yes")
 }
 
-// stopPatiently stops a workspace. A second Ctrl-C kills what still runs in it.
-func stopPatiently(ctx context.Context, node *api.Client, name keyway.Name, grace time.Duration, out io.Writer) error {
+// stopPatiently stops a workspace by stop. A second Ctrl-C kills what still runs in it.
+func stopPatiently(ctx context.Context, stop func(context.Context, keyway.Name, time.Duration) error, name keyway.Name, grace time.Duration, out io.Writer) error {
 	pressed := make(chan os.Signal, 2)
 	signal.Notify(pressed, os.Interrupt, syscall.SIGTERM)
 	defer signal.Stop(pressed)
 	ctx = context.WithoutCancel(ctx) // the first Ctrl-C only prepares the second
 	stopped := make(chan error, 1)
-	go func() { stopped <- node.Stop(ctx, name, grace) }()
+	go func() { stopped <- stop(ctx, name, grace) }()
 	for n := 1; ; n++ {
 		select {
 		case err := <-stopped:
@@ -171,7 +171,7 @@ func stopPatiently(ctx context.Context, node *api.Client, name keyway.Name, grac
 			continue
 		}
 		fmt.Fprintln(out, "\nkilling what is left")
-		return node.Stop(ctx, name, 0)
+		return stop(ctx, name, 0)
 	}
 }
 

@@ -139,7 +139,7 @@ func (a *app) stopFirst(ctx context.Context, node *api.Client, name keyway.Name,
 	} else {
 		defer a.ui.whenSlow(news, name)()
 	}
-	err := stopPatiently(ctx, node, name, keyway.DefaultGrace, out)
+	err := stopPatiently(ctx, node.StopFirst, name, keyway.DefaultGrace, out)
 	if keyway.Is(err, keyway.Unreachable) || keyway.Is(err, keyway.NotFound) {
 		return err
 	}

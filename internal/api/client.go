@@ -157,6 +157,11 @@ func (c *Client) Stop(ctx context.Context, name keyway.Name, grace time.Duration
 	return c.Do(ctx, "POST", workspacePath(name)+"/stop?grace="+strconv.FormatInt(grace.Milliseconds(), 10), nil, nil)
 }
 
+// StopFirst is Stop for a workspace that is removed then. The link says so on its connections.
+func (c *Client) StopFirst(ctx context.Context, name keyway.Name, grace time.Duration) error {
+	return c.Do(ctx, "POST", workspacePath(name)+"/stop?removing=true&grace="+strconv.FormatInt(grace.Milliseconds(), 10), nil, nil)
+}
+
 // Start implements Node.
 func (c *Client) Start(ctx context.Context, name keyway.Name) error {
 	return c.Do(ctx, "POST", workspacePath(name)+"/start", nil, nil)

@@ -240,11 +240,14 @@ type Guest struct {
 // the stream has been read from it yet, so its descriptor may be passed to another process. News of
 // the connection is shown on terminal, if that is a terminal and not nil.
 func (c *Client) Stream(ctx context.Context, to Guest, terminal *os.File) (*net.UnixConn, error) {
+	if terminal != nil && !term.IsTerminal(int(terminal.Fd())) {
+		terminal = nil
+	}
 	return c.upgrade(ctx, streamProtocol, to, terminal)
 }
 
-// upgrade asks the link for a stream by protocol, and passes the terminal to it.
-func (c *Client) upgrade(ctx context.Context, protocol string, to Guest, terminal *os.File) (*net.UnixConn, error) {
+// upgrade asks the link for a stream by protocol, and passes news to it, which may be nil.
+func (c *Client) upgrade(ctx context.Context, protocol string, to Guest, news *os.File) (*net.UnixConn, error) {
 	conn, err := dialLink(c.socket)
 	if err != nil {
 		return nil, keyway.Errorf(keyway.Other, "the link does not answer: %w", err)
@@ -253,7 +256,7 @@ func (c *Client) upgrade(ctx context.Context, protocol string, to Guest, termina
 	defer end()
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
-	shown := terminal != nil && runtime.GOOS != "windows" && term.IsTerminal(int(terminal.Fd()))
+	shown := news != nil && runtime.GOOS != "windows"
 	fmt.Fprintf(conn, "POST /v1/places/%s/v1/workspaces/%s/stream HTTP/1.1\r\nHost: link\r\nConnection: Upgrade\r\nUpgrade: %s\r\n%s: %s\r\n",
 		url.PathEscape(string(to.Place)), url.PathEscape(string(to.Name)), protocol, headerHostKey, strings.Join(strings.Fields(to.HostKey), " "))
 	if shown {
@@ -262,7 +265,7 @@ func (c *Client) upgrade(ctx context.Context, protocol string, to Guest, termina
 	fmt.Fprint(conn, "\r\n")
 	err = readUpgrade(conn)
 	if err == nil && shown {
-		err = passTerminal(conn, int(terminal.Fd()))
+		err = passTerminal(conn, int(news.Fd()))
 	}
 	if err != nil {
 		conn.Close()

@@ -5,6 +5,7 @@ package link
 import (
 	"net"
 	"os"
+	"strings"
 	"syscall"
 	"time"
 
@@ -14,35 +15,38 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// terminalTimeout bounds the time in which a command passes its terminal.
+// terminalTimeout bounds the time in which a command passes its descriptors.
 const terminalTimeout = 5 * time.Second
 
 // movable reports whether connections can be passed to another process.
 const movable = true
 
-// passTerminal sends the terminal's descriptor over conn, beside one byte.
+// passTerminal sends the descriptor of an ssh's standard error over conn, beside one byte.
 func passTerminal(conn *net.UnixConn, fd int) error {
 	return handover.SendDescriptors(conn, 0, fd)
 }
 
-// receiveTerminal receives the descriptor of passTerminal. It must be a terminal: the link writes
-// only to a terminal that a command itself has open.
-func receiveTerminal(conn net.Conn) (screen, error) {
+// receiveNews receives the descriptor of passTerminal: a terminal, or something else. Both are nil
+// if there is none.
+func receiveNews(conn net.Conn) (onTerminal, other screen, err error) {
 	c, ok := conn.(*net.UnixConn)
 	if !ok {
-		return nil, net.ErrClosed
+		return nil, nil, net.ErrClosed
 	}
 	c.SetReadDeadline(time.Now().Add(terminalTimeout))
 	defer c.SetReadDeadline(time.Time{})
 	_, fds, err := handover.ReceiveDescriptors(c)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if len(fds) != 1 {
 		closeAll(fds)
-		return nil, nil
+		return nil, nil, nil
 	}
-	return newTerminal(fds[0]), nil
+	if isTerminal(fds[0]) {
+		return newTerminal(fds[0]), nil, nil
+	}
+	return nil, &file{terminal{fds[0]}}, nil
 }
 
 // passEnds sends the two descriptors over conn, beside one byte.
@@ -85,11 +89,16 @@ func newPipes(in, out int) *pipe.Pair {
 
 // newTerminal returns the screen of fd; nil if it is not a terminal.
 func newTerminal(fd int) screen {
-	if _, err := unix.IoctlGetWinsize(fd, unix.TIOCGWINSZ); err != nil {
+	if !isTerminal(fd) {
 		unix.Close(fd)
 		return nil
 	}
 	return &terminal{fd}
+}
+
+func isTerminal(fd int) bool {
+	_, err := unix.IoctlGetWinsize(fd, unix.TIOCGWINSZ)
+	return err == nil
 }
 
 // send passes a connection and, if it has one, its screen to another process, with their state.
@@ -220,3 +229,8 @@ func (t *terminal) write(text string) {
 }
 
 func (t *terminal) close() { unix.Close(t.fd) }
+
+// file is the standard error of a user's ssh that is no terminal.
+type file struct{ terminal }
+
+func (f *file) write(text string) { f.terminal.write(strings.ReplaceAll(text, "\r\n", "\n")) }

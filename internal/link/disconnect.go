@@ -18,6 +18,15 @@ import (
 // (Passing it on before the guest answers saves a round trip for each connection.) It must come
 // before any byte of the guest.
 func sendDisconnect(conn net.Conn, err error) {
+	conn.SetDeadline(time.Now().Add(disconnectTimeout))
+	if _, err := conn.Write(disconnectWith(err)); err != nil {
+		return
+	}
+	readOut(conn)
+}
+
+// disconnectWith returns the bytes that tell an ssh why there is no connection.
+func disconnectWith(err error) []byte {
 	e := keyway.AsError(err)
 	text := e.Message
 	switch {
@@ -26,11 +35,7 @@ func sendDisconnect(conn net.Conn, err error) {
 	case e.Next != "":
 		text += ". Next: " + e.Next
 	}
-	conn.SetDeadline(time.Now().Add(disconnectTimeout))
-	if _, err := conn.Write(disconnectPacket(plain.ASCII(text))); err != nil {
-		return
-	}
-	readOut(conn)
+	return disconnectPacket(plain.ASCII(text))
 }
 
 // readOut ends our direction of conn and waits for the client's end. Clients first send their own
@@ -55,8 +60,13 @@ func endIdentified(conn net.Conn) {
 
 // EndIdentified ends the connection of an ssh to its proxy command in the same way. in and out are
 // the proxy command's standard input and output.
-func EndIdentified(in, out *os.File) {
-	if _, err := io.WriteString(out, identification); err != nil {
+func EndIdentified(in, out *os.File) { endWith([]byte(identification), in, out) }
+
+// EndDisconnected is EndIdentified for an ssh whose user does not have the reason yet, which is err.
+func EndDisconnected(in, out *os.File, err error) { endWith(disconnectWith(err), in, out) }
+
+func endWith(last []byte, in, out *os.File) {
+	if _, err := out.Write(last); err != nil {
 		return
 	}
 	out.Close()

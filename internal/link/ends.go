@@ -14,8 +14,11 @@ const endsProtocol = "keyway-stream-ends"
 // Proxy is Stream, but the link takes over the two pipes between an ssh and its proxy command: it
 // reads from in and writes to out itself for as long as the stream lives. So the proxy command can
 // end, and no process copies the bytes. Proxy returns when the link has both.
-func (c *Client) Proxy(ctx context.Context, to Guest, terminal, in, out *os.File) error {
-	conn, err := c.upgrade(ctx, endsProtocol, to, terminal)
+//
+// The link writes to news, if it is not nil, why there is no connection. If news is a terminal, it
+// also shows there what becomes of the connection later.
+func (c *Client) Proxy(ctx context.Context, to Guest, news, in, out *os.File) error {
+	conn, err := c.upgrade(ctx, endsProtocol, to, news)
 	if err != nil {
 		return err
 	}

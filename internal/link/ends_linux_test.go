@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"keyway/internal/api"
 	"keyway/internal/keyway"
@@ -60,6 +61,49 @@ func TestAnSSHWithPipesHearsWhy(t *testing.T) {
 	said, err := io.ReadAll(conn)
 	if err != nil || !strings.Contains(string(said), "the workspace other is not there") {
 		t.Errorf("%q, %v", said, err)
+	}
+}
+
+// TestAnSSHWithPipesSaysWhy checks that the reason for which there is no connection is on the ssh's
+// standard error, with nothing for ssh to print itself but that the connection was closed. It also
+// checks that the link closes this standard error as soon as the guest has answered.
+func TestAnSSHWithPipesSaysWhy(t *testing.T) {
+	w := startWorld(t)
+	w.node("gpu1")
+	for name, want := range map[keyway.Name]string{
+		"other": "keyway: the workspace other is not there; gpu1 says: “there is no workspace other”\n  [list-workspaces]\n",
+		"train": "",
+	} {
+		conn, in, out := pipePair(t)
+		errors, news, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer errors.Close()
+		err = w.client.Proxy(t.Context(), Guest{"gpu1", name, w.guest.hostKey()}, news, in, out)
+		news.Close()
+		in.Close()
+		out.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		errors.SetReadDeadline(time.Now().Add(time.Minute))
+		if want == "" {
+			echo(t, conn, "answered")
+		} else {
+			fmt.Fprint(conn, "SSH-2.0-test\r\n")
+		}
+		if said, err := io.ReadAll(errors); err != nil || string(said) != want {
+			t.Errorf("%s: standard error has %q, %v, want %q", name, said, err, want)
+		}
+		if want == "" {
+			echo(t, conn, "goes on")
+			continue
+		}
+		conn.(*pipe.Pair).Out.Close()
+		if said, err := io.ReadAll(conn); err != nil || string(said) != identification {
+			t.Errorf("%s: ssh is sent %q, %v", name, said, err)
+		}
 	}
 }
 

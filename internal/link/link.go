@@ -170,7 +170,7 @@ func (l *Link) handler() http.Handler {
 			return
 		}
 		node := api.NewClient(transport{uplink}, "http://node").At(uplink.host()).For(uplink.place)
-		http.StripPrefix("/v1/places/"+string(uplink.place), api.NewHandler(watched{node, l, uplink})).ServeHTTP(w, r)
+		http.StripPrefix("/v1/places/"+string(uplink.place), api.NewHandler(watched{node, l, uplink, r.URL.Query().Has("removing")})).ServeHTTP(w, r)
 	})
 	return mux
 }

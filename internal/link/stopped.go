@@ -16,6 +16,8 @@ type watched struct {
 	api.Node
 	link   *Link
 	uplink *uplink
+	// removing reports whether the workspace that is stopped is removed then; see api.Client.StopFirst.
+	removing bool
 }
 
 // heed leaves the uplink if the user may not use an engine.
@@ -57,8 +59,11 @@ func (s watched) List(ctx context.Context) (api.Listing, error) {
 
 // Stop implements api.Node.
 func (s watched) Stop(ctx context.Context, name keyway.Name, grace time.Duration) error {
-	return s.link.during(s.uplink, name, keyway.Errorf(keyway.NotRunning, "the workspace %s was stopped", name).Advise(keyway.StartNow, s.uplink.place.Of(name)),
-		func() error { return s.heed(s.Node.Stop(ctx, name, grace)) })
+	reason := keyway.Errorf(keyway.NotRunning, "the workspace %s was stopped", name).Advise(keyway.StartNow, s.uplink.place.Of(name))
+	if s.removing {
+		reason = wasRemoved(name)
+	}
+	return s.link.during(s.uplink, name, reason, func() error { return s.heed(s.Node.Stop(ctx, name, grace)) })
 }
 
 // Remove implements api.Node.
@@ -76,8 +81,12 @@ func (s watched) Undo(ctx context.Context, name keyway.Name) error {
 	return s.remove(name, func() error { return s.Node.Undo(ctx, name) })
 }
 
+func wasRemoved(name keyway.Name) *keyway.Error {
+	return keyway.Errorf(keyway.NotFound, "the workspace %s was removed", name)
+}
+
 func (s watched) remove(name keyway.Name, do func() error) error {
-	removed := keyway.Errorf(keyway.NotFound, "the workspace %s was removed", name)
+	removed := wasRemoved(name)
 	err := s.link.during(s.uplink, name, removed, func() error { return s.heed(do()) })
 	if err == nil || keyway.Is(err, keyway.NotFound) {
 		s.link.forwards.fail(s.uplink.place, name, removed)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/creack/pty"
 
+	"keyway/internal/api"
 	"keyway/internal/keyway"
 )
 
@@ -38,9 +39,17 @@ func TestARefusedLoginIsLeft(t *testing.T) {
 }
 
 // TestAStoppedWorkspaceSaysSo checks that the terminals that are connected to a workspace show that
-// it was stopped from another window, and nothing else.
+// it was stopped or removed from another window, and nothing else.
 func TestAStoppedWorkspaceSaysSo(t *testing.T) {
 	w := startWorld(t)
+	w.saysAtStop((*api.Client).Stop, "the workspace train was stopped\r\r\n  [start-now gpu1/train]")
+	w.saysAtStop((*api.Client).StopFirst, "the workspace train was removed")
+}
+
+// saysAtStop checks what a terminal that is connected to a workspace shows when stop ends it.
+func (w *world) saysAtStop(stop func(*api.Client, context.Context, keyway.Name, time.Duration) error, says string) {
+	t := w.t
+	t.Helper()
 	master, tty, err := pty.Open()
 	if err != nil {
 		t.Fatal(err)
@@ -56,16 +65,16 @@ func TestAStoppedWorkspaceSaysSo(t *testing.T) {
 	}
 	defer conn.Close()
 	echo(t, conn, "before")
-	if err := node.Stop(context.Background(), "train", 0); err != nil {
+	if err := stop(node, context.Background(), "train", 0); err != nil {
 		t.Fatal(err)
 	}
 	said := ""
-	for shown := bufio.NewReader(master); err == nil && !strings.Contains(said, "[start-now gpu1/train]") && !strings.Contains(said, late); {
+	for shown := bufio.NewReader(master); err == nil && !strings.HasSuffix(said, says) && !strings.Contains(said, late); {
 		var b byte
 		b, err = shown.ReadByte()
 		said += string(b)
 	}
-	if want := "\r\r\nkeyway: the workspace train was stopped\r\r\n  [start-now gpu1/train]"; err != nil || said != want {
+	if want := "\r\r\nkeyway: " + says; err != nil || said != want {
 		t.Errorf("it says %q, %v, want %q", said, err, want)
 	}
 }

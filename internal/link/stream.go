@@ -1,6 +1,7 @@
 package link
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"errors"
@@ -27,8 +28,8 @@ const (
 	// headerHostKey is the host key of the guest, as in known_hosts, which must sign for a stream.
 	// Without it there is no stream, only a pipe.
 	headerHostKey = "Keyway-Host-Key"
-	// headerTerminal announces that the descriptor of the ssh's terminal follows the answer, for
-	// news.
+	// headerTerminal announces that the descriptor of the ssh's standard error follows the answer,
+	// for news.
 	headerTerminal = "Keyway-Terminal"
 )
 
@@ -45,6 +46,7 @@ type proxied struct {
 	since   time.Time
 	ssh     net.Conn          // to the user's ssh
 	screen  screen            // its terminal; may be nil
+	paper   screen            // its standard error without a terminal, until the guest has answered; may be nil
 	hostKey ed25519.PublicKey // the guest's; nil: no stream
 	said    []byte            // bytes of the ssh before the guest has answered, to repeat to a plain guest
 	keeping bool              // the guest may still turn out to be plain
@@ -107,16 +109,51 @@ func (c *proxied) begin(conn net.Conn, r *http.Request) (err error) {
 	c.ssh = conn
 	_, err = io.WriteString(conn, switching(r.Header.Get("Upgrade")))
 	if err == nil && r.Header.Get(headerTerminal) != "" {
-		c.screen, err = receiveTerminal(conn)
+		c.screen, c.paper, err = receiveNews(conn)
 	}
 	if err == nil && wantsEnds(r) {
 		c.ssh, err = receiveEnds(conn)
 		conn.Close()
 	}
-	if err != nil && c.screen != nil {
-		c.screen.close()
+	if err != nil {
+		c.closeNews()
 	}
 	return err
+}
+
+func (c *proxied) closeNews() {
+	if c.screen != nil {
+		c.screen.close()
+	}
+	c.closePaper()
+}
+
+// closePaper closes an ssh's standard error. Another process may wait for the end of what is written
+// there, so it must not stay open longer than the ssh.
+func (c *proxied) closePaper() {
+	if c.paper != nil {
+		c.paper.close()
+		c.paper = nil
+	}
+}
+
+// keepPaper closes the ssh's standard error when the guest has answered or the ssh has ended, which
+// ends ctx. It stays open if the stream fails before.
+func (c *proxied) keepPaper(ctx context.Context, guest *stream.Conn) {
+	for !guest.Status().Opened {
+		select {
+		case <-guest.Changed():
+		case <-guest.Done():
+			return
+		case <-ctx.Done():
+			if isClosed(guest.Done()) {
+				return
+			}
+			c.closePaper()
+			return
+		}
+	}
+	c.closePaper()
 }
 
 // requested returns the connection that r requests.
@@ -138,9 +175,7 @@ func (l *Link) requested(r *http.Request) (*proxied, error) {
 // proxy copies between the ssh and the guest until one of them ends or another process takes the
 // connection over.
 func (l *Link) proxy(ctx context.Context, c *proxied) {
-	if c.screen != nil {
-		defer c.screen.close()
-	}
+	defer c.closeNews()
 	if !l.enter(c) {
 		sendDisconnect(c.ssh, keyway.Errorf(keyway.Interrupted, "keyway was upgraded at this moment").Hint("try again"))
 		return
@@ -177,7 +212,7 @@ func (l *Link) proxy(ctx context.Context, c *proxied) {
 func (c *proxied) sayWhy(ctx context.Context, e *keyway.Error) {
 	begun := c.status().Down != 0 // ssh accepts no message of ours any more
 	switch {
-	case !begun && c.screen == nil:
+	case !begun && c.screen == nil && c.paper == nil:
 		sendDisconnect(c.ssh, e)
 		return
 	case begun && ctx.Err() != nil:
@@ -193,7 +228,7 @@ func (c *proxied) sayWhy(ctx context.Context, e *keyway.Error) {
 		say(c.screen, text)
 		return
 	}
-	c.screen.write(lines(text))
+	cmp.Or(c.screen, c.paper).write(lines(text))
 	endIdentified(c.ssh)
 }
 
@@ -282,6 +317,9 @@ func (c *proxied) overStream(ctx context.Context, cfg stream.Config) error {
 	})
 	if c.screen != nil {
 		beside.Go(func() { c.watchStalls(listening, guest) })
+	}
+	if c.paper != nil {
+		beside.Go(func() { c.keepPaper(listening, guest) })
 	}
 	_, err = guest.CopyTo(c.ssh)
 	c.ssh.SetReadDeadline(longAgo) // ends upload without closing: the ssh may still be told the reason
@@ -429,6 +467,7 @@ func (c *proxied) overPipe(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	c.closePaper()
 	if _, err := guest.Write(c.said); err != nil {
 		guest.Close()
 		return err

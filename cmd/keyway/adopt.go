@@ -147,8 +147,8 @@ func runAdopt(ctx context.Context, o adoptOptions, place keyway.Place, container
 	return nil
 }
 
-// adoptThere has the place adopt the container. If ctx ends first, adoptThere removes what the
-// place has made so far.
+// adoptThere has the place adopt the container. If ctx ends first, adoptThere waits until the place
+// has undone an unfinished adoption.
 func adoptThere(ctx context.Context, a *app, there *api.Client, place keyway.Place, asked keyway.Adoption) (keyway.Workspace, error) {
 	made, err := there.Adopt(ctx, asked, a.Heard(place))
 	a.ui.end()

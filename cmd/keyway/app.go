@@ -92,9 +92,9 @@ func completeWorkspaces(cmd *cobra.Command, args []string, toComplete string) ([
 	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
-// entrance returns what a new workspace needs to become a host of the user's ssh: the host names
-// that it must not take, and the keys that may enter. Finding either runs ssh, so both are found
-// at the same time.
+// entrance returns the data with which a new workspace becomes a host of the user's ssh: the host
+// names that it must not have, and the keys that may enter. Finding either runs ssh, so both are
+// found at the same time.
 func (a *app) entrance(ctx context.Context, place keyway.Place, name keyway.Name, named []string) (*sshconfig.Surroundings, laptop.KeySet, error) {
 	var (
 		keys    laptop.KeySet

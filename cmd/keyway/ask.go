@@ -87,10 +87,10 @@ func readYesNo(from io.Reader, again io.Writer, byDefault bool) bool {
 }
 
 // askKey shows a question on the controlling terminal, wherever the standard streams lead, and
-// returns the key that is typed. It returns 0 if more than one byte is typed, as by pasting, and
-// if nobody can be asked: the process has no controlling terminal, or runs in its background,
-// where a read would stop it, or a script has redirected standard error. An Enter after the key
-// is part of the answer. SIGTERM and SIGHUP end the wait.
+// returns the key that is typed. It returns 0 if more than one byte is typed, as by pasting, and if
+// the user cannot be asked: the process has no controlling terminal, or runs in its background,
+// where a read would stop it, or a script has redirected standard error. An Enter after the key is
+// part of the answer. SIGTERM and SIGHUP end the wait.
 func askKey(question string) byte {
 	if !term.IsTerminal(int(os.Stderr.Fd())) {
 		return 0

@@ -209,7 +209,7 @@ func (k *keeper) restore() {
 	if undo := k.shown.Undo(nil); len(undo) > 0 {
 		_, rows := k.shown.Size()
 		undo = fmt.Appendf(append(undo, screen.Rest...), "\x1b[%d;1H\r\n", rows)
-		if k.out != io.Writer(os.Stdout) { // it may drop what it holds back, and this with it
+		if k.out != io.Writer(os.Stdout) { // it may drop the bytes that it holds back, and these with them
 			_, _ = os.Stdout.Write(undo)
 		}
 		_, _ = k.out.Write(undo)

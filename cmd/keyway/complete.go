@@ -61,7 +61,7 @@ func completesAlone(root *cobra.Command) {
 	}
 }
 
-// refuseOthers makes an unknown shell an error, as what is printed is for a shell to read.
+// refuseOthers makes an unknown shell an error, because a shell reads the output.
 func refuseOthers(completion *cobra.Command) {
 	completion.Args, completion.RunE = cobra.ArbitraryArgs, func(cmd *cobra.Command, args []string) error {
 		if len(args) == 0 {
@@ -94,8 +94,8 @@ func completeJobs(cmd *cobra.Command, args []string, toComplete string) ([]cobra
 	return completeList(list, name, args), cobra.ShellCompDirectiveNoFileComp
 }
 
-// listInside returns what a command in a workspace prints, up to most bytes, with an error if
-// that is not all. It fails if the workspace's place is not connected: completion connects to none.
+// listInside returns the output of a command in a workspace, up to most bytes, with an error if
+// there is more. It fails if the workspace's place is not connected: completion connects to none.
 func (a *app) listInside(entry sshconfig.Entry, most int, command func(context.Context) (*exec.Cmd, error)) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), completionTime)
 	defer cancel()
@@ -174,7 +174,7 @@ var quietly = []string{"-o", "BatchMode=yes", "-o", "LogLevel=QUIET"}
 func completePlaces(cmd *cobra.Command, args []string, toComplete string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	names, directive := completeKnownPlaces(cmd, args, toComplete)
 	hosts := make(chan []cobra.Completion, 1)
-	go func() { hosts <- configuredHosts() }() // nobody waits for it if the files do not answer: the process ends
+	go func() { hosts <- configuredHosts() }() // if the files do not answer, the process ends without waiting
 	select {
 	case more := <-hosts:
 		names = append(names, slices.DeleteFunc(more, func(host string) bool { return slices.Contains(names, host) })...)

@@ -190,7 +190,7 @@ func (a *app) drift(ctx context.Context, t pinnable, lock pin.Lock, o driftOptio
 	return d, nil
 }
 
-// tagMoved asks the registry whether the image's reference still names what was pinned. It does
+// tagMoved asks the registry whether the image's reference still names the pinned image. It does
 // not ask about an image that was built at the place, since no registry has that.
 func tagMoved(ctx context.Context, p pin.Pin) ([]pin.Difference, error) {
 	if len(p.Image.Digests) == 0 {
@@ -256,7 +256,7 @@ func (d drift) verdict() error {
 	return nil
 }
 
-// mend returns advice on what to do about the differences.
+// mend returns advice about the differences.
 func (d drift) mend() string {
 	template := plain.Shell(d.Template)
 	lines := []string{"if this is how it is to be: keyway pin " + template}

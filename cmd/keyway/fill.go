@@ -19,8 +19,8 @@ var standInWord = lazyregexp.New(`(?:^|[\s=:@/'])(` + strings.Join(standIns, "|"
 // noted is the beginning of the note about placeholders.
 const noted = "   (with yours for "
 
-// toFill returns text with a note behind each line that contains placeholders, so that nobody
-// types them as they are. A line that has its note is not changed.
+// toFill returns text with a note behind each line that contains placeholders, so that no user
+// types them unchanged. A line that has its note is not changed.
 func toFill(text string) string {
 	lines := strings.Split(text, "\n")
 	for i, line := range lines {

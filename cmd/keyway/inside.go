@@ -50,14 +50,14 @@ func (i inside) run(ctx context.Context, name string, args ...string) error {
 		return err
 	}
 	defer own.remove()
-	unread := make(chan os.Signal, 1) // else a write that nobody reads ends this process
+	unread := make(chan os.Signal, 1) // otherwise a write without a reader ends this process
 	signal.Notify(unread, syscall.SIGPIPE)
 	defer signal.Stop(unread)
 	code, err := i.show(ctx, a, entry, own, errs, args)
 	switch {
 	case errors.Is(err, syscall.EPIPE):
 		code, err = int(brokenPipe), nil
-	case errors.Is(err, context.Canceled): // a signal has ended a write that nobody read
+	case errors.Is(err, context.Canceled): // a signal has ended a write without a reader
 		code, err = cmp.Or(code, int(interrupted)), nil
 	}
 	var killed errKilled
@@ -98,7 +98,7 @@ func (i inside) run(ctx context.Context, name string, args ...string) error {
 }
 
 // A command whose connection breaks is shown again at most maxAgain times in a row, with a pause
-// that doubles each time up to maxPause. The count begins anew when it was shown for shownWhile.
+// that doubles each time up to maxPause. The count starts again when it was shown for shownWhile.
 const (
 	maxAgain   = 20
 	againPause = 200 * time.Millisecond
@@ -106,7 +106,8 @@ const (
 	shownWhile = 10 * time.Second
 )
 
-// show runs ssh with the command, again if that can go on, and returns the exit code.
+// show runs ssh with the command, runs it again if the command can continue, and returns the exit
+// code.
 func (i inside) show(ctx context.Context, a *app, e sshconfig.Entry, own sshWords, errs io.Writer, args []string) (int, error) {
 	options := own.options()
 	if i.terminal {
@@ -159,7 +160,7 @@ type wayBack struct {
 	own   sshWords
 	errs  io.Writer
 	taken bool   // a connection has broken
-	said  string // what the last attempt has printed
+	said  string // the output of the last attempt
 }
 
 // maxSaid bounds, in bytes, what an attempt prints.

@@ -17,8 +17,8 @@ import (
 // interrupted is the exit code of runChild after Ctrl-C.
 const interrupted = exitStatus(130)
 
-// brokenPipe is its exit code when nobody reads the job's output any more, or when SIGPIPE has
-// ended the job.
+// brokenPipe is its exit code when the job's output has lost its reader, or when SIGPIPE has ended
+// the job.
 const brokenPipe = exitStatus(141)
 
 // handOn bounds the time until a signal that has ended a child process also cancels ctx.
@@ -30,8 +30,8 @@ func wasInterrupted(ctx context.Context) bool {
 	return sleep.For(ctx, handOn) != nil
 }
 
-// afterInterrupt asks the user after Ctrl-C what to do with a job that has no terminal on which
-// it could ask. The ssh that showed its output has ended by then.
+// afterInterrupt asks the user after Ctrl-C what to do with a job that has no terminal on which it
+// could ask. The ssh that showed its output has ended before.
 func afterInterrupt(cmd *cobra.Command, name string, command []string) error {
 	ctx, out := context.WithoutCancel(cmd.Context()), cmd.ErrOrStderr()
 	as, _ := cmd.Flags().GetString("as")

@@ -187,7 +187,7 @@ func inJob(ctx context.Context, i inside, arg string, words ...string) error {
 	}
 	if session != "" {
 		words = append(words, session)
-	} else if i.again != nil { // a guest that sends no marks may find another one the newest by then
+	} else if i.again != nil { // for a guest that sends no marks, another session may be the newest by then
 		i.again.unmarked = nil
 	}
 	return i.run(ctx, name, words...)

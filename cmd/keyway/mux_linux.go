@@ -25,8 +25,8 @@ import (
 	"keyway/internal/sshconfig"
 )
 
-// serveMux runs the mux until ctx ends, another build takes over, or nobody has used it for a
-// while. name is the first workspace that it holds ready.
+// serveMux runs the mux until ctx ends, another build takes over, or the mux has not been used for
+// a while. name is the first workspace that it holds ready.
 func serveMux(ctx context.Context, name keyway.Name, log io.Writer) error {
 	a, err := newApp()
 	if err != nil {

@@ -153,8 +153,8 @@ func (o opening) server(ctx context.Context, target string, args []string) (s op
 	return s, forgets, err
 }
 
-// leftStarting returns the error for a server whose start nobody awaits any more. session is the
-// session that was started, or empty if none was for certain.
+// leftStarting returns the error for a server whose start is no longer awaited. session is the
+// session that was started, or empty if that is not certain.
 func leftStarting(workspace keyway.Name, target string, session keyway.Name) error {
 	if session == "" {
 		return keyway.Errorf(keyway.Interrupted, "interrupted before %s was there", plain.Line(target)).

@@ -279,7 +279,7 @@ func (a *app) pinWorkspace(ctx context.Context, t pinnable, w workspaceOf, news 
 	return p, w.where(), nil
 }
 
-// pinImage pins what a registry answers about the image, for the place's architecture.
+// pinImage pins the registry's answer about the image, for the place's architecture.
 func (a *app) pinImage(ctx context.Context, t pinnable, on string) (pin.Pin, string, error) {
 	place, err := keyway.ParsePlace(on)
 	if err != nil {

@@ -19,12 +19,12 @@ type placeImage struct {
 	place keyway.Place
 	image string      // as the place is asked for it
 	named string      // as the user named it; a pin asks by digest, which only a registry can resolve
-	opens images.Want // what the place pulls with this laptop's login; the zero value: nothing
+	opens images.Want // the image that the place pulls with this laptop's login; the zero value: none
 	left  error       // why this laptop's login did not help, and the place pulls the image by itself
 }
 
-// create has the place get the image and make the workspace. If ctx ends first, create removes what
-// was made.
+// create has the place get the image and make the workspace. If ctx ends first, create removes the
+// workspace.
 func (i *placeImage) create(ctx context.Context, s keyway.Spec) (keyway.Workspace, error) {
 	if err := i.get(ctx); err != nil {
 		return keyway.Workspace{}, err

@@ -164,7 +164,7 @@ func runPolicyExplain(x explained, now time.Time, out io.Writer) error {
 	return nil
 }
 
-// explainRequest prints what the rules decide about f.
+// explainRequest prints the rules' decision about f.
 func explainRequest(rules *policy.Policy, f policy.Facts, out io.Writer) {
 	d, passed := rules.Explain(f, nil)
 	answer := "no"

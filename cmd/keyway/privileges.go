@@ -10,8 +10,8 @@ import (
 	"keyway/internal/keyway"
 )
 
-// privilegeOptions holds docker run's options that give a container back what keyway takes from
-// it by default.
+// privilegeOptions holds docker run's options that restore privileges of a container that keyway
+// drops by default.
 type privilegeOptions struct {
 	capAdd, security []string
 	pids             int64
@@ -29,7 +29,7 @@ func (o *privilegeOptions) declare(cmd *cobra.Command) {
 	cmd.RegisterFlagCompletionFunc("network", cobra.FixedCompletions([]string{keyway.NetworkHost, keyway.NetworkNone}, cobra.ShellCompDirectiveNoFileComp))
 }
 
-// add sets in s what the options request.
+// add sets the requested privileges in s.
 func (o privilegeOptions) add(s *keyway.Spec) error {
 	for _, c := range o.capAdd {
 		capability, err := keyway.ParseCapability(c)

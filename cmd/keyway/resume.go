@@ -19,7 +19,7 @@ type resumption struct {
 	// unmarked returns the words with which the command continues without a mark. begun and broke
 	// say how long it was shown. nil: it does not continue.
 	unmarked func(args []string, begun, broke time.Time, told io.Writer) []string
-	told     io.Writer // where the user is told of it; nil: nowhere
+	told     io.Writer // where the user gets a message about it; nil: nowhere
 	outOnly  bool      // all marks come on standard output
 	ends     bool      // the output moves on before the command itself exits with 255
 
@@ -52,8 +52,7 @@ type unblocked struct {
 // lastWrite is the time that a write may take after ctx has ended.
 const lastWrite = 200 * time.Millisecond
 
-// Write implements io.Writer. A write that is given up may go on, and so p must not change after an
-// error.
+// Write implements io.Writer. An abandoned write may continue, so p must not change after an error.
 func (u unblocked) Write(p []byte) (int, error) {
 	var n int
 	var err error
@@ -126,7 +125,7 @@ func (r *resumption) words(args []string, begun, broke time.Time) []string {
 	return args
 }
 
-// flush passes on what came after the last mark.
+// flush passes on the bytes after the last mark.
 func (r *resumption) flush() error {
 	if r == nil || r.word == "" {
 		return nil
@@ -144,11 +143,11 @@ const logsOverlap = 10 * time.Second
 // since continues a log by time.
 type since struct {
 	begins []string  // the words with which it began; nil: it has not been continued
-	from   time.Time // what was printed before has been shown; zero: that is not known
+	from   time.Time // output from before this time has been shown; zero: unknown
 }
 
 // words implements resumption.unmarked. A log that was followed for a moment begins again, because
-// it may not have shown what was there already.
+// its earlier lines may not have been shown.
 func (s *since) words(args []string, begun, broke time.Time, told io.Writer) []string {
 	if s.begins == nil {
 		s.begins = args

@@ -68,8 +68,7 @@ func add(root *cobra.Command, group string, commands ...*cobra.Command) {
 	}
 }
 
-// takes returns a check of the number of a command's operands. Its error says what the operands
-// are.
+// takes returns a check of the number of a command's operands. Its error names the operands.
 func takes(min, max int, what string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) >= min && (max < 0 || len(args) <= max) {

@@ -113,9 +113,9 @@ func listed(ctx context.Context, node *api.Client, name keyway.Name) (keyway.Wor
 	return list.Workspaces[i], nil
 }
 
-// sameStill refuses a workspace that is not the one which this laptop knows as arg: somebody has
-// made it anew, and its files and jobs are theirs. w must have been listed after any question to
-// the user, whose answer may have taken hours.
+// sameStill refuses a workspace that is not the one that this laptop knows as arg: another user or
+// laptop has made it again, and its files and jobs belong to that one. w must have been listed
+// after any question to the user, whose answer may have taken hours.
 func (a *app) sameStill(arg string, w keyway.Workspace) error {
 	e, err := a.Lookup(arg)
 	if err != nil {
@@ -186,8 +186,8 @@ func theyRun(jobs []string) string {
 	return nameJobs(jobs) + " runs."
 }
 
-// nameJobs returns the names of jobs for a sentence. Of many, it gives the first ones and the
-// number of the others.
+// nameJobs returns the names of jobs for a sentence. Of many, it names the first ones and counts
+// the others.
 func nameJobs(jobs []string) string {
 	if more := len(jobs) - namedJobs; more > 0 {
 		return strings.Join(jobs[:namedJobs], ", ") + fmt.Sprintf(" and %d more", more)

@@ -8,8 +8,8 @@ import (
 	"keyway/internal/keyway"
 )
 
-// sudoer is the user who ran this process as root through sudo(8). The zero value means that
-// nobody did.
+// sudoer is the user who ran this process as root through sudo(8). The zero value means that no
+// user did.
 type sudoer struct {
 	name string
 	home bool // the home directory is not root's

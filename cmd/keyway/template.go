@@ -166,7 +166,7 @@ func (a asked) setUp(ctx context.Context, place keyway.Place, name keyway.Name, 
 	return err
 }
 
-// setupEnded returns the error for a setup that failed, or that nobody waits for any more.
+// setupEnded returns the error for a setup that failed, or is no longer awaited.
 func (a asked) setupEnded(place keyway.Place, name keyway.Name, status exitStatus, left bool) error {
 	switch {
 	case left:

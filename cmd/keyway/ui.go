@@ -103,9 +103,9 @@ func (u *terminalUI) tell(message string, quarters int64) {
 	u.told[message] = quarters
 }
 
-// progressText returns what to show of p in a window of so many columns. A message that does not
-// fit a rewritten line, such as one with an engine's reason, is printed once, as line; bar is the
-// line to rewrite.
+// progressText returns the text for p in a window of that many columns. A message that does not fit
+// a rewritten line, such as one with an engine's reason, is printed once, as line; bar is the line
+// to rewrite.
 func progressText(p keyway.Progress, columns int) (line, bar string) {
 	message := []rune(p.Message)
 	if len(message) >= columns {
@@ -158,10 +158,10 @@ func (u *terminalUI) line(p keyway.Progress) {
 	u.tell(p.Message, quarters)
 }
 
-// slowNotice is the time after which a command names what it waits for.
+// slowNotice is the time after which a command says why it waits.
 const slowNotice = time.Second
 
-// whenSlow prints what is being done, unless done is called soon. done must be called before the
+// whenSlow prints the name of the work, unless done is called soon. done must be called before the
 // next output.
 func (u *terminalUI) whenSlow(format string, args ...any) (done func()) {
 	said := make(chan struct{})

@@ -157,7 +157,7 @@ func unreadKey(said string) (file, why string, ok bool) {
 	return "", "", false
 }
 
-// agentRefuses returns why an agent takes no key, with the step that changes it.
+// agentRefuses returns why an agent accepts no key, with the step that changes it.
 func (a *app) agentRefuses(ctx context.Context) error {
 	if !agents.IsEmpty(ctx, a.Environ()) {
 		return keyway.Errorf(keyway.NoKey, "not unlocked: the agent refuses the key").

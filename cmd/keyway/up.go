@@ -105,7 +105,7 @@ COMMAND runs beside the SSH server. The workspace ends when COMMAND ends.` +
 }
 
 // resolve returns the template that was named, and the Spec and the place that result from it and
-// the options. It prints to news what the template adds.
+// the options. It prints the template's additions to news.
 func (o upOptions) resolve(ctx context.Context, news io.Writer) (asked, keyway.Spec, keyway.Place, error) {
 	from, err := o.template.resolve(ctx, o)
 	if err != nil {

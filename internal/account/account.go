@@ -26,8 +26,8 @@ const (
 	maxEntry = 16 << 10
 )
 
-// Lookup finds a user by number. It asks getent(1), which asks what the machine is set up
-// to ask: without the C library, a program reads /etc/passwd alone. That file is for
+// Lookup finds a user by number. It asks getent(1), which uses the sources that the machine is
+// configured for. Without the C library, a program reads only /etc/passwd. That file is for
 // machines that have no getent.
 func Lookup(uid int) (Entry, bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -43,8 +43,8 @@ func Lookup(uid int) (Entry, bool) {
 	return Entry{Name: u.Username, Home: u.HomeDir}, true
 }
 
-// parse reads the one line of an entry: name, password, uid, gid, comment, home, shell.
-// It takes no other user's, and no text that could not be a name or an absolute path.
+// parse reads the one line of an entry: name, password, uid, gid, comment, home, shell. It refuses
+// the entry of another user, and a text that cannot be a name or an absolute path.
 func parse(line, uid string) (Entry, bool) {
 	fields := strings.Split(strings.TrimSuffix(line, "\n"), ":")
 	if len(fields) != 7 || fields[2] != uid || !keyway.IsLoginName(fields[0]) {

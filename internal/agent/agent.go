@@ -21,7 +21,7 @@ import (
 // Config configures an agent. The zero Config refuses every signature, because it has no
 // policy.
 type Config struct {
-	// Policy gives the policy that holds now. It is called for every decision.
+	// Policy returns the policy that holds now. It is called for every decision.
 	Policy func() *policy.Policy
 	// Log takes a line for every decision before its effect; nil: no log.
 	Log interface{ Append(audit.Event) error }
@@ -30,8 +30,8 @@ type Config struct {
 	// CertDirs are directories in which certificates for keys that are held are
 	// looked for: files whose names end with -cert.pub.
 	CertDirs []string
-	// Upstream gives the socket of another agent, whose keys are shown and used
-	// beside our own; empty, or nil: none.
+	// Upstream returns the socket of another agent, whose keys are shown and used beside our own;
+	// empty, or nil: none.
 	Upstream func() string
 	// Askers ask the user, in this order; the first that can reach the user does. A user that
 	// runs keyway approve is asked there, too.

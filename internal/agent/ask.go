@@ -35,7 +35,7 @@ func (q Question) Text() string {
 // Asker asks the user. It returns when ctx ends: the asker has hung up, or
 // another has answered.
 type Asker interface {
-	// CanAsk reports whether there is somebody to ask.
+	// CanAsk reports whether a user can be asked.
 	CanAsk() bool
 	Ask(ctx context.Context, q Question) (Answer, error)
 }
@@ -115,7 +115,7 @@ type pending struct {
 
 const maxGrants = 1000
 
-// canAsk reports whether there is anybody to ask.
+// canAsk reports whether a user can be asked.
 func (q *questions) canAsk() bool {
 	return slices.ContainsFunc(q.askers, Asker.CanAsk)
 }
@@ -244,7 +244,7 @@ func (q *questions) run(question Question, p *pending) {
 	p.answer = q.recordLocked(question, answer, err)
 }
 
-// firstAnswer asks everybody who can be asked and takes what is said first.
+// firstAnswer asks in every way that can reach the user, and returns the first answer.
 func (q *questions) firstAnswer(ctx context.Context, question Question) (Answer, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -319,7 +319,7 @@ type posted struct {
 // request. A question that comes meanwhile is kept for it.
 const between = 5 * time.Second
 
-// CanAsk reports whether somebody watches.
+// CanAsk reports whether a client watches.
 func (b *board) CanAsk() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -357,9 +357,8 @@ func (b *board) changeLocked() {
 	}
 }
 
-// next waits until there are questions other than known, and gives them all.
-// While it waits, somebody watches.
-// It ends early when stop is closed.
+// next waits until there are questions other than known, and gives them all. While it waits, it
+// counts as a watcher. It ends early when stop is closed.
 func (b *board) next(ctx context.Context, known []uint64, stop <-chan struct{}) []Question {
 	b.mu.Lock()
 	b.watchers++
@@ -396,8 +395,7 @@ func (b *board) next(ctx context.Context, known []uint64, stop <-chan struct{}) 
 	}
 }
 
-// listLocked gives the open questions, oldest first, and whether they are others
-// than known.
+// listLocked returns the open questions, oldest first, and whether they differ from known.
 func (b *board) listLocked(known []uint64) (list []Question, fresh bool) {
 	for _, p := range b.open {
 		list = append(list, p.question)

@@ -16,10 +16,9 @@ const defaultAskpass = "/usr/bin/ssh-askpass"
 
 const maxAskpassOutput = 1 << 10
 
-// Askpass asks by the program that SSH_ASKPASS names, under ssh-add's contract
-// for confirmations (ssh(1), SSH_ASKPASS_PROMPT=confirm): it exits with 0 for
-// yes. Most such programs can say no more, and a yes holds once; one that prints
-// another of the words in KEYWAY_ANSWERS is taken at it.
+// Askpass asks by the program that SSH_ASKPASS names, under ssh-add's contract for confirmations
+// (ssh(1), SSH_ASKPASS_PROMPT=confirm): it exits with 0 for yes. Most such programs have no other
+// answers, and a yes holds once. A program may also print one of the other words in KEYWAY_ANSWERS.
 type Askpass struct{}
 
 // CanAsk reports whether there is a program and a display to show it on.

@@ -13,7 +13,7 @@ import (
 // away forgets the keys when the user seems to be: nothing was signed for long,
 // the machine slept, the screen was locked.
 type away struct {
-	changed chan struct{} // holds one: what is to be watched has changed
+	changed chan struct{} // holds one value: the triggers to watch have changed
 
 	mu      sync.Mutex
 	told    *policy.Forget // by keyway unlock, in place of the policy's

@@ -181,8 +181,8 @@ func (c *connection) addCard(ctx context.Context, r *sshwire.Reader) (done audit
 	return audit.Event{Reason: fmt.Sprintf("loaded %s with %d keys", path, n), Request: audit.Request{Comment: path}}, nil
 }
 
-// takeCard adds a card's keys, with the certificates that came for them. A key
-// that is there already stays as it is, as with ssh-agent.
+// takeCard adds a card's keys, with the certificates that came for them. A key that the agent
+// already holds stays unchanged, as with ssh-agent.
 func (c *connection) takeCard(keys []*identity.Key, constraints constraints) int {
 	n := 0
 	take := func(key *identity.Key) {
@@ -214,7 +214,7 @@ func certsFor(key *identity.Key, certs []*ssh.Certificate) []*ssh.Certificate {
 
 func (c *connection) removeCard(r *sshwire.Reader) (audit.Event, error) {
 	provider := r.Text()
-	r.String() // a PIN that nobody needs
+	r.String() // a PIN that is not needed
 	if err := r.End(); err != nil {
 		return audit.Event{}, err
 	}

@@ -87,8 +87,7 @@ func (c *Client) Answer(ctx context.Context, id uint64, a Answer) error {
 	return c.ask(ctx, extAnswer, sshwire.AppendUint32(body, seconds), &struct{}{})
 }
 
-// exchange sends a request and gives the answer. When ctx ends, so does the
-// connection.
+// exchange sends a request and returns the answer. When ctx ends, so does the connection.
 func (c *Client) exchange(ctx context.Context, request []byte) ([]byte, error) {
 	stop := context.AfterFunc(ctx, func() { c.conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
@@ -102,7 +101,7 @@ func (c *Client) exchange(ctx context.Context, request []byte) ([]byte, error) {
 	return answer, err
 }
 
-// ask sends an extension request and decodes what comes back.
+// ask sends an extension request and decodes the answer.
 func (c *Client) ask(ctx context.Context, name string, body []byte, into any) error {
 	answer, err := c.exchange(ctx, append(sshwire.AppendString([]byte{msgExtension}, name), body...))
 	if err != nil {

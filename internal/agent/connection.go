@@ -18,8 +18,8 @@ import (
 	"keyway/internal/sshwire"
 )
 
-// connection is one asker. But for active and waiting, and what is under a lock, only
-// the goroutine that serves it touches it.
+// connection is one asker. Except for active, waiting and the fields under a lock, only the
+// goroutine that serves the connection uses it.
 type connection struct {
 	agent  *Agent
 	conn   net.Conn
@@ -38,7 +38,7 @@ type connection struct {
 	slow     time.Duration // how long the answer to a refusal waits
 	drop     bool          // the asker has collected too many on all its connections
 
-	parked bool // under the agent's lock: open, and answered by nobody
+	parked bool // under the agent's lock: open and not yet answered
 }
 
 func (c *connection) touch() { c.active.Store(int64(c.agent.config.uptime())) }
@@ -180,7 +180,7 @@ func (c *connection) refuse(e audit.Event) {
 	c.agent.noteRefusal(e)
 }
 
-// event returns a line for the log with what is known of the asker.
+// event returns a line for the log with the known facts about the asker.
 func (c *connection) event(what audit.Kind, verdict audit.Verdict, d policy.Decision) audit.Event {
 	e := audit.Event{
 		Event: what, Verdict: verdict, Rule: d.Rule, Reason: d.Reason, Request: audit.Request{Remote: c.route.remote, Connection: c.number, PID: c.peer.pid, UID: c.peer.uid, Program: c.peer.program()},
@@ -200,8 +200,8 @@ func describeRoute(e *audit.Event, f policy.Facts) {
 	e.Via = strings.Join(via, ", ")
 }
 
-// watch gives a context that ends when the asker hangs up. stop must be called
-// before the connection is read again.
+// watch returns a context that ends when the asker disconnects. stop must be called before the
+// connection is read again.
 func (c *connection) watch(ctx context.Context) (watched context.Context, stop func()) {
 	watched, cancel := context.WithCancelCause(ctx)
 	c.waiting.Store(true)

@@ -25,8 +25,8 @@ type constraints struct {
 	forCard      bool // which extensions may come
 }
 
-// parseConstraints reads to the end of r. An unknown constraint is an error: a
-// key must never be held with less than what was asked for.
+// parseConstraints reads to the end of r. An unknown constraint is an error: a key must never be
+// held with fewer constraints than requested.
 func parseConstraints(r *sshwire.Reader, forCard bool) (constraints, error) {
 	c := constraints{forCard: forCard}
 	seen := map[string]bool{}

@@ -157,10 +157,9 @@ func allows(list []destination, from, to ssh.PublicKey, user *string, now time.T
 	return false
 }
 
-// permitted reports whether a key with these destinations may be used over a
-// connection: every step on its route must be one of them. user is nil where only
-// the sight of the key is in question; then a connection that forwards needs a
-// destination to go on to.
+// permitted reports whether a key with these destinations may be used over a connection: every step
+// on its route must be one of them. user is nil if the question is only whether to list the key;
+// then a connection that forwards needs a further destination.
 func permitted(list []destination, binds []bind, user *string, now time.Time) bool {
 	if len(list) == 0 || len(binds) == 0 {
 		return true

@@ -31,7 +31,7 @@ func (c *connection) extension(ctx context.Context, r *sshwire.Reader) []byte {
 	return failure
 }
 
-// query names the extensions that anybody may use (RFC 9987 section 3.8.1).
+// query names the extensions that every asker may use (RFC 9987 section 3.8.1).
 func (c *connection) query() []byte {
 	answer := sshwire.AppendString([]byte{msgExtResponse}, extQuery)
 	answer = sshwire.AppendString(answer, extQuery)
@@ -214,8 +214,8 @@ type Shortened struct {
 	Done bool `json:"done"`
 }
 
-// shorten reads a key's fingerprint and for how many seconds it stays. It never makes a
-// time longer: for that, the key has to be shown once more.
+// shorten reads a key's fingerprint and for how many seconds it stays. It never makes a time
+// longer: for that, the key has to be added again.
 func (c *connection) shorten(r *sshwire.Reader) (s Shortened, err error) {
 	fingerprint, life := r.Text(), time.Duration(r.Uint32())*time.Second
 	if err := r.End(); err != nil {

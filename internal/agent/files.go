@@ -27,8 +27,8 @@ const (
 	goneLooks    = 2 // a file that is replaced may be absent for a moment
 )
 
-// files are looked at, not listened to: a look costs a few system calls, and misses
-// nothing on file systems that notify nobody.
+// files are polled: a look costs a few system calls, and also works on file systems without
+// notifications.
 type files struct {
 	mu   sync.Mutex
 	keys map[string]*keyFile    // by path: those that keyway unlock has named

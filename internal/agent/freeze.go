@@ -43,7 +43,7 @@ func (a *Agent) Frozen() bool {
 	}
 }
 
-// Thaw ends it: Serve and Resume can be called again. Nobody may be serving.
+// Thaw ends it: Serve and Resume can be called again. It must not be called while the agent serves.
 func (a *Agent) Thaw() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -76,8 +76,8 @@ func (a *Agent) park(c *connection) {
 // quietCheck is the interval at which AwaitQuiet checks.
 const quietCheck = 20 * time.Millisecond
 
-// AwaitQuiet waits until no signature is being made or asked for, so that nobody
-// has to wait long while the agent is frozen. It is false if ctx ended first.
+// AwaitQuiet waits until no signature is being made or asked for, so that no asker waits long while
+// the agent is frozen. It is false if ctx ended first.
 func (a *Agent) AwaitQuiet(ctx context.Context) bool {
 	for a.signing.Load() > 0 {
 		if sleep.For(ctx, quietCheck) != nil {

@@ -22,7 +22,7 @@ import (
 
 // The state that an agent hands to the process that takes its place has the keys with their
 // constraints, the lock, the user's answers, the triggers, and each connection with its binds. A
-// connection that was left out could begin anew and seem local. Smart cards are not handed over,
+// connection that was left out could connect again and seem local. Smart cards are not handed over,
 // because their helpers need the PIN.
 
 // handoverVersion changes when the form does: of another one nothing is taken.
@@ -31,8 +31,8 @@ const handoverVersion = 1
 // ErrHandover means that this version cannot take the state over.
 var ErrHandover = errors.New("the state that is handed over cannot be read")
 
-// HandOver gives the state of a frozen agent, which the caller must overwrite, and
-// the connections that belong to it, in order. They are the caller's to close.
+// HandOver returns the state of a frozen agent, which the caller must overwrite, and the
+// connections that belong to it, in order. They are the caller's to close.
 func (a *Agent) HandOver() (state []byte, conns []*os.File, err error) {
 	a.noteRefusals(true)
 	a.settle()
@@ -114,7 +114,7 @@ func (c *connection) file() (*os.File, error) {
 	return f.File()
 }
 
-// append adds what the connection has shown of itself, as one string.
+// append adds the proofs on the connection, as one string.
 func (c *connection) append(w []byte) []byte {
 	var b []byte
 	b = appendUint64(b, c.number)
@@ -127,7 +127,7 @@ func (c *connection) append(w []byte) []byte {
 	return sshwire.AppendString(w, b)
 }
 
-// restore reads it. Binds are verified once more.
+// restore reads it. Binds are verified again.
 func (c *connection) restore(data []byte) error {
 	r := sshwire.NewReader(data)
 	c.number, c.route.remote, c.route.untrusted = readUint64(r), r.Byte() != 0, r.Text()
@@ -230,7 +230,7 @@ func (a *Agent) TakeOver(state []byte, conns []net.Conn) error {
 	return a.keys.restore(r)
 }
 
-// takeConnection closes the connection if it cannot be what it was.
+// takeConnection closes the connection if its former state cannot be restored.
 func (a *Agent) takeConnection(conn net.Conn, data []byte, near []uint64) error {
 	c := &connection{agent: a, conn: conn, in: bufio.NewReader(conn), parked: true}
 	c.touch()

@@ -13,15 +13,15 @@ import (
 
 // route has the hosts that a connection has proved or claimed. It only grows.
 type route struct {
-	remote    bool   // a latch: the first bind, or the socket, sets it for good
-	far       bool   // through the socket for forwarding: nobody here has made the first bind
+	remote    bool   // a latch: the first bind, or the socket, sets it permanently
+	far       bool   // through the socket for forwarding: no program on this machine has made the first bind
 	binds     []bind // verified, in order
 	untrusted string // why nothing said on this connection can be believed any more
 }
 
-// take adds a bind that was read, or the reason why it could not be. A bind that
-// does not verify, or contradicts an earlier one, makes the route untrusted for good, so that no
-// asker can try again.
+// take adds a bind that was read, or the reason why it could not be. A bind that does not verify,
+// or contradicts an earlier one, makes the route untrusted permanently, so that no asker can try
+// again.
 func (r *route) take(b bind, err error) error {
 	binds := r.binds
 	if err == nil {
@@ -192,7 +192,7 @@ func visible(r route, h *held, now time.Time) bool {
 	return permitted(h.destinations, r.binds, nil, now)
 }
 
-// offer is what decides which keys a connection is told of, at one moment.
+// offer has the facts that decide which keys are listed to a connection, at one moment.
 type offer struct {
 	policy *policy.Policy
 	grants []policy.Grant

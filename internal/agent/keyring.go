@@ -15,8 +15,8 @@ import (
 	"keyway/internal/identity"
 )
 
-// held is a key with what was put on it. It does not change once it is in the
-// keyring, except for what is said to be under the keyring's lock.
+// held is a key with its constraints. It does not change once it is in the keyring, except for what
+// is said to be under the keyring's lock.
 type held struct {
 	key          *identity.Key
 	dies         time.Duration // uptime; 0: never; under the lock
@@ -89,8 +89,7 @@ func (k *keyring) indexLocked(blob []byte) int {
 	return slices.IndexFunc(k.keys, func(h *held) bool { return bytes.Equal(h.key.Blob, blob) })
 }
 
-// add takes h, in the place of the same key if it is there and mayReplace says
-// so.
+// add adds h. It replaces the same key if mayReplace permits it.
 func (k *keyring) add(h *held, mayReplace func(*held) bool) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -119,7 +118,7 @@ func (h *held) forget() {
 	}
 }
 
-// remove forgets the keys for which gone says so, and says how many there were.
+// remove forgets the keys for which gone returns true, and returns their number.
 func (k *keyring) remove(gone func(*held) bool) (int, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -154,8 +153,8 @@ func (k *keyring) clear() int {
 	return n
 }
 
-// expireLocked forgets the keys whose time has come, and gives the time until
-// the next one's; 0 if no key is for a time.
+// expireLocked forgets the keys that have expired, and returns the time until the next one expires;
+// 0 if none does.
 func (k *keyring) expireLocked() time.Duration {
 	now := k.uptime()
 	k.removeLocked(func(h *held) bool { return h.dies != 0 && now >= h.dies })
@@ -293,10 +292,9 @@ func (k *keyring) lock(password []byte) error {
 	return err
 }
 
-// unlock ends the lock. After a wrong password it says how long the asker has to
-// wait for the answer: 100 ms for each failure in a row, at most ten seconds.
-// The others need not wait, except for those who want to unlock too: their next
-// attempt begins after wait has run.
+// unlock ends the lock. After a wrong password it says how long the asker has to wait for the
+// answer: 100 ms for each failure in a row, at most ten seconds. Other askers need not wait, except
+// for those that also unlock: their next attempt begins after wait has returned.
 func (k *keyring) unlock(password []byte, wait func(time.Duration)) error {
 	k.unlocking.Lock()
 	defer k.unlocking.Unlock()

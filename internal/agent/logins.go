@@ -8,14 +8,14 @@ import (
 	"keyway/internal/sshwire"
 )
 
-// maxLogins bounds the sessions that are remembered for askers on this machine, and
-// once more for remote ones: those cannot push out these.
+// maxLogins bounds the sessions that are remembered for askers on this machine, and, separately,
+// those for remote ones, so that remote askers cannot displace the others.
 const maxLogins = 1024
 
-// logins are the sessions in which this agent has signed a login, each with the host
-// that the session leads to. A host between the first and the last of a route is
-// believed only if its session is among them: that its key has signed the session
-// shows that somebody spoke to it, not that the user is logged in there.
+// logins are the sessions in which this agent has signed a login, each with the host that the
+// session leads to. A host between the first and the last of a route is believed only if its
+// session is among them: a session that its key has signed shows that some client connected to it,
+// and not that the user is logged in there.
 type logins struct {
 	mu            sync.Mutex
 	local, remote sessions

@@ -69,7 +69,7 @@ type deadliner interface {
 	SetReadDeadline(time.Time) error
 }
 
-// peeker is bufio.Reader as far as it is needed.
+// peeker is the part of bufio.Reader that is needed.
 type peeker interface {
 	io.Reader
 	Peek(int) ([]byte, error)

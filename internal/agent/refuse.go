@@ -81,7 +81,7 @@ func (a *Agent) noteRefusal(e audit.Event) {
 	a.noteAll(a.refusals.fold.Take(e, time.Now()))
 }
 
-// noteRefusals logs what was counted: all of it, or what is due.
+// noteRefusals logs the counted refusals: all of them, or those that are due.
 func (a *Agent) noteRefusals(all bool) {
 	a.refusals.mu.Lock()
 	defer a.refusals.mu.Unlock()

@@ -46,8 +46,8 @@ func (c *connection) sign(ctx context.Context, r *sshwire.Reader) []byte {
 	return sshwire.AppendString([]byte{msgSignature}, ssh.Marshal(sig))
 }
 
-// ask turns Ask into Allow or Deny, and has the user confirm what an added key
-// (ssh-add -c) wants confirmed each time.
+// ask turns Ask into Allow or Deny. It also has the user confirm each use of a key that was added
+// with ssh-add -c.
 func (c *connection) ask(ctx context.Context, f policy.Facts, d policy.Decision, h *held) policy.Decision {
 	if d.Verdict == policy.Deny || d.Verdict == policy.Allow && !h.confirm {
 		return d
@@ -87,7 +87,7 @@ func (c *connection) makeSignature(ctx context.Context, h *held, f policy.Facts,
 	return c.signOnDevice(ctx, h, data, flags)
 }
 
-// signOnDevice gives up when the asker does, and when nobody touches the device.
+// signOnDevice gives up when the asker does, and when the device is not touched in time.
 func (c *connection) signOnDevice(ctx context.Context, h *held, data []byte, flags uint32) (*ssh.Signature, error) {
 	watched, stop := c.watch(ctx)
 	defer stop()

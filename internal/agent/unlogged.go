@@ -16,7 +16,7 @@ type unlogged struct {
 	unloggedCount
 }
 
-// unloggedCount goes on in the process that takes the agent's place.
+// unloggedCount continues in the process that takes the agent's place.
 type unloggedCount struct {
 	Events, Uses uint64
 	Since        time.Time

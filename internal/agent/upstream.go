@@ -16,7 +16,7 @@ import (
 	"keyway/internal/sshwire"
 )
 
-// upstreamWithin bounds what the upstream does without asking anybody.
+// upstreamWithin bounds the requests for which the upstream does not ask a user.
 const upstreamWithin = 10 * time.Second
 
 // upstream is the connection to another agent that belongs to one connection. A shared one would
@@ -25,7 +25,7 @@ const upstreamWithin = 10 * time.Second
 type upstream struct {
 	path   string
 	client *Client // nil: not connected
-	told   int     // binds that the upstream has been told of
+	told   int     // binds that were sent to the upstream
 	keys   []*held // when it was asked last
 }
 
@@ -36,8 +36,7 @@ func (u *upstream) close() {
 	u.client, u.told = nil, 0
 }
 
-// exchange relays a request. An upstream that was started anew since the last one
-// is reached again.
+// exchange relays a request. An upstream that was restarted since then is connected to again.
 func (u *upstream) exchange(ctx context.Context, binds []bind, request []byte) ([]byte, error) {
 	reached := u.client != nil
 	answer, err := u.try(ctx, binds, request)

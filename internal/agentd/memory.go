@@ -13,13 +13,12 @@ import (
 // took.
 const tidyInterval = 10 * time.Second
 
-// tidyMemory gives memory back after requests have used some, until ctx ends. The
-// runtime alone would take minutes, and keeps what it once had for many
-// connections at once.
+// tidyMemory gives memory back after requests have used some, until ctx ends. The runtime alone
+// would take minutes, and keeps the memory of many simultaneous connections.
 func tidyMemory(ctx context.Context) {
 	tick := time.NewTicker(tidyInterval)
 	defer tick.Stop()
-	for seen := uint64(never); ; { // the first time for what the start took
+	for seen := uint64(never); ; { // the first time for the memory of the start
 		select {
 		case <-tick.C:
 		case <-ctx.Done():

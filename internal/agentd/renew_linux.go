@@ -26,8 +26,8 @@ var renewSignal os.Signal = syscall.SIGUSR2
 // triesProgram bounds the time in which a new program shows that it runs.
 const triesProgram = 10 * time.Second
 
-// envHandover names the variable by which a renewed agent finds what it goes on with. The
-// name is that of earlier versions, whose agents are renewed as well.
+// envHandover names the variable by which a renewed agent finds its handed-over state. The name is
+// that of earlier versions, whose agents are renewed as well.
 const envHandover = "KEYWAY_AGENT_HEIRLOOM"
 
 // Renewed reports whether an agent of an older program has become this process.
@@ -132,7 +132,7 @@ func (s *setup) renewable(ctx context.Context) error {
 	return nil
 }
 
-// ownedByRoot reports whether nobody but root can change what lies at path.
+// ownedByRoot reports whether only root can change the file at path.
 func ownedByRoot(path string) error {
 	path, err := filepath.EvalSymlinks(path)
 	if err != nil {

@@ -54,9 +54,9 @@ type Options struct {
 	Hosts func(rules func() *policy.Policy) func(ssh.PublicKey) policy.Host
 	// Terminal opens the terminal at which the agent asks; nil: it has none.
 	Terminal func() (*os.File, error)
-	// Ready is told the socket's path when the agent is about to serve; nil: nobody.
+	// Ready is called with the socket's path when the agent is about to serve. It may be nil.
 	Ready func(socket string)
-	News  io.Writer // what the user should hear
+	News  io.Writer // messages for the user
 	Debug bool      // News gets what happens, too
 }
 

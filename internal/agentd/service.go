@@ -13,9 +13,9 @@ import (
 	"keyway/internal/plain"
 )
 
-// The agent as a service of the user. systemd listens and starts it when somebody
-// asks; the order of the sockets says which is which. Programs that the
-// agent starts (helpers of security keys, pinentry) inherit the address families.
+// The agent as a service of the user. systemd listens, and starts it at the first request. The
+// order of the sockets tells which is which. Programs that the agent starts (helpers of security
+// keys, pinentry) inherit the address families.
 const (
 	socketUnit = `[Unit]
 Description=Sockets of keyway's SSH agent

@@ -17,7 +17,7 @@ import (
 type socketSet struct {
 	path, forward string
 	ended         func() // removes the record of the agent; nil: there is none
-	kept          bool   // the files are somebody else's to remove
+	kept          bool   // another program removes the files
 	listeners     []net.Listener
 }
 

@@ -45,7 +45,7 @@ func pipeAccess(sid string) string { return "D:P(A;;GA;;;" + sid + ")" }
 
 func newSocketPath() (string, error) { return systemPipe, nil }
 
-// open listens anew: Windows does not pass listeners on.
+// open listens again: Windows does not pass listeners on.
 func (s *socketSet) open() error {
 	for _, p := range s.paths() {
 		l, err := listenLocally(p)
@@ -57,7 +57,7 @@ func (s *socketSet) open() error {
 	return nil
 }
 
-// files returns none: the listeners are closed, and the other process opens them anew.
+// files returns none: the listeners are closed, and the other process opens them again.
 func (s *socketSet) files() ([]*os.File, error) {
 	for _, l := range s.listeners {
 		l.Close()

@@ -28,7 +28,7 @@ type Node interface {
 	Remove(ctx context.Context, name keyway.Name) error
 	// Purge is Remove, and removes the volumes that would outlive the workspace.
 	Purge(ctx context.Context, name keyway.Name) error
-	// Undo is Remove for a workspace that nobody has used yet. It also removes the volumes that
+	// Undo is Remove for a workspace that has not been used yet. It also removes the volumes that
 	// were made with it.
 	Undo(ctx context.Context, name keyway.Name) error
 	// Facts tells what decides whether a workspace of that Spec will run at the place.
@@ -37,19 +37,19 @@ type Node interface {
 	// Admit lets keys enter the workspace from now on, beside those that may; see
 	// keyway.MergeKeys.
 	Admit(ctx context.Context, name keyway.Name, keys []keyway.EntryKey) error
-	// WaitIdle returns when nobody is making or changing the workspace: after a
-	// cancelled Create, when nothing of it is left.
+	// WaitIdle returns when the workspace is not being made or changed: after a cancelled Create,
+	// when nothing of it is left.
 	WaitIdle(ctx context.Context, name keyway.Name) error
 	// GPUs returns the GPUs of the place, with their holders, and the requests that wait for some.
 	GPUs(ctx context.Context) (keyway.GPUReport, error)
-	// Environments tells what workspaces really consist of, in the order of their names,
-	// of which there are keyway.MaxEnvironments at most. An entry without an environment has the reason.
+	// Environments returns the real environments of workspaces, in the order of their names,
+	// keyway.MaxEnvironments at most. An entry without an environment has the reason.
 	Environments(ctx context.Context, names []keyway.Name) ([]keyway.Environment, error)
 	// Templates returns the files of the place's own templates (internal/catalogue), by
 	// name. They are the place's words; catalogue.Parse judges them.
 	Templates(ctx context.Context) ([][]byte, error)
-	// ImageLayers tells what an image at the place is made of. An empty engine is the
-	// first that can be used, here as below.
+	// ImageLayers returns the layers of an image at the place. An empty engine is the first that
+	// can be used, here as below.
 	ImageLayers(ctx context.Context, engine, image string) (keyway.ImageLayers, error)
 	// HaveLayers returns how many of these layers, from the lowest on, need not be in an
 	// archive for ImportImage.
@@ -59,9 +59,9 @@ type Node interface {
 	ExportImage(ctx context.Context, engine, image string, without int) (io.ReadCloser, error)
 	// ImportImage takes in an archive of one image, which gets that name and no other.
 	ImportImage(ctx context.Context, engine, image string, archive io.Reader) error
-	// PullImage has the place get an image from its registry, with a login that is used for
-	// this and kept nowhere. Bytes of a layer that came before it was cut are not asked for again.
-	// Denied: the login was good for some of it; a new one goes on from there.
+	// PullImage has the place get an image from its registry, with a login that is used for this
+	// and kept nowhere. Bytes of a layer that came before it was cut are not asked for again.
+	// Denied: the login sufficed for a part; a new one continues from there.
 	PullImage(ctx context.Context, engine string, p keyway.Pull, report func(keyway.Progress)) error
 	// Containers returns the containers that run at the place and were not made as workspaces. All
 	// texts are those of the containers' makers.
@@ -98,8 +98,8 @@ type EngineInfo struct {
 // The abilities.
 const (
 	AbilityGPUs         = "gpus"         // lends GPUs to workspaces
-	AbilityEnvironments = "environments" // tells what workspaces really consist of
-	AbilityAdopt        = "adopt"        // makes workspaces of containers that somebody else has made
+	AbilityEnvironments = "environments" // returns the real environments of workspaces
+	AbilityAdopt        = "adopt"        // makes workspaces of containers that others have made
 	AbilityImages       = "images"       // gives images to other places, and takes theirs
 )
 

@@ -336,7 +336,7 @@ func (c *Client) Dial(ctx context.Context, name keyway.Name) (net.Conn, error) {
 		defer close(s.answered)
 		s.resp, s.err = c.roundTrip(req)
 		if s.err != nil {
-			up.CloseWithError(s.err) // nothing will read what is written
+			up.CloseWithError(s.err) // no end will read the written bytes
 		}
 	}()
 	return s, nil
@@ -366,8 +366,8 @@ func (s *streamConn) Read(p []byte) (int, error) {
 }
 
 // Write fails with the reason for a refusal, but only once that is known: HTTP reads no more of the
-// request after the first byte of the refusal, and a caller that then closed the connection would
-// never receive the rest of it.
+// request after the first byte of the refusal. A caller that closed the connection at once would
+// never receive the rest of the refusal.
 func (s *streamConn) Write(p []byte) (int, error) {
 	n, err := s.out.Write(p)
 	if errors.Is(err, io.ErrClosedPipe) {

@@ -212,8 +212,8 @@ func (h handler) stream(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/octet-stream")
-	// The header is sent with the guest's first bytes: nobody waits for it alone, and a small
-	// packet before another one can delay that by 40 ms (see askDelay in internal/link).
+	// The header is sent with the guest's first bytes: no client waits for it alone, and a small
+	// packet can delay the next one by 40 ms (see askDelay in internal/link).
 	Relay(guest, r.Body, flushWriter{w, http.NewResponseController(w)})
 }
 
@@ -312,7 +312,7 @@ func NewEventWriter(w http.ResponseWriter) *EventWriter {
 	return &EventWriter{rw: w, w: flushWriter{w, http.NewResponseController(w)}}
 }
 
-// Send sends e. Its error only means that nobody reads any more.
+// Send sends e. Its error only means that the reader has gone.
 func (e *EventWriter) Send(ev Event) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()

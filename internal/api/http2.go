@@ -39,7 +39,7 @@ func plainHTTP2() *http.Protocols {
 var debugging sync.Mutex
 
 // permitHTTP2 keeps GODEBUG from switching HTTP/2 off until restore is called. People set http2client=0
-// against proxies of the web. The programs that this one starts get GODEBUG as it was.
+// against proxies of the web. The programs that this one starts get GODEBUG unchanged.
 func permitHTTP2() (restore func()) {
 	debugging.Lock()
 	was := os.Getenv("GODEBUG")

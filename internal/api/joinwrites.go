@@ -19,8 +19,8 @@ const (
 	maxUpdates = streamWindow / 64
 )
 
-// writeJoiner is a connection that sends small frames, which nobody waits for, in one write with
-// the next one; net/http writes each separately. A bastion's sshd uses Nagle's algorithm: it holds
+// writeJoiner is a connection that sends a small frame that no peer waits for in one write with the
+// next frame; net/http writes each separately. A bastion's sshd uses Nagle's algorithm: it holds
 // the second of two small packets until the first is acknowledged, and the laptop delays the
 // acknowledgement by 40 ms.
 //

@@ -39,9 +39,9 @@ type Kind string
 // The kinds of events. Logs are kept, so kinds are only ever added to.
 const (
 	Start     Kind = "start"    // an agent begins
-	Renew     Kind = "renew"    // an agent goes on as another program
+	Renew     Kind = "renew"    // an agent continues as another program
 	Policy    Kind = "policy"   // another policy is in force
-	Connect   Kind = "connect"  // somebody wants to ask
+	Connect   Kind = "connect"  // a client asks to watch questions
 	Bind      Kind = "bind"     // a host's proof of itself
 	Manage    Kind = "manage"   // an order that is keyway's own
 	Offer     Kind = "offer"    // keys are listed, and none is of use
@@ -53,11 +53,11 @@ const (
 	Load      Kind = "load"     // a library of keys comes or goes
 	Forget    Kind = "forget"   // when keys are forgotten
 	Lifetime  Kind = "lifetime" // of a key, made shorter
-	Answer    Kind = "answer"   // somebody answers questions
+	Answer    Kind = "answer"   // a client answers questions
 	Renewal   Kind = "certificate"
 	Upstream  Kind = "upstream"  // another agent whose keys are used
 	Watch     Kind = "watch"     // of the machine's sleep and screen
-	Rotate    Kind = "rotate"    // the log goes on in another file
+	Rotate    Kind = "rotate"    // the log continues in another file
 	Rotated   Kind = "rotated"   // what earlier files had of uses
 	Unwritten Kind = "unwritten" // how many events could not be written before, as on a full disk
 	Repaired  Kind = "repaired"  // the line before was not written to its end

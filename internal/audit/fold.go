@@ -66,8 +66,8 @@ func (b *bucket) level(size float64, every time.Duration, now time.Time) bool {
 	return b.used+1 <= size
 }
 
-// Take gives what is to be written now for a refusal: the counts that are due, and
-// the refusal itself if it is new.
+// Take returns the events to be written now for a refusal: the counts that are due, and the refusal
+// itself if it is new.
 func (f *Fold) Take(e Event, now time.Time) []Event {
 	due := f.Due(now)
 	if f.kinds == nil {
@@ -124,7 +124,7 @@ func (k *folded) take() Event {
 	return e
 }
 
-// Due gives the counts that are due.
+// Due returns the counts that are due.
 func (f *Fold) Due(now time.Time) []Event { return f.flush(now, false) }
 
 // All gives every count: before an event that must not come before them, and at the

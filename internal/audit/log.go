@@ -49,9 +49,8 @@ type tail struct {
 // next describes the end of a file that is empty yet, and follows this one.
 func (t tail) next() tail { return tail{seq: t.seq, hash: t.hash, rotation: t.rotation} }
 
-// Open opens the log at path, which it makes if need be. A last line that was
-// not written to its end stays, is ended, and is followed by an event that says
-// so.
+// Open opens the log at path, which it makes if need be. An incomplete last line stays. It gets a
+// line end, and the next event reports it.
 func Open(path string) (*Log, error) {
 	l := &Log{path: path, limit: maxFile, files: maxFiles, lock: filelock.Repeated{Path: path + ".lock"}}
 	if err := l.lock.Lock(); err != nil {

@@ -29,8 +29,8 @@ type Report struct {
 	Hash      string // of the last line: a user that has noted it can prove the lines before
 }
 
-// Verify checks that every line continues the one before it, and that nothing is
-// missing but what the log says was rotated out. An error says where the chain breaks.
+// Verify checks that every line continues the one before it, and that only lines are missing that
+// the log reports as rotated out. An error says where the chain breaks.
 func Verify(path string) (Report, error) {
 	c := checker{path: path, tail: tail{hash: genesis}}
 	list, err := files(path)
@@ -53,10 +53,10 @@ type checker struct {
 	report   Report
 	first    Event     // of those that are there
 	last     Event     //
-	rotation *Rotation // what the last event says of where the log begins
+	rotation *Rotation // where the log begins, by the last event
 }
 
-// end checks what is not there.
+// end checks for missing lines.
 func (c *checker) end(list []string) error {
 	r := c.rotation
 	if r == nil {
@@ -263,8 +263,8 @@ func rest(f *os.File, each func(Event) error) error {
 	return err
 }
 
-// lines calls each for every event and gives the length of the whole lines. A
-// line that is no event is left out; Verify is who complains about it.
+// lines calls each for every event and returns the length of the complete lines. A line that is no
+// event is left out; Verify is who complains about it.
 func lines(r io.Reader, each func(Event) error) (int64, error) {
 	b := bufio.NewReader(r)
 	var n int64

@@ -20,9 +20,10 @@ import (
 )
 
 // A full file ends with the event rotate and gets another name. The next file begins with the event
-// rotated, which tells where the log begins from then on: any other missing line was removed by
-// somebody else. When the program removes a file, it moves the lines that are no refusals to a file
-// beside the log, whose hash is in the event. So no number of refusals pushes out a use of a key.
+// rotated, which records where the log begins from then on. Any other missing line was removed by
+// another program. When the program removes a file, it moves the lines that are no refusals to a
+// file beside the log, whose hash is in the event. So no number of refusals pushes out a use of a
+// key.
 
 // Rotation is the content of the event "rotated".
 type Rotation struct {
@@ -31,7 +32,7 @@ type Rotation struct {
 	Kept   int    `json:"kept,omitempty"`     // lines of earlier ones that are kept beside the log
 	Hash   string `json:"keptHash,omitempty"` // SHA-256 of the file of these
 
-	Flaws []string `json:"flaws,omitempty"` // what was missing before, and is not to be forgotten
+	Flaws []string `json:"flaws,omitempty"` // earlier flaws, which must not be forgotten
 }
 
 func keptPath(path string) string { return path + ".kept" }
@@ -180,8 +181,8 @@ func (l *Log) settleKept(r *Rotation) error {
 	return os.Remove(nextKept(l.path))
 }
 
-// flaws returns the flaws of before, and what is missing now. They must not be forgotten when the
-// log begins elsewhere. hash covers the kept lines that exist.
+// flaws returns the earlier flaws, and those that are found now. They must not be forgotten when
+// the log begins elsewhere. hash covers the kept lines that exist.
 func (l *Log) flaws(before *Rotation, files []string, hash string) ([]string, error) {
 	if before == nil {
 		return nil, nil
@@ -213,7 +214,7 @@ func lastOf(path string) uint64 {
 	return n
 }
 
-// maxFlaws bounds what the event rotated repeats.
+// maxFlaws bounds the flaws that the event rotated repeats.
 const maxFlaws = 16
 
 func missing(first, last uint64) string {

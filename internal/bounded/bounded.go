@@ -4,9 +4,9 @@ package bounded
 
 import "bytes"
 
-// Buffer is an io.Writer that keeps the first Max bytes and drops the rest, so that
-// the writer goes on to its end. It has no method of bytes.Buffer that would read
-// without a bound: io.Copy prefers ReadFrom to Write.
+// Buffer is an io.Writer that keeps the first Max bytes and drops the rest without an error, so
+// that the writer can finish. It has no method of bytes.Buffer that would read without a bound:
+// io.Copy prefers ReadFrom to Write.
 type Buffer struct {
 	Max  int  // in bytes; 0 keeps nothing
 	Over bool // reports whether bytes were dropped
@@ -21,8 +21,8 @@ func (b *Buffer) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Bytes returns what is kept. The next Write may change it.
+// Bytes returns the kept bytes. The next Write may change it.
 func (b *Buffer) Bytes() []byte { return b.kept.Bytes() }
 
-// String returns what is kept.
+// String returns the kept bytes.
 func (b *Buffer) String() string { return b.kept.String() }

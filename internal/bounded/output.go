@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Output runs a command and returns what it prints. One that prints more bytes than most is
+// Output runs a command and returns its standard output. One that prints more bytes than most is
 // killed, which is an error, as is an exit status that is not 0.
 func Output(cmd *exec.Cmd, most int) ([]byte, error) {
 	cmd.WaitDelay = time.Second

@@ -13,9 +13,9 @@ import (
 	"keyway/internal/keyway"
 )
 
-// Check returns an error that names each change of the template in s that its Override
-// does not allow. A Spec is compared field by field in its JSON form, so nobody may
-// change a field that has no rule here.
+// Check returns an error that names each change of the template in s that its Override does not
+// allow. A Spec is compared field by field in its JSON form, so a field without a rule here cannot
+// be changed.
 func (t Template) Check(s keyway.Spec) error {
 	want, err := flat(t.Spec)
 	if err != nil {
@@ -39,8 +39,8 @@ func (t Template) Check(s keyway.Spec) error {
 	return t.together(all)
 }
 
-// flat returns the JSON of each field of a Spec by its name, without what is the user's
-// inside of one. A field that is absent asks for nothing.
+// flat returns the JSON of each field of a Spec by its name, without the parts that the user may
+// choose. A field that is absent asks for nothing.
 func flat(s keyway.Spec) (map[string]string, error) {
 	s.GPUs.Wait = false
 	data, err := json.Marshal(s)
@@ -136,7 +136,7 @@ func free(field, name string) rule {
 	}
 }
 
-// atMost refuses a number: the template's own is possible, and what is below a limit.
+// atMost refuses a number that is neither the template's own nor below a limit.
 func atMost(option string, ok bool, own, limit, asked string) *keyway.Error {
 	switch {
 	case ok:

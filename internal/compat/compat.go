@@ -41,7 +41,8 @@ type Asked struct {
 	Now time.Time
 }
 
-// image returns the image's facts as the place has it, or else as the registry has it.
+// image returns the image's facts from the place or, if the place does not have it, from the
+// registry.
 func (a Asked) image() keyway.ImageFacts {
 	if a.Facts.Engine.Image.Present {
 		return a.Facts.Engine.Image

@@ -172,9 +172,8 @@ func runsCUDA11Only(have version) bool {
 	return have.compare(parseVersion(floors[11])) >= 0 && have.compare(parseVersion(floors[12])) < 0
 }
 
-// builds are the GPUs that PyTorch's own builds have code for, by version and toolkit:
-// from one compute capability to another (PyTorch's RELEASE.md). Only what is certain is
-// here.
+// builds are the GPUs that PyTorch's own builds have code for, by version and toolkit: from one
+// compute capability to another (PyTorch's RELEASE.md). Only certain values are listed.
 var builds = []struct {
 	torch, cuda string
 	from, to    string

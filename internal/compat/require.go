@@ -85,8 +85,8 @@ func holds(text string, h host) (held, known bool) {
 	return len(alternatives) == 0, known
 }
 
-// meets reports whether a condition such as driver>=470 holds; not told: the place does
-// not say, or nobody knows what the condition means.
+// meets reports whether a condition such as driver>=470 holds; not told: the place does not report
+// it, or the condition is unknown.
 func (h host) meets(condition string) (is, told bool) {
 	at := strings.IndexAny(condition, "<>=!")
 	if at < 0 {

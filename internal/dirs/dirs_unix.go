@@ -37,9 +37,9 @@ func checkHome() error {
 	return nil
 }
 
-// runtimeCandidates returns the directories that Runtime tries, best first. One
-// whose base is not there or belongs to somebody else (su keeps the caller's
-// XDG_RUNTIME_DIR) is left out: making the base would be wrong.
+// runtimeCandidates returns the directories that Runtime tries, best first. One whose base does not
+// exist or belongs to another user (su keeps the caller's XDG_RUNTIME_DIR) is left out: making the
+// base would be wrong.
 func runtimeCandidates() []string {
 	uid := strconv.Itoa(os.Getuid())
 	var dirs []string
@@ -65,8 +65,7 @@ func owner(st fs.FileInfo) int {
 	return -1
 }
 
-// stat does not follow a link in a directory with the sticky bit: there anybody
-// may have put it.
+// stat does not follow a link in a directory with the sticky bit, where any user may have put it.
 func stat(dir string) (fs.FileInfo, error) {
 	parent, err := os.Stat(filepath.Dir(dir))
 	if err != nil {

@@ -14,7 +14,7 @@ func Policy() (string, error) { return file(Config, "policy.yaml") }
 // Settings returns the file with the user's settings for all commands.
 func Settings() (string, error) { return file(Config, "config.yaml") }
 
-// AuditLog returns the file in which the agent records what it has done.
+// AuditLog returns the file of the agent's audit log.
 func AuditLog() (string, error) { return file(State, "audit.jsonl") }
 
 // LinkLog returns the link's log file.

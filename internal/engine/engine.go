@@ -1,7 +1,7 @@
-// Package engine declares the interface of platforms that run workspaces, and has what they share:
-// the directory of a workspace, its record, its host key, and the search for its guest. The
-// platforms are its subpackages docker and host; one contract suite, enginetest, tests all of them.
-// Begin with Engine and Homes. docs/ARCHITECTURE.md describes how to add an engine.
+// Package engine declares the interface of platforms that run workspaces, and implements their
+// common parts: the directory of a workspace, its record, its host key, and the search for its
+// guest. The platforms are its subpackages docker and host; one contract suite, enginetest, tests
+// all of them. Begin with Engine and Homes. docs/ARCHITECTURE.md describes how to add an engine.
 package engine
 
 import (

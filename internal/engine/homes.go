@@ -48,13 +48,13 @@ type Record struct {
 	// Sent are the keys that may enter besides those of Spec, as the owner sent them.
 	Sent []keyway.EntryKey `json:"sent,omitempty"`
 	// Container is the platform's name for the workspace, and Data the path of its Home.Data at the
-	// place. Each is empty if there is no such thing.
+	// place. Each is empty if it does not exist.
 	Container string `json:"container,omitempty"`
 	Data      string `json:"data,omitempty"`
 	// Fresh lists the volumes that were made with the workspace, by the names in its Spec.
 	Fresh []string `json:"fresh,omitempty"`
-	// Adopted means that somebody else made the container, so that keyway must not change, start,
-	// stop or remove it. Exec is then the daemon's ID of the guest's first process.
+	// Adopted means that keyway has not made the container, and so must not change, start, stop or
+	// remove it. Exec is then the daemon's ID of the guest's first process.
 	Adopted bool   `json:"adopted,omitempty"`
 	Exec    string `json:"exec,omitempty"`
 	// Machine is the machine where it was made. It cannot be used from any other.
@@ -105,7 +105,7 @@ func (h Homes) Known(name keyway.Name) (Record, error) {
 
 // read is Record for a workspace of any machine.
 func (h Homes) read(name keyway.Name) (Record, error) {
-	// If somebody removes a Home by hand, its Record is left.
+	// If a user removes a Home by hand, its Record is left.
 	if _, err := os.Lstat(string(h.Home(name))); err != nil {
 		return Record{}, err
 	}

@@ -20,8 +20,8 @@ func tryLock(path string) (unlock func(), err error) {
 			f.Close()
 			return nil, err
 		}
-		// The previous holder may have removed the file between our open and our lock. Nobody else
-		// would then find the file that we hold.
+		// The previous holder may have removed the file between our open and our lock. No other
+		// process would then find the file that we hold.
 		if isAt(f, path) {
 			return func() { os.Remove(path); f.Close() }, nil
 		}

@@ -41,7 +41,7 @@ type Daemon struct {
 	At string `json:"at"` // address, for people
 }
 
-// Identified is an engine of which there may be several at a place.
+// Identified is an engine that may have several daemons at a place.
 type Identified interface {
 	// Which returns the daemon that is in use now. Its ID is empty if unknown.
 	Which(context.Context) (Daemon, error)

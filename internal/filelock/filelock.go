@@ -69,14 +69,14 @@ func (r *Repeated) Lock() error {
 	}
 }
 
-// Unlock gives the lock back.
+// Unlock releases the lock.
 func (r *Repeated) Unlock() {
 	if unlock(r.file) != nil {
-		_ = r.Close() // which gives it back in any case
+		_ = r.Close() // which releases it in any case
 	}
 }
 
-// Close gives the lock back, if it is held, and closes the file.
+// Close releases the lock, if it is held, and closes the file.
 func (r *Repeated) Close() error {
 	if r.file == nil {
 		return nil

@@ -7,6 +7,6 @@
 // with that process, however that one ends. From the choice of a GPU until its lease names a
 // process, the maker of the workspace holds a lock, which the kernel releases if the maker dies.
 //
-// A lease is an agreement between those who use keyway. It prevents nobody from using a GPU to
-// which the machine gives access. Begin with Pool.
+// A lease is an agreement between those who use keyway. It does not prevent users from using a GPU
+// to which the machine gives them access. Begin with Pool.
 package gpu

@@ -39,7 +39,7 @@ const (
 	// driverTimeout bounds the time of nvidia-smi for a question only about the driver: files
 	// answer most of it.
 	driverTimeout = 10 * time.Second
-	// maxVersionFile bounds what is read of a file of the kernel, in bytes.
+	// maxVersionFile bounds the bytes that are read of a file of the kernel.
 	maxVersionFile = 64 << 10
 )
 
@@ -55,8 +55,8 @@ var versionInText = lazyregexp.New(`Kernel Module.*?\s(\d+\.[\d.]+)\s`)
 // libraries are the directories in which Linux distributions install the driver's libraries.
 var libraries = []string{"usr/lib/x86_64-linux-gnu", "usr/lib/aarch64-linux-gnu", "usr/lib64", "usr/lib", "usr/lib/wsl/lib", "usr/lib64/nvidia"}
 
-// facts reads files first, because nvidia-smi fails where the two parts of a driver do
-// not fit, which is what is to be found out.
+// facts reads files first, because nvidia-smi fails if the two parts of a driver do not match,
+// which is to be found out.
 func (d driver) facts(ctx context.Context) keyway.DriverFacts {
 	f := keyway.DriverFacts{Module: d.module(), Library: d.library()}
 	path := d.smi.find()

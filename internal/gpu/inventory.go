@@ -130,8 +130,8 @@ func (inv Inventory) check() error {
 	return nil
 }
 
-// A process on a GPU chooses its own name, and nvidia-smi writes that as it is:
-// it may be no UTF-8, and may end its element itself.
+// A process on a GPU chooses its own name, and nvidia-smi writes it unchanged: it may be invalid
+// UTF-8, and may close its element.
 var processName = lazyregexp.New(`(?s)<process_name>.*?</process_name>[ \t]*\r?\n`)
 
 func withoutNames(output []byte) []byte {

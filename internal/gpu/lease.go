@@ -14,7 +14,7 @@ import (
 	"keyway/internal/keyway"
 )
 
-// Holder is a workspace that has GPUs, or wants some.
+// Holder is a workspace that has GPUs, or waits for some.
 type Holder struct {
 	Owner     string      `json:"owner"` // as engines write it: a uid
 	Workspace keyway.Name `json:"workspace"`
@@ -25,8 +25,8 @@ type Holder struct {
 type Holding struct {
 	Holder
 	UUIDs []string
-	// Asked is by what a workspace got its GPUs that keyway has not lent them: a number
-	// of the first ones, or these by UUID, index or device file.
+	// Asked is the request by which a workspace got GPUs without a lease of keyway's: a number of
+	// the first ones, or these by UUID, index or device file.
 	Asked keyway.GPUs
 	PID   int // of the workspace's first process; 0: not known here
 }
@@ -114,8 +114,8 @@ func (p *Pool) live(l lease) bool {
 	return l.PID > 0 && l.Boot == p.procs.boot() && p.procs.alive(l.PID, l.Start)
 }
 
-// holderOf returns the holder of the GPU's lease; nil: nobody, or one that has ended. The caller
-// has the store's lock.
+// holderOf returns the holder of the GPU's lease; nil: none, or one that has ended. The caller has
+// the store's lock.
 func (p *Pool) holderOf(uuid string) (*holder, error) {
 	data, held, err := p.store.look(leaseFile(uuid))
 	if err != nil {

@@ -55,7 +55,7 @@ func (p *Pool) waiting(mine string) (queue, error) {
 		}
 		data, held, err := p.store.look(name)
 		switch {
-		case err != nil: // one that cannot be opened is nobody's turn
+		case err != nil: // an unreadable request has no turn
 		case held:
 			q.add(data)
 		default:

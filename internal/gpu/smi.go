@@ -21,8 +21,8 @@ type smi struct {
 }
 
 const (
-	// smiTimeout bounds the time of nvidia-smi. Without a persistent driver it sets up each GPU
-	// first, which takes seconds; one that is lost may block it for good.
+	// smiTimeout bounds the time of nvidia-smi. Without a persistent driver, it initializes each
+	// GPU first, which takes seconds. A lost GPU may block it for ever.
 	smiTimeout = 30 * time.Second
 	// smiReap bounds the wait for a killed nvidia-smi. One that waits in the kernel cannot be
 	// killed.
@@ -92,11 +92,11 @@ func (s smi) run(ctx context.Context, path string, args ...string) ([]byte, erro
 	cmd := exec.CommandContext(timed, path, args...)
 	cmd.WaitDelay = smiReap
 	cmd.Env = append(os.Environ(), "LC_ALL=C")
-	// Parse refuses what is longer than maxOutput.
+	// Parse refuses output that is longer than maxOutput.
 	stdout, stderr := bounded.Buffer{Max: maxOutput + 1}, bounded.Buffer{Max: maxOutput + 1}
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	// A program that waits in the kernel for a lost GPU does not end, even when it is killed; its
-	// caller must go on. The goroutine ends with the program.
+	// A program that waits in the kernel for a lost GPU does not end, even when it is killed. Its
+	// caller must not wait. The goroutine ends with the program.
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Run() }()
 	var err error

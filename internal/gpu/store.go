@@ -7,7 +7,7 @@ import "context"
 type store interface {
 	// lock makes the caller the only one that reads and changes the store.
 	lock(ctx context.Context) (unlock func(), err error)
-	// hold makes the file and holds it; filelock.ErrLocked if somebody else does.
+	// hold makes the file and holds it; filelock.ErrLocked if another process does.
 	hold(name string) (holding, error)
 	// look returns the content of the file, and whether it is held. A missing file is empty.
 	look(name string) (data []byte, held bool, err error)
@@ -17,7 +17,7 @@ type store interface {
 
 // holding is a file that is held.
 type holding interface {
-	// write makes data what is in the file: all of it or nothing.
+	// write replaces the file's content by data, completely or not at all.
 	write(data []byte) error
 	// release lets go of the file, and removes it if it is to be removed. It may be
 	// called twice.

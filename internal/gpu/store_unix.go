@@ -23,8 +23,8 @@ import (
 	"keyway/internal/sleep"
 )
 
-// directory is a store in a directory that every user of the machine may write to,
-// and in which nobody can remove what is another's (its sticky bit).
+// directory is a store in a directory to which every user of the machine may write, and in which no
+// user can remove another's files (its sticky bit).
 type directory struct{ path string }
 
 const (
@@ -39,9 +39,9 @@ const (
 	maxNames    = 8192 // in the directory
 )
 
-// open makes the directory if it is not there. A link in its place is refused, and
-// a directory in which others could remove what is ours. Its maker opens it to all
-// a moment after it has appeared.
+// open makes the directory if it is not there. A link in its place is refused, and so is a
+// directory in which others could remove our files. Its maker opens it to all a moment after it has
+// appeared.
 func (d directory) open(ctx context.Context) error {
 	for deadline := time.Now().Add(lockTimeout); ; {
 		if err := os.Mkdir(d.path, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
@@ -72,13 +72,13 @@ func ownedBy(st fs.FileInfo, uid int) bool {
 	return ok && int(sys.Uid) == uid
 }
 
-// openFile opens a file of the store, which it makes if it is not there. It does not
-// ask for both at once: the kernel refuses to open with O_CREAT what is another's in
-// such a directory (fs.protected_regular, proc_sys_fs(5)).
+// openFile opens a file of the store, which it makes if it is not there. It does not ask for both
+// at once: the kernel refuses to open another user's file with O_CREAT in such a directory
+// (fs.protected_regular, proc_sys_fs(5)).
 func (d directory) openFile(name string, make bool) (*os.File, error) {
 	path := filepath.Join(d.path, name)
 	for {
-		// O_NONBLOCK: a fifo would have us wait for somebody.
+		// O_NONBLOCK: the open of a FIFO would wait for its other end.
 		f, err := os.OpenFile(path, os.O_RDWR|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 		if err == nil {
 			return regular(f)
@@ -206,14 +206,13 @@ func (h *heldFile) write(data []byte) error {
 func (h *heldFile) release(remove bool) {
 	h.once.Do(func() {
 		if remove {
-			_ = os.Remove(h.file.Name()) // it is ours; one that stays is held by nobody
+			_ = os.Remove(h.file.Name()) // it is ours; a file that stays has no holder
 		}
 		h.file.Close()
 	})
 }
 
-// openToAll reports whether dir is one that every user may write to, and none can
-// remove what is another's.
+// openToAll reports whether every user may write to dir, and none can remove another's files.
 func openToAll(dir string) bool {
 	st, err := os.Stat(dir)
 	return err == nil && st.IsDir() && st.Mode()&(fs.ModeSticky|0o002) == fs.ModeSticky|0o002

@@ -15,8 +15,8 @@ import (
 type Request struct {
 	Holder
 	GPUs keyway.GPUs
-	// Told tells which GPUs running workspaces have, of every owner that the engine
-	// shows; nil: it cannot tell.
+	// Told returns the GPUs of running workspaces, of every owner that the engine shows; nil: the
+	// engine cannot tell.
 	Told func(context.Context) ([]Holding, error)
 }
 
@@ -40,9 +40,8 @@ const (
 	tryMost  = 10 * time.Second
 )
 
-// Take lends GPUs for a workspace. It fails with NoGPU if they are not free, or waits
-// for them if the request says so, and tells the queue. A request for none gets a nil
-// Grant.
+// Take lends GPUs for a workspace. It fails with NoGPU if they are not free, or waits for them if
+// the request demands it, and reports the queue. A request for none gets a nil Grant.
 func (p *Pool) Take(ctx context.Context, r Request, report func(keyway.Progress)) (*Grant, error) {
 	if r.GPUs.None() {
 		return nil, nil
@@ -73,8 +72,8 @@ type try struct {
 	Request
 	place *Pool
 
-	inv    Inventory // what the driver has told
-	told   []Holding // what the engine has told
+	inv    Inventory // the driver's report
+	told   []Holding // the engine's report
 	looked time.Time // when that was
 
 	ticket  holding // its place in the queue; nil: it has none
@@ -84,8 +83,8 @@ type try struct {
 	holders map[string]*holder
 }
 
-// look asks the driver, unless what it has said is fresh. The engine's answer is as
-// old; once asks it when something depends on it.
+// look asks the driver, unless its last report is recent. The engine's answer is as old; once asks
+// it when something depends on it.
 func (t *try) look(ctx context.Context) (err error) {
 	if !t.looked.IsZero() && time.Since(t.looked) < fresh {
 		return nil
@@ -137,8 +136,7 @@ func (t *try) once(ctx context.Context) (*Grant, error) {
 	return nil, nil
 }
 
-// decide sets what becomes of the request, by what is known now. The caller has the
-// store's lock.
+// decide decides about the request, by the present reports. The caller has the store's lock.
 func (t *try) decide() (err error) {
 	if t.holders, err = t.place.holders(t.inv.Devices, t.told); err != nil {
 		return unusable(err)
@@ -169,8 +167,8 @@ func (p *Pool) grant(devices []Device, who Holder) (_ *Grant, err error) {
 	return g, nil
 }
 
-// Claim leases to a workspace the GPUs that it has without having asked for them here,
-// for as long as the process lives. GPUs of somebody else's lease stay theirs.
+// Claim leases to a workspace the GPUs that it has without having asked for them here, for as long
+// as the process lives. GPUs of another holder's lease stay with it.
 func (p *Pool) Claim(ctx context.Context, who Holder, has keyway.GPUs, pid int) error {
 	inv, err := p.ask(ctx)
 	if err != nil {
@@ -237,7 +235,7 @@ func (g *Grant) Bind(pid int) error {
 	return nil
 }
 
-// Close gives back what is not bound to a process that lives. It may be called twice.
+// Close releases the leases that are not bound to a running process. It may be called twice.
 func (g *Grant) Close() {
 	if g == nil {
 		return

@@ -13,8 +13,8 @@ import (
 	"keyway/internal/keyway"
 )
 
-// Account is the user that the guest and its sessions run as. The zero Account has no shell
-// and no home, and nobody can log in to it.
+// Account is the user that the guest and its sessions run as. The zero Account has no shell and no
+// home directory, and refuses every login.
 type Account struct {
 	Name  string
 	UID   int
@@ -43,8 +43,8 @@ func processFacts(home keyway.Home) accountFacts {
 	return accountFacts{root: "/", uid: os.Getuid(), gid: os.Getgid(), env: os.Getenv, workdir: workdir, keyway: home}
 }
 
-// newAccount finds the user's entry in passwd and fills in what the image does not define:
-// images run with uids that their passwd does not have.
+// newAccount finds the user's entry in passwd and completes it: images run with uids that their
+// passwd does not have.
 func newAccount(f accountFacts) Account {
 	entries := f.passwd()
 	entry, known := findUID(entries, f.uid)

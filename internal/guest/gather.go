@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	// gatherTime is the longest time that writes are held back. A program that only exits
-	// does so within a millisecond, and nobody notices two.
+	// gatherTime is the longest time that writes are held back. A program that only exits does so
+	// within a millisecond, and users do not notice two.
 	gatherTime = 2 * time.Millisecond
 	// maxGathered bounds the bytes that are held back.
 	maxGathered = 16 << 10

@@ -56,9 +56,9 @@ func ownDir(path string) error {
 	return os.Chmod(path, 0o700)
 }
 
-// listenReplacing binds a socket under a random name beside path and renames it to path, so
-// that there is always a socket at path while an old one is replaced. Nobody else can have
-// taken the random name.
+// listenReplacing binds a socket under a random name beside path and renames it to path, so that
+// there is always a socket at path while an old one is replaced. No other file can have the random
+// name.
 func listenReplacing(path string, perm fs.FileMode) (*net.UnixListener, error) {
 	beside := filepath.Join(filepath.Dir(path), "."+rand.Text())
 	l, err := unixsock.Listen(beside, perm)

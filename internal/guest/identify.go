@@ -56,8 +56,8 @@ func identify(conn net.Conn) (*identified, error) {
 	return c, nil
 }
 
-// refuse sends the refusal and reads what the client has sent already. Closing a connection
-// with unread data can cost the other end the last bytes sent to it.
+// refuse sends the refusal and reads the bytes that the client has sent already. Closing a
+// connection with unread data can cost the other end the last bytes sent to it.
 func (c *identified) refuse() error {
 	_, _ = io.WriteString(c.Conn, identRefusal)
 	_ = c.SetReadDeadline(time.Now().Add(drainTime))
@@ -90,9 +90,9 @@ func (c *identified) Write(p []byte) (int, error) {
 	return skip + n, err
 }
 
-// isOldLibssh2 reports whether a client is libssh2 before 1.11, which has neither
-// encrypt-then-MAC nor AEAD ciphers: curl's on Debian 12 and Ubuntu 22.04. The key exchange
-// signs the version, so nobody on the way can make a better client look like one.
+// isOldLibssh2 reports whether a client is libssh2 before 1.11, which has neither encrypt-then-MAC
+// nor AEAD ciphers: curl's on Debian 12 and Ubuntu 22.04. The key exchange signs the version, so an
+// attacker on the route cannot make a better client look like one.
 func isOldLibssh2(ident string) bool {
 	minor, ok := strings.CutPrefix(ident, "SSH-2.0-libssh2_1.")
 	minor, _, _ = strings.Cut(minor, ".")

@@ -136,8 +136,8 @@ func ownProgram(home keyway.Home) string {
 	return "/proc/self/exe"
 }
 
-// thisProgram returns a path that runs the program of this process: the kernel's name where
-// there is a /proc, because nobody can put another program behind that name.
+// thisProgram returns a path that runs the program of this process: the kernel's name where there
+// is a /proc, because no process can put another program behind that name.
 func thisProgram(home keyway.Home) string {
 	if self := "/proc/self/exe"; isExecutable(self) {
 		return self

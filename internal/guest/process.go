@@ -75,8 +75,8 @@ func startOnTerminal(cmd *exec.Cmd, term *terminal, slave *os.File, out io.Write
 func newProcess(cmd *exec.Cmd, p *process) *process {
 	p.cmd = cmd
 	p.exited = make(chan struct{})
-	// Nobody waits for this goroutine. It ends with the program, which is the user's and
-	// may run for weeks after the rest of the channel is gone.
+	// This goroutine is not waited for. It ends with the program, which is the user's and may run
+	// for weeks after the rest of the channel is gone.
 	go p.reap()
 	return p
 }
@@ -116,7 +116,7 @@ func (p *process) hangUp() {
 	}
 }
 
-// output copies what a program writes to a channel.
+// output copies a program's output to a channel.
 type output struct {
 	src *os.File
 	dst io.Writer
@@ -133,12 +133,12 @@ func newOutput(src *os.File, dst io.Writer) *output {
 	return &output{src: src, dst: dst, drained: make(chan struct{})}
 }
 
-// processExited makes a blocked copy check for remaining bytes. It must be called once,
-// after the program has exited: all that it wrote is in the kernel by then.
+// processExited makes a blocked copy check for remaining bytes. It must be called once, after the
+// program has exited, when all its output is in the kernel.
 func (o *output) processExited() { _ = o.src.SetReadDeadline(time.Unix(1, 0)) }
 
-// copy returns when no more bytes can come or nobody wants them. It then closes src, so
-// that a program that still writes learns of it.
+// copy returns when no more bytes can come, or the reader has gone. It then closes src, so that a
+// program that still writes learns of it.
 func (o *output) copy() {
 	defer o.src.Close()
 	defer o.markDrained()

@@ -22,8 +22,8 @@ type halfCloser interface {
 	SetWriteDeadline(time.Time) error
 }
 
-// lastWords is the time that a connection has to read what was sent to it before its
-// channel was closed.
+// lastWords is the time that a connection has to read the bytes that were sent before its channel
+// was closed.
 const lastWords = time.Minute
 
 // relay copies between an SSH channel and a connection until both directions

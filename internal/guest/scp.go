@@ -88,7 +88,7 @@ func (o *scpOptions) set(flag rune) bool {
 	return true
 }
 
-// scpMain is scp for images that have none. It does what the remote side of scp -O needs.
+// scpMain is scp for images that have none. It is the remote side of scp -O.
 func scpMain(args []string, in io.Reader, out, news io.Writer) int {
 	o, err := parseSCP(args)
 	if err != nil {
@@ -118,7 +118,7 @@ type scpPeer struct {
 	failed bool      // something did not work, here or there
 }
 
-// ok tells the other side to go on.
+// ok tells the other side to continue.
 func (p *scpPeer) ok() error {
 	_, err := p.out.Write([]byte{0})
 	return err

@@ -39,12 +39,11 @@ const (
 	handshakeTimeout = 3 * time.Minute
 )
 
-// serverVersion begins with OpenSSH and a number because clients use OpenSSH's extensions
-// only with such a server. OpenSSH's own clients report only to it that nobody reads their
-// output any more (eow@openssh.com). Without that, `ssh train cat log | head` would run
-// until all of the log has been sent. npm's ssh2 uses unix sockets of the other side only
-// if the number is 5 or more. There is no minor number: with one, clients would work around
-// the faults of that version.
+// serverVersion begins with OpenSSH and a number because clients use OpenSSH's extensions only with
+// such a server. OpenSSH's own clients report only to it that their output has lost its reader
+// (eow@openssh.com). Without that, `ssh train cat log | head` would run until all of the log has
+// been sent. npm's ssh2 uses unix sockets of the other side only if the number is 5 or more. There
+// is no minor number: with one, clients would work around the faults of that version.
 const serverVersion = "SSH-2.0-OpenSSH_9_compatible keyway"
 
 // Server is the SSH server of one workspace.
@@ -70,9 +69,8 @@ func newServer(home keyway.Home, account Account, environ []string, key *hostKey
 		home:    home,
 		account: account,
 		env:     workspaceEnvironment(environ, home, account),
-		// A login shell reads /etc/profile, which on most images sets PATH anew and loses
-		// the image's. In a container, users expect the image's environment; on a machine,
-		// a login.
+		// A login shell reads /etc/profile, which on most images overwrites the image's PATH. In a
+		// container, users expect the image's environment; on a machine, a login.
 		login:     home != keyway.GuestHome,
 		log:       log,
 		gather:    gatherTime,

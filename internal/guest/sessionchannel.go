@@ -176,8 +176,8 @@ func (s *sessionChannel) sendBreak() error {
 	return s.term.control(func(fd int) error { return unix.IoctlSetInt(fd, unix.TCSBRK, 0) })
 }
 
-// endOutput handles the client's message that nobody reads standard output any more
-// (OpenSSH's PROTOCOL, section 2.1). The program then ends as it would in a pipeline.
+// endOutput handles the client's message that standard output has lost its reader (OpenSSH's
+// PROTOCOL, section 2.1). The program then ends as it would in a pipeline.
 func (s *sessionChannel) endOutput() error {
 	if s.process == nil || s.term != nil {
 		return errOutOfOrder
@@ -210,9 +210,8 @@ func (s *sessionChannel) start(req *ssh.Request) (run func(), err error) {
 	return s.startProgram(req.Type == "shell" || msg.Command == "", msg.Command), nil
 }
 
-// startProgram starts a shell or a command, and returns the function that carries its input
-// and output. The request has been accepted by then, so errors are reported as a shell
-// would.
+// startProgram starts a shell or a command, and returns the function that carries its input and
+// output. The request has already been accepted, so errors are reported as a shell would.
 func (s *sessionChannel) startProgram(interactive bool, command string) func() {
 	cmd, code, err := s.program(interactive, command)
 	if err != nil {

@@ -39,9 +39,8 @@ func (b Bundle) Exec(program, variable string, note []byte) error {
 	return syscall.Exec(program, os.Args, append(os.Environ(), variable+"="+strconv.Itoa(waiting)))
 }
 
-// Inherit takes what an older program has left for this process; found is false where
-// there was none. Nobody may have traced the process: harden is called first, which keeps
-// others from it.
+// Inherit takes what an older program has left for this process; found is false where there was
+// none. No process may have traced this one: harden is called first, which prevents it.
 func Inherit(variable string, harden func() error) (note, state []byte, found bool, err error) {
 	number, err := strconv.Atoi(os.Getenv(variable))
 	if err != nil {
@@ -69,7 +68,7 @@ func Conn(descriptor int) (net.Conn, error) {
 	return net.FileConn(f)
 }
 
-// leave puts the note and the state into a socket and gives the end to read them from.
+// leave writes the note and the state into a socket and returns the end from which to read them.
 func leave(note, state []byte) (socket int, err error) {
 	memory, err := sealed(state)
 	if err != nil {

@@ -18,19 +18,18 @@ import (
 	"keyway/internal/sshconfig"
 )
 
-// Names are the names of hosts by the fingerprints of their keys, from known_hosts files that
-// are read anew when they change. Hashed names there are compared with every name in the user's
+// Names are the names of hosts by the fingerprints of their keys, from known_hosts files that are
+// read again when they change. Hashed names there are compared with every name in the user's
 // configuration and policy.
 type Names struct {
 	files []knownHostsFile
 
-	// config gives the names in ssh_config, with the files that they come from;
-	// nil: none.
+	// config returns the names in ssh_config, with the files that they come from; nil: none.
 	config func() sshconfig.Names
-	// places gives where each workspace of this laptop is, by its name, and the file
-	// that it comes from; nil: nobody knows.
+	// places returns the place of each workspace of this laptop, by its name, and the file that it
+	// comes from; nil: unknown.
 	places func() (where map[string]string, source string)
-	// policy gives the policy, for the names in its rules; nil: none.
+	// policy returns the policy, for the names in its rules; nil: none.
 	policy func() *policy.Policy
 
 	mu          sync.Mutex
@@ -41,10 +40,10 @@ type Names struct {
 	hashed      map[string][]string // fingerprint → names as known_hosts hashes them
 	authorities map[string][]string // fingerprint → patterns of names
 	names       sshconfig.Names
-	aliases     map[string][]string // name in known_hosts → what the configuration calls it
+	aliases     map[string][]string // name in known_hosts → name in the configuration
 	guesses     []string            // to try with hashed names
 	resolved    map[string]policy.Host
-	partial     bool // any host may have a name in what was not read
+	partial     bool // any host may have a name in the unread part
 }
 
 type knownHostsFile struct {
@@ -170,8 +169,8 @@ func (n *Names) resolveLocked(fingerprint string) policy.Host {
 	return h
 }
 
-// withAliasesLocked adds what the configuration calls the host, before an address and
-// after a name: the first one is for people.
+// withAliasesLocked adds the configuration's names for the host, before an address and after a
+// name: the first one is shown to users.
 func (n *Names) withAliasesLocked(names []string) (all []string) {
 	for _, name := range names {
 		aliases := n.aliases[strings.ToLower(name)]
@@ -225,7 +224,7 @@ func (n *Names) certifiedLocked(cert *ssh.Certificate) (names []string) {
 	return names
 }
 
-// refreshLocked reads what has changed.
+// refreshLocked reads changed files.
 func (n *Names) refreshLocked() {
 	var rules *policy.Policy
 	if n.policy != nil {
@@ -279,8 +278,7 @@ func (n *Names) stampsOf() string {
 	return strings.Join(stamps, "\n")
 }
 
-// guessLocked collects the names to try with hashed ones, and what the configuration
-// calls hosts.
+// guessLocked collects the names to try with hashed ones, and the configuration's names for hosts.
 func (n *Names) guessLocked(places map[string]string) {
 	n.aliases = map[string][]string{}
 	guesses, ports := map[string]bool{}, map[string]bool{}
@@ -326,7 +324,7 @@ func hostOfPlace(place string) string {
 	return name
 }
 
-// readLocked reads what it can: a line that ssh cannot read either names nobody. cut reports that
+// readLocked reads a file as ssh does: a line that ssh cannot read names no host. cut reports that
 // the file has more.
 func (n *Names) readLocked(f knownHostsFile, places map[string]string) (cut bool, err error) {
 	file, err := os.Open(f.path)

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// Bounds of what a helper program may do to us.
+// Bounds on a helper program.
 const (
 	maxHelperMessage = 256 << 10
 	helperEndsWithin = 2 * time.Second // after its standard input was closed
@@ -125,7 +125,7 @@ func (h *helper) close() {
 	late.Stop()
 }
 
-// tailBuffer keeps the end of what is written to it.
+// tailBuffer keeps the end of its input.
 type tailBuffer struct {
 	mu   sync.Mutex
 	text []byte

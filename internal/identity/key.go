@@ -27,7 +27,7 @@ type Key struct {
 	Fingerprint string // SHA256:…, of the plain key also for a certificate
 	Comment     string
 	Provider    string // the library behind it, if there is one
-	Touch       bool   // a security key that wants to be touched
+	Touch       bool   // a security key that has to be touched
 	Application string // of a security key: "ssh:…", or a web origin
 
 	signer signer
@@ -179,8 +179,8 @@ func (k *Key) Sign(ctx context.Context, data []byte, flags uint32) (*ssh.Signatu
 // errNotHere means that a card or another agent has the private key.
 var errNotHere = errors.New("the private key is not here")
 
-// Export gives the private key in the form that ReadPrivate reads, for as long as
-// take runs. A key that is not held here cannot be exported.
+// Export passes the private key to take, in the form that ReadPrivate reads. The bytes are valid
+// only until take returns. A key that is not held here cannot be exported.
 func (k *Key) Export(take func(raw []byte)) error {
 	var s *secret
 	switch by := k.signer.(type) {

@@ -16,7 +16,7 @@ import (
 	"keyway/internal/sshwire"
 )
 
-// Bounds of what is taken for a private key.
+// Bounds on a private key.
 const (
 	maxInteger = 2049 // bytes of one integer: RSA of 16384 bits
 	minRSABits = 1024 // as OpenSSH
@@ -67,7 +67,7 @@ var shapes = map[string]shape{
 // parts is a private key as it arrived, cut into its fields. They are parts of
 // the message.
 type parts struct {
-	raw    []byte // all of it, type name included: what the helpers take
+	raw    []byte // the complete key with its type name, as the helpers read it
 	plain  string
 	cert   *ssh.Certificate
 	fields [][]byte
@@ -163,8 +163,8 @@ func (p parts) securityKey() (ssh.PublicKey, error) {
 	return ssh.ParsePublicKey(blob)
 }
 
-// signer makes the key that Go's cryptography takes. wipe overwrites what can be
-// overwritten of it.
+// signer makes a key for Go's crypto packages. wipe overwrites its secret parts as far as that is
+// possible.
 func (p parts) signer() (key crypto.PrivateKey, wipe func(), err error) {
 	switch p.plain {
 	case ssh.KeyAlgoED25519:

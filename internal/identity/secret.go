@@ -36,7 +36,7 @@ func (s *secret) use(with func([]byte) error) error {
 	return with(s.memory[:s.size])
 }
 
-// destroy overwrites the bytes, once nobody uses them any more.
+// destroy overwrites the bytes when they are no longer used.
 func (s *secret) destroy() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

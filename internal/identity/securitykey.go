@@ -16,7 +16,7 @@ const (
 	skHelperVersion = 5
 	skHelperSign    = 1
 
-	skUserPresence = 1 // flag of a key: it wants to be touched
+	skUserPresence = 1 // flag of a key: it has to be touched
 
 	syslogError = 2 // how much the helper says
 )

@@ -37,8 +37,8 @@ type Card struct {
 	once     sync.Once
 }
 
-// OpenCard loads the provider's library into a helper and gives the keys that it
-// holds. The card must be closed when none of its keys is used any more.
+// OpenCard loads the provider's library into a helper and returns the keys that it holds. The card
+// must be closed when none of its keys is used any more.
 func OpenCard(ctx context.Context, provider string, pin []byte) (*Card, []*Key, error) {
 	path, err := findHelper("ssh-pkcs11-helper", "SSH_PKCS11_HELPER")
 	if err != nil {

@@ -34,7 +34,7 @@ type Baked struct {
 	Digest string       `json:"base_digest,omitempty"` // by which a registry knows the base
 	Place  keyway.Place `json:"place,omitempty"`       // where it is: one of the three
 	File   string       `json:"file,omitempty"`
-	Pushed string       `json:"pushed,omitempty"` // sha256:…, of what the tag stands for in the registry
+	Pushed string       `json:"pushed,omitempty"` // sha256:…, of the tag's manifest in the registry
 	ID     string       `json:"id,omitempty"`     // sha256:…, of its configuration; of one architecture
 	Arch   []string     `json:"arch"`
 	Bytes  int64        `json:"bytes,omitempty"` // that were sent to the place or into the file
@@ -97,7 +97,7 @@ func (b Bake) At(ctx context.Context, at EngineAt, report func(keyway.Progress))
 	return done, orEnded(ctx, err)
 }
 
-// baseAt returns the base as the place has it, and the guest for it.
+// baseAt returns the base image at the place, and the guest for it.
 func (b Bake) baseAt(ctx context.Context, at EngineAt, done *Baked) (keyway.ImageLayers, bake.Guest, error) {
 	base, err := at.Node.ImageLayers(ctx, at.Engine, b.Base)
 	if err != nil {

@@ -29,8 +29,8 @@ type ImageCopy struct {
 	Replace              Replace
 }
 
-// Replace decides whether an image of a place loses its name to another one. Its error is
-// why it does not; the nil Replace takes no name from any.
+// Replace decides whether an image of a place loses its name to another one. Its error is the
+// reason for a refusal. The nil Replace refuses.
 type Replace func(place keyway.Place, image string, there keyway.ImageLayers) error
 
 // of asks about the image that there is by that name; of none it does not.
@@ -89,7 +89,7 @@ func Copy(ctx context.Context, here Places, c ImageCopy, report func(keyway.Prog
 		return done, err
 	}
 	err = send(ctx, from, to, c, &done, report)
-	if err != nil && done.Had > 0 && ctx.Err() == nil { // it may want what it has
+	if err != nil && done.Had > 0 && ctx.Err() == nil { // it may request layers that it has
 		done.Had = 0
 		err = send(ctx, from, to, c, &done, report)
 	}

@@ -69,7 +69,7 @@ func readArchive(file string) (archive, error) {
 func describeArchive(r io.Reader) (archive, error) {
 	m, config, err := imagetar.Describe(r, imagetar.Skip)
 	if err == nil {
-		_, err = io.Copy(io.Discard, r) // what is compressed has a sum at its end
+		_, err = io.Copy(io.Discard, r) // compressed data has a checksum at its end
 	}
 	a := archive{is: described(config), layers: len(m.Layers)}
 	if len(m.RepoTags) > 0 {
@@ -89,8 +89,8 @@ func described(config []byte) keyway.ImageLayers {
 	return keyway.ImageLayers{ID: idOf(config), ConfigHash: keyway.ConfigHash(config), Layers: c.RootFS.DiffIDs}
 }
 
-// Load has the place c.To load the image in a file. If c.Image is empty, the image gets the name
-// that the file gives it.
+// Load has the place c.To load the image in a file. If c.Image is empty, the image keeps its name
+// in the file.
 func Load(ctx context.Context, here Places, file string, c ImageCopy, report func(keyway.Progress)) (Copied, error) {
 	done := Copied{Image: c.Image, File: file, To: c.To}
 	a, err := readArchive(file)
@@ -186,7 +186,7 @@ func Save(ctx context.Context, here Places, c ImageCopy, file string, report fun
 	return done, orEnded(ctx, err)
 }
 
-// packed returns a writer to w that compresses if the file's name says so.
+// packed returns a writer to w that compresses if the file's name demands it.
 func packed(w io.Writer, file string) io.WriteCloser {
 	if strings.HasSuffix(file, "gz") {
 		if z, err := gzip.NewWriterLevel(w, gzip.BestSpeed); err == nil {

@@ -23,10 +23,10 @@ type Want struct {
 }
 
 // Pull has a place get an image that it does not have, with the login that docker login stores on
-// this laptop. The place gets the login for this pull only and, if the registry gives tokens,
-// only such a token. If the laptop cannot answer a question of the registry's, the place pulls by
-// itself, and Left returns the reason. heard receives what the place says, and said what is found
-// on this laptop.
+// this laptop. The place gets the login for this pull only and, if the registry gives tokens, only
+// such a token. If the laptop cannot answer a question of the registry's, the place pulls by
+// itself, and Left returns the reason. heard receives the place's reports, and said those of this
+// laptop.
 func Pull(ctx context.Context, there *api.Client, place keyway.Place, w Want, heard, said func(keyway.Progress)) error {
 	_, err := there.ImageLayers(ctx, w.Engine, w.Image)
 	if err == nil || !keyway.Is(err, keyway.ImageNotFound) {
@@ -77,7 +77,7 @@ type LeftError struct{ err error }
 func (e *LeftError) Error() string { return e.err.Error() }
 func (e *LeftError) Unwrap() error { return e.err }
 
-// toPull returns what the engine at the place needs. Podman takes no tokens.
+// toPull returns the request for the engine at the place. Podman takes no tokens.
 func toPull(ctx context.Context, info api.Info, w Want, said func(keyway.Progress)) (keyway.Pull, error) {
 	p, err := registry.Find(ctx, w.Image, info.Arch)
 	if silent := (registry.SilentError{}); errors.As(err, &silent) { // the place may be nearer

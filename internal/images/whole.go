@@ -96,7 +96,7 @@ func makePart(file string) (*os.File, error) {
 	}
 }
 
-// removeParts removes the files in dir of that prefix whose lock nobody holds.
+// removeParts removes the files in dir of that prefix whose lock is free.
 func removeParts(dir, prefix string) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {

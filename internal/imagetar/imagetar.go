@@ -1,5 +1,5 @@
 // Package imagetar reads and writes the archives of docker save: a file for each layer, the image's
-// configuration, and manifest.json, which names them. Anybody may have made an archive. So it is
+// configuration, and manifest.json, which names them. An archive may come from any user. So it is
 // read within bounds, must have one manifest of one image, and may have no entry with a path
 // outside of the archive. Begin with Walk and Manifest.
 package imagetar

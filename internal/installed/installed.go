@@ -1,5 +1,5 @@
 // Package installed lists the software in a file system by reading its files. It starts no program
-// of it, neither Python nor a package manager. The file system may belong to anybody, so all input
+// of it, neither Python nor a package manager. The file system may come from any user, so all input
 // is bounded, and only a valid name of a package counts as a package. Begin with Read.
 package installed
 
@@ -20,7 +20,7 @@ import (
 	"keyway/internal/lazyregexp"
 )
 
-// Bounds on what is looked at.
+// Bounds on the files that are read.
 const (
 	maxFile    = 32 << 20 // bytes of a file; dpkg's status of a large image has 2 MiB
 	maxRoots   = 64       // directories of Python
@@ -28,7 +28,7 @@ const (
 	maxPath    = 4 << 10  // bytes of a variable that lists directories
 )
 
-// Where says where programs look for what is installed.
+// Where has the directories in which programs look for installed packages.
 type Where struct {
 	Path       string // PATH
 	PythonPath string // PYTHONPATH
@@ -38,8 +38,8 @@ type Where struct {
 // DefaultPath is the PATH of an image that sets none.
 const DefaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// Read returns what is installed in root. It omits what cannot be read; it returns an error only
-// if root itself cannot be read.
+// Read returns the packages that are installed in root. It omits what cannot be read; it returns an
+// error only if root itself cannot be read.
 func Read(root fs.FS, where Where) (keyway.Software, error) {
 	if _, err := fs.Stat(root, "."); err != nil {
 		return keyway.Software{}, err
@@ -61,7 +61,7 @@ func Read(root fs.FS, where Where) (keyway.Software, error) {
 }
 
 // prefixes returns the parents of the bin directories on PATH, and of those in home directories,
-// into which pip installs what it may not install elsewhere.
+// into which pip installs packages that it may not install elsewhere.
 func (w Where) prefixes() []string {
 	list := w.Path
 	if list == "" || len(list) > maxPath {

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Bounds on what is noted.
+// Bounds on a trace.
 const (
 	maxLooked = 4096 // files
 	maxLinks  = 40   // symbolic links on the way to one, as Linux has it
@@ -106,15 +106,15 @@ func (t *Trace) follow(name string, l Looked, links map[string]string) bool {
 	return true
 }
 
-// Change is a path of a file system that is not as it was.
+// Change is a changed path of a file system.
 type Change struct {
 	Path     string // absolute
 	Modified bool   // else it was added or removed
 }
 
-// Apart reports whether the files are what they were, as far as these changes of their
-// file system and these places at which something is mounted over it can tell. A directory
-// counts as modified if anything directly in it has changed.
+// Apart reports whether the files that were looked at are certainly unchanged, given the changes of
+// their file system and the paths at which others are mounted over it. A directory counts as
+// modified if anything directly in it has changed.
 func (l Looked) Apart(changes []Change, mounted []string) bool {
 	parents := map[string]bool{}
 	for _, c := range changes {

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Adoption asks for a workspace in a container that runs already, and that somebody else
-// has made. The zero Adoption is refused.
+// Adoption is a request for a workspace in a running container that keyway has not made. The zero
+// Adoption is refused.
 type Adoption struct {
 	Name   Name   `json:"name"`
 	Engine string `json:"engine,omitempty"` // empty: the first engine that has the container

@@ -10,12 +10,12 @@ type Advice struct {
 	About []string `json:"about,omitempty"`
 }
 
-// Step is one thing that the user can do. Steps travel from place to laptop, so they are
-// only ever added to.
+// Step is one action of the user's. Steps travel from place to laptop, so they are only ever added
+// to.
 type Step string
 
-// Steps about workspaces. About is the workspace, and what the comment says. A place names its
-// workspaces without the place; a caller that knows it adds Of.
+// Steps about workspaces. About is the workspace, and the value that the comment names. A place
+// names its workspaces without the place; a caller that knows it adds Of.
 const (
 	SeeWorkspaces    Step = "see-workspaces"    // About is empty
 	ListWorkspaces   Step = "list-workspaces"   // About is empty; said where there is little room
@@ -40,11 +40,11 @@ const (
 	SeeWhatCame      Step = "see-what-came"     // who made it was lost meanwhile
 	FinishOrRemove   Step = "finish-or-remove"  // it is half made
 	MakeAnew         Step = "make-anew"         //
-	MakeProcesses    Step = "make-processes"    // make it anew, of plain processes
+	MakeProcesses    Step = "make-processes"    // make it again, of plain processes
 	ForgetIfRemoved  Step = "forget-if-removed" //
 	ForgetAndAdd     Step = "forget-and-add"    //
 	AskWhoMadeIt     Step = "ask-who-made-it"   //
-	AddWhenReached   Step = "add-when-reached"  // the place once more
+	AddWhenReached   Step = "add-when-reached"  // the place again
 	AddIfMade        Step = "add-if-made"       // on another laptop
 	AddEachAgain     Step = "add-each-again"    // the path of the broken list
 	JobsGoOn         Step = "jobs-go-on"        //
@@ -57,8 +57,8 @@ const (
 	RemoveKnownKey   Step = "remove-known-key"  // of a host of that name; the file
 )
 
-// Steps about what is asked of a new workspace. An option is a Spec's field in the words
-// of docker run, without dashes.
+// Steps about the request for a new workspace. An option is a Spec's field in the words of docker
+// run, without dashes.
 const (
 	Example           Step = "example"             // an option, a value that is right
 	LeaveOut          Step = "leave-out"           // an option that plain processes cannot have
@@ -80,12 +80,12 @@ const (
 	WithoutGPUs       Step = "without-gpus"        //
 	FewerGPUs         Step = "fewer-gpus"          // how many there are
 	NameGPUs          Step = "name-gpus"           // indices
-	EitherGPUs        Step = "either-gpus"         // the variable that says so, too
-	WaitForGPUs       Step = "wait-for-gpus"       // what was asked for
+	EitherGPUs        Step = "either-gpus"         // the variable that demands it, too
+	WaitForGPUs       Step = "wait-for-gpus"       // the requested value
 	WaitWithGPUs      Step = "wait-with-gpus"      //
 	WithoutWait       Step = "without-wait"        //
 	SeeGPUs           Step = "see-gpus"            //
-	InstallGPUs       Step = "install-gpus"        // what to do at the place
+	InstallGPUs       Step = "install-gpus"        // the action at the place
 	MeantTemplate     Step = "meant-template"      // a template
 	NewerDriver       Step = "newer-driver"        // its version, the CUDA that runs, a template of that
 	SeeTemplates      Step = "see-templates"       //
@@ -120,7 +120,7 @@ const (
 	LinuxOrContainer  Step = "linux-or-container"
 )
 
-// Steps that a user takes in the place of what a template's file asks for. About is empty.
+// Steps that a user takes in place of a setting in a template's file. About is empty.
 const (
 	InsteadForward Step = "instead-forward" // when the workspace is made
 	InsteadGPUs    Step = "instead-gpus"    //

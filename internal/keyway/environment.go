@@ -131,7 +131,7 @@ const (
 	ChangeAdded    = "added"
 )
 
-// Variable is an environment variable whose value is nobody's business.
+// Variable is an environment variable whose value stays secret.
 type Variable struct {
 	Name string `json:"name"`
 	Hash string `json:"hash"` // of name and value
@@ -170,7 +170,7 @@ const (
 	MaxEnvironments = 1024
 )
 
-// Bound cuts each list of e to what may be believed to be one.
+// Bound cuts each list of e to its bound.
 func (e *Environment) Bound() {
 	e.Python = e.Python[:min(len(e.Python), MaxPackages)]
 	e.System = e.System[:min(len(e.System), MaxPackages)]

@@ -36,7 +36,7 @@ const (
 	VersionMismatch Kind = "version-mismatch" // the other end is of another version
 	Drifted         Kind = "drifted"          // an environment is not the one that was pinned
 	BadConfig       Kind = "bad-config"       // a configuration file cannot be read, parsed or written
-	NeedsAnswer     Kind = "needs-answer"     // a question that nobody is there to answer
+	NeedsAnswer     Kind = "needs-answer"     // a question that no user is there to answer
 	Interrupted     Kind = "interrupted"      // Ctrl-C
 )
 
@@ -49,9 +49,8 @@ var exitCodes = map[Kind]int{
 	BadConfig: 40, NeedsAnswer: 41, Interrupted: 130,
 }
 
-// Error is an error for people: it says what is wrong in the user's nouns and, if possible, what
-// may help. It travels through the API as JSON, so the laptop shows an error of a node in the same
-// words.
+// Error is an error for users: it names the fault in the user's nouns and, if possible, a remedy.
+// It travels through the API as JSON, so the laptop shows an error of a node in the same words.
 type Error struct {
 	Kind    Kind   `json:"kind"`
 	Message string `json:"message"`

@@ -62,7 +62,7 @@ type ImageFacts struct {
 	Arch    []string `json:"arch,omitempty"`    // that there are builds for
 	Env     []string `json:"env,omitempty"`
 	Size    int64    `json:"size,omitempty"`   // bytes to pull; 0: not known
-	Digest  string   `json:"digest,omitempty"` // sha256:…, of what the reference names
+	Digest  string   `json:"digest,omitempty"` // sha256:…, of the image that the reference names
 	Build   string   `json:"build,omitempty"`  // sha256:…, of the build for the place, which the former may list
 	ID      string   `json:"id,omitempty"`     // sha256:…, of its configuration: by this, engines know it
 }
@@ -80,7 +80,7 @@ func (f ImageFacts) Identity() ImageIdentity {
 	return ImageIdentity{ID: f.ID, Digests: Distinct(f.Digest, f.Build)}
 }
 
-// Bounds on facts, which somebody else tells and keyway's own sentences are made of.
+// Bounds on facts, which come from a place and are used in keyway's own sentences.
 const (
 	maxFactGPUs  = 256
 	maxFactEnv   = 4096

@@ -146,7 +146,7 @@ func DecodeInfo(r io.Reader) (GuestInfo, error) {
 // maxInfoText bounds each text of a GuestInfo in bytes; PATH_MAX of Linux.
 const maxInfoText = 4096
 
-// check refuses what could not be a user or a path, and what a terminal obeys.
+// check refuses values that cannot be a user or a path, and those that a terminal obeys.
 func (i GuestInfo) check() error {
 	for what, text := range map[string]string{"user": i.User, "home": i.Home, "shell": i.Shell, "version": i.Version} {
 		if len(text) > maxInfoText || !utf8.ValidString(text) || strings.ContainsFunc(text, isUnprintable) {

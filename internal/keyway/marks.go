@@ -8,8 +8,8 @@ import (
 )
 
 // EnvMarks is the variable by which a laptop asks the workspace's keyway for marks in its output, over
-// SSH. A laptop that follows a session goes on there when its connection breaks. The value is a word
-// that no other output has, and after a break the positions to which standard output and standard
+// SSH. A laptop that follows a session continues there after its connection has broken. The value is a
+// word that no other output has, and after a break the positions to which standard output and standard
 // error have come. A mark is ESC ] WORD ; POSITION BEL. It says that all output of its stream up to
 // that position has come before it.
 const EnvMarks = "RESUME_MARKS"
@@ -31,7 +31,7 @@ const (
 )
 
 // Unmarker takes the marks out of an output. It passes output on when the mark after it has come,
-// so that what has been passed on always ends at a known position. Before the first mark it passes
+// so that the passed output always ends at a known position. Before the first mark it passes
 // everything on: an older guest sends none.
 type Unmarker struct {
 	To    io.Writer
@@ -133,5 +133,5 @@ func (u *Unmarker) pass(p []byte) error {
 	return u.err
 }
 
-// Drop drops what has come after the last mark, which comes once more.
+// Drop drops the bytes after the last mark, which will be sent again.
 func (u *Unmarker) Drop() { u.held = nil }

@@ -14,8 +14,7 @@ type Name string
 // MaxName bounds a name in bytes: container names and socket paths grow with it.
 const MaxName = 48
 
-// ParseName checks s. The error says what is wrong and offers a name that is
-// right.
+// ParseName checks s. The error names the fault and offers a valid name.
 func ParseName(s string) (Name, error) {
 	if s == "" {
 		return "", Errorf(Usage, "a name must not be empty").Advise(Example, "name", "train")

@@ -21,7 +21,7 @@ type Login struct {
 // hidden replaces a Login in any text.
 const hidden = "[login]"
 
-// String keeps what is secret out of every text.
+// String omits the secret, so that no text contains it.
 func (l Login) String() string { return hidden }
 
 // Format does so for every verb.
@@ -80,7 +80,7 @@ func IsDigest(s string) bool {
 	return ok && err == nil && len(digits) == 64 && strings.ToLower(digits) == digits
 }
 
-// Found reports whether it tells what the registry has.
+// Found reports whether it has the registry's answer.
 func (p Pull) Found() bool { return len(p.Layers) > 0 }
 
 // Size returns the size in bytes, in the registry, of the layers from the given one on.

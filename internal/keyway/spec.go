@@ -13,7 +13,7 @@ import (
 // everything in its Spec, or refuses by name a field that it cannot provide.
 //
 // The groups are embedded, so they show in Go only: as JSON, in requests, records and labels, a
-// Spec is one flat object, as it was before there were groups.
+// Spec is one flat object, as before there were groups.
 type Spec struct {
 	Name   Name   `json:"name"`
 	Engine string `json:"engine,omitempty"` // the name of an engine; empty: the node chooses and says why
@@ -166,7 +166,7 @@ func (r Resources) validate() error {
 		return Errorf(Usage, "the size of the shared memory must not be negative").Advise(Example, "shm-size", "16gb")
 	case r.Memory < 0:
 		return Errorf(Usage, "the memory must not be negative").Advise(Example, "memory", "64gb")
-	case !(r.CPUs >= 0 && r.CPUs <= maxCPUs): // also what is no number
+	case !(r.CPUs >= 0 && r.CPUs <= maxCPUs): // also NaN
 		return Errorf(Usage, "%v processors cannot be asked for: from 0.01 to %d can", r.CPUs, maxCPUs).Advise(Example, "cpus", "1.5")
 	case r.PidsLimit < -1:
 		return Errorf(Usage, "a limit of %d processes is not possible: it must be at least 1, or -1 for no limit", r.PidsLimit)
@@ -188,7 +188,7 @@ func (r Resources) validate() error {
 
 // validateTargets refuses two mounts or files at one target, because one would hide the other.
 func (s Spec) validateTargets() error {
-	at := map[string]string{} // what is there, for people
+	at := map[string]string{} // the source or kind, for users
 	if len(s.Secrets) > 0 {
 		at[SecretsDir] = "the secrets"
 	}
@@ -248,7 +248,7 @@ func (f Files) validate() error {
 // maxUID is the last number that engines take for a user or a group.
 const maxUID = 1<<31 - 1
 
-// CheckUser reports what is wrong with a user as engines take one: a name or a number, and
+// CheckUser returns the fault of a user in the form that engines take: a name or a number, and
 // perhaps a group after a colon; empty: the image's own.
 func CheckUser(s string) error {
 	user, group, both := strings.Cut(s, ":")

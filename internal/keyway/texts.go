@@ -8,11 +8,10 @@ import (
 	"unicode/utf8"
 )
 
-// CheckTexts returns an error for the first text in v, a value that is sent as JSON, that
-// would not arrive as it is: JSON has no bytes that are not UTF-8, and makes other
-// characters of them, so that a path would name another directory. A NUL ends a text for
-// the system, and is refused, too, as are control characters in the key of a map. Bytes in
-// a []byte may be anything.
+// CheckTexts returns an error for the first text in v, a value that is sent as JSON, that would not
+// arrive unchanged: JSON has no bytes that are not UTF-8, and makes other characters of them, so
+// that a path would name another directory. A NUL ends a text for the system, and is refused, too,
+// as are control characters in the key of a map. Bytes in a []byte may be anything.
 func CheckTexts(v any) error { return checkTexts(reflect.ValueOf(v), "") }
 
 // optionOf is the word of docker run for a field whose name is another.

@@ -25,7 +25,7 @@ type Workspace struct {
 	Image   string    `json:"image,omitempty"`
 	State   State     `json:"state"`
 	Reason  string    `json:"reason,omitempty"` // why it is not running, in a few words
-	Next    Step      `json:"next,omitempty"`   // what to do about it, if there is anything
+	Next    Step      `json:"next,omitempty"`   // what to do about it, if possible
 	GPUs    GPUs      `json:"gpus,omitzero"`
 	Created time.Time `json:"created"`
 	// Sessions counts the living sessions; -1 where that cannot be told.

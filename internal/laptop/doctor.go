@@ -47,7 +47,7 @@ func found(check string, h Health, format string, args ...any) Finding {
 	return Finding{Check: check, Health: h, Message: fmt.Sprintf(format, args...)}
 }
 
-// then returns f with what to do about it.
+// then returns f with the next step.
 func (f Finding) then(format string, args ...any) Finding {
 	f.Next = fmt.Sprintf(format, args...)
 	return f
@@ -69,8 +69,8 @@ func fault(check string, h Health, err error) Finding {
 // finding, not a reason to wait.
 const CheckTimeout = 5 * time.Second
 
-// CheckAll makes every check that can be made: without the directories there is
-// nothing to be said of what is in them. local asks the node of this machine.
+// CheckAll makes every possible check: without keyway's directories, their files cannot be checked.
+// local asks the node of this machine.
 func CheckAll(ctx context.Context, local func(context.Context) (api.Info, error)) []Finding {
 	findings := []Finding{checkClient(ctx)}
 	home, err := os.UserHomeDir()
@@ -132,8 +132,8 @@ func clientVersion(said string) (version [2]int, ok bool) {
 	return version, err == nil && n == 2 && version[0] >= 0 && version[1] >= 0
 }
 
-// checkHome looks at ~/.ssh: ssh refuses a configuration that others may write,
-// and reads it from the home directory that the system has for the user.
+// checkHome checks ~/.ssh: ssh refuses a configuration that others may write, and reads it from the
+// home directory that the system has for the user.
 func checkHome(ctx context.Context, home string) []Finding {
 	var findings []Finding
 	if account, err := sshconfig.AccountHome(ctx); err == nil && account != "" && account != filepath.Clean(home) {
@@ -165,8 +165,7 @@ func (here *Laptop) heldSoon(ctx context.Context) []PublicKey {
 	return keys
 }
 
-// checkKeys looks at the usual key files. One that others may read is refused
-// by ssh and ssh-add.
+// checkKeys checks the usual key files. One that others may read is refused by ssh and ssh-add.
 func checkKeys(home string, held []PublicKey) []Finding {
 	files := KeyFiles(home)
 	if len(files) == 0 && len(held) > 0 {
@@ -260,7 +259,7 @@ func checkPolicy() Finding {
 	return found("policy", Healthy, "%s", text)
 }
 
-// Count returns a number of things in words.
+// Count returns a number and a noun in words.
 func Count(n int, what string) string {
 	if n == 1 {
 		return "1 " + what
@@ -280,8 +279,8 @@ func (here *Laptop) checkInclude(home string) Finding {
 	return found("ssh_config", Healthy, "%s includes keyway's hosts", change.Path)
 }
 
-// checkHosts asks ssh itself what it makes of a workspace: an Include that is
-// there may still not be read, in another HOME or a file named by -F.
+// checkHosts asks ssh itself for its configuration of a workspace: ssh may not read an existing
+// Include line, because of another HOME or a file named by -F.
 func (here *Laptop) checkHosts(ctx context.Context) []Finding {
 	known, err := here.Hosts.List()
 	if err != nil {
@@ -298,7 +297,7 @@ func (here *Laptop) checkHosts(ctx context.Context) []Finding {
 	return []Finding{judgeHost(string(sample), host, len(known))}
 }
 
-// checkJumps looks at the jump hosts of the places with workspaces.
+// checkJumps checks the jump hosts of the places with workspaces.
 func (here *Laptop) checkJumps(ctx context.Context) (findings []Finding) {
 	known, err := here.Hosts.List()
 	if err != nil {

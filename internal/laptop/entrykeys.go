@@ -196,7 +196,7 @@ func ReadPublicKey(file string) (PublicKey, error) {
 
 // agentOf returns the agent that has keys for a host, and all keys that it lists. It is keyway's
 // agent, if that holds any; otherwise the one that the user's configuration names; otherwise the
-// usual one, whose socket is empty here. If there is no key, the error says what to do.
+// usual one, whose socket is empty here. If there is no key, the error names the next step.
 func (here *Laptop) agentOf(ctx context.Context, host sshconfig.Host) (socket string, listed []PublicKey, err error) {
 	usual, err := here.agentLists(ctx, "")
 	named, _ := host.Agent()
@@ -254,8 +254,8 @@ func entering(listed []PublicKey) (keys []PublicKey) {
 // maxAgentLists bounds the list of an agent's keys in bytes.
 const maxAgentLists = 4 << 20
 
-// addList runs ssh-add -L with the agent at socket; empty: the usual one. said is what it
-// wrote to standard error.
+// addList runs ssh-add -L with the agent at socket; empty: the usual one. said is its standard
+// error.
 func (here *Laptop) addList(ctx context.Context, socket string) (list []byte, said string, err error) {
 	out, errs := bounded.Buffer{Max: maxAgentLists}, bounded.Buffer{Max: maxSaid}
 	cmd := exec.CommandContext(ctx, "ssh-add", "-L")

@@ -27,8 +27,8 @@ type Job struct {
 // Alive reports whether the job has not ended.
 func (j Job) Alive() bool { return j.State == "running" || j.State == "starting" }
 
-// ListJobs asks a workspace for its jobs. The list is what the workspace says: of any
-// length, never complete, or with names that no job has.
+// ListJobs asks a workspace for its jobs. The list comes from the workspace: it may have any
+// length, never end, or have invalid names.
 func (here *Laptop) ListJobs(ctx context.Context, name string) ([]Job, error) {
 	entry, err := here.Lookup(name)
 	if err != nil {

@@ -15,13 +15,13 @@ import (
 const (
 	// jumpTime bounds how long a jump host may take to say its version.
 	jumpTime = 2 * time.Second
-	// maxBanner bounds in bytes what is read of it. Lines may come before the version
-	// (RFC 4253, section 4.2).
+	// maxBanner bounds the bytes that are read of it. Lines may come before the version (RFC 4253,
+	// section 4.2).
 	maxBanner = 4 << 10
 )
 
-// firstPrompt is the first OpenSSH that sends what it relays at once. Before it, a jump
-// host's TCP keeps a second small segment until the first is acknowledged.
+// firstPrompt is the first OpenSSH that sends relayed bytes at once. Before it, a jump host's TCP
+// keeps a second small segment until the first is acknowledged.
 var firstPrompt = [2]int{10, 1}
 
 // SlowJump returns a sentence if the first hop is a jump host whose sshd holds small packets

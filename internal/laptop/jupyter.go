@@ -54,15 +54,15 @@ const takeProgram = toDirectory +
 	`chmod 700 "$t" && "./$t" version > /dev/null || { echo noexec; exit 0; }; ` +
 	`mv "$t" "$f" && echo "have $PWD/$f"`
 
-// toDirectory enters the user's own directory for the program, which nobody else can write. It is in the
-// workspace's Home, which keyway rm removes, or else in the user's cache.
+// toDirectory enters the user's own directory for the program, to which no other user can write. It is
+// in the workspace's Home, which keyway rm removes, or else in the user's cache.
 const toDirectory = `umask 077; unset CDPATH; ` +
 	`if [ -w "${KEYWAY_HOME:-/nonexistent}/data" ]; then d=$KEYWAY_HOME/data/programs; else case ${XDG_CACHE_HOME:-} in /*) d=$XDG_CACHE_HOME/keyway;; *) d=${HOME:-/nonexistent}/.cache/keyway;; esac; fi; ` +
 	`has() { case $(sha256sum "$1" 2> /dev/null || python3 -c "import hashlib,sys; print(hashlib.sha256(sys.stdin.buffer.read()).hexdigest())" < "$1") in "$2"*) ;; *) return 1;; esac; }; ` +
 	`if [ -h "$d" ]; then echo "nowhere $d"; exit 0; fi; ` +
 	`mkdir -p "$d" 2> /dev/null && cd "$d" && [ -O . ] && chmod 700 . || { echo "nowhere $d"; exit 0; }; `
 
-// machines gives the GOARCH for a word of uname -m.
+// machines has the GOARCH for a word of uname -m.
 var machines = map[string]string{"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 
 // plainPath is a path that needs no quotes, for ssh's -L and for people.
@@ -146,7 +146,7 @@ type JupyterAt struct {
 	Token  string `json:"token"`
 	Base   string `json:"base"`
 	Page   string `json:"page"`
-	Server string `json:"server"` // found, if somebody else has started it
+	Server string `json:"server"` // found, if another program has started it
 }
 
 // WhereJupyter asks keyway-jupyter in a workspace where it listens, and waits so many
@@ -159,7 +159,7 @@ func (here *Laptop) WhereJupyter(ctx context.Context, e sshconfig.Entry, program
 	return readJupyterAt(out)
 }
 
-// readJupyterAt judges what the workspace says. The URL's own checks follow.
+// readJupyterAt reads and checks the workspace's answer. The URL's own checks follow.
 func readJupyterAt(out []byte) (at JupyterAt, err error) {
 	line := out
 	if i := bytes.LastIndexByte(bytes.TrimSpace(out), '\n'); i >= 0 {

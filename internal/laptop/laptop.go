@@ -19,7 +19,7 @@ import (
 
 // UI is the person who has given a command.
 type UI interface {
-	// Progress reports what is being done.
+	// Progress reports the present work.
 	Progress(keyway.Progress)
 	// Said reports a message of a host on the route.
 	Said(api.Words)
@@ -34,10 +34,10 @@ type Laptop struct {
 	Program string           // our own executable
 
 	runtime string // directory of sockets
-	state   string // directory of what is remembered
+	state   string // directory of the records
 }
 
-// New opens what is remembered, and mends the path of the agent.
+// New opens the records, and repairs the path of the agent.
 func New(ui UI) (*Laptop, error) {
 	state, err := dirs.State()
 	if err != nil {
@@ -71,7 +71,7 @@ func (here *Laptop) Link(ctx context.Context) (*link.Client, error) {
 	return link.Open(ctx, here.runtime, here.Program, log, here.progress)
 }
 
-// progress reports what is being done. The doctor has no UI.
+// progress reports the present work. The doctor has no UI.
 func (here *Laptop) progress(p keyway.Progress) {
 	if here.UI != nil {
 		here.UI.Progress(p)

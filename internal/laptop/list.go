@@ -179,7 +179,7 @@ func unasked(m Machine, why error) []Row {
 // laptop did not make: it can name any number.
 const maxStrangers = 500
 
-// compare holds what a machine lists against what this laptop knows of it.
+// compare compares a machine's list with this laptop's records of it.
 func compare(m Machine, said []keyway.Workspace) (rows []Row, problems []*keyway.Error) {
 	place := m.names[0]
 	known := map[keyway.Name]sshconfig.Entry{}

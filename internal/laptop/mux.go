@@ -58,7 +58,7 @@ func (here *Laptop) CheckMux(ctx context.Context, e sshconfig.Entry) error {
 	return nil
 }
 
-// MuxRoute is a connection to a workspace for the mux, with what it logs in with.
+// MuxRoute is a connection to a workspace for the mux, with the data for its login.
 type MuxRoute struct {
 	Conn    net.Conn
 	User    string
@@ -66,7 +66,7 @@ type MuxRoute struct {
 	Agent   string
 }
 
-// MuxRoute reaches a workspace for the mux. Nobody is asked anything.
+// MuxRoute reaches a workspace for the mux. No question is asked.
 func (here *Laptop) MuxRoute(ctx context.Context, name keyway.Name) (w MuxRoute, err error) {
 	e, err := here.Lookup(string(name))
 	if err != nil {

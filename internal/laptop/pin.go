@@ -17,7 +17,7 @@ func checkAnswer(place keyway.Place, s keyway.Spec, made keyway.Workspace) error
 	user, _, _ := strings.Cut(s.User, ":")
 	answered := made.Guest.User
 	if _, err := strconv.Atoi(user); err == nil {
-		answered = strconv.Itoa(made.Guest.UID) // asked for by number: what it is called there is the image's to say
+		answered = strconv.Itoa(made.Guest.UID) // asked for by number: the image decides its name
 	}
 	for _, c := range []struct{ what, asked, got string }{
 		{"name", string(s.Name), string(made.Name)},
@@ -59,8 +59,8 @@ func EntryOf(place keyway.Place, s keyway.Spec, made keyway.Workspace) sshconfig
 	}
 }
 
-// Prove demands of e's host key that it is nobody else's and that the guest holds
-// it. Nothing is written before.
+// Prove checks that e's host key belongs to no other host and that the guest holds it. Nothing is
+// written before.
 func (here *Laptop) Prove(ctx context.Context, known *sshconfig.Surroundings, e sshconfig.Entry) error {
 	if err := e.Validate(); err != nil {
 		return err
@@ -122,7 +122,7 @@ func (here *Laptop) Undo(ctx context.Context, there *api.Client, place keyway.Pl
 // settleTimeout bounds the time in which an interrupted up checks that nothing is left.
 const settleTimeout = 30 * time.Second
 
-// WaitIdle returns when nobody is making or changing the workspace.
+// WaitIdle returns when the workspace is not being made or changed.
 func (here *Laptop) WaitIdle(there *api.Client, name keyway.Name) error {
 	here.UI.Progress(keyway.Progress{Message: "interrupted: removing what was begun"})
 	ctx, cancel := context.WithTimeout(context.Background(), settleTimeout)

@@ -75,8 +75,7 @@ func (here *Laptop) OfferedPorts(ctx context.Context, e sshconfig.Entry) (ports 
 	return ports[:min(len(ports), maxPorts)]
 }
 
-// Output runs a program in a workspace and returns what it prints: at most so many
-// bytes.
+// Output runs a program in a workspace and returns its output, up to that many bytes.
 func (here *Laptop) Output(ctx context.Context, e sshconfig.Entry, most int, argv ...string) ([]byte, error) {
 	quoted := make([]string, len(argv))
 	for i, a := range argv {
@@ -91,7 +90,7 @@ func (here *Laptop) Output(ctx context.Context, e sshconfig.Entry, most int, arg
 // algorithm in common.
 var outspoken = []string{"-o", "LogLevel=INFO"}
 
-// answer runs an ssh to the workspace, and makes an error of what it and the workspace say.
+// answer runs an ssh to the workspace, and makes an error of its and the workspace's messages.
 func (here *Laptop) answer(ctx context.Context, e sshconfig.Entry, most int, ssh func(context.Context) (*exec.Cmd, error)) ([]byte, error) {
 	return here.answerWithin(ctx, e, insideTimeout, most, ssh)
 }

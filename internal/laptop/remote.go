@@ -76,9 +76,9 @@ func (here *Laptop) SSHCommand(ctx context.Context, workspace keyway.Name, optio
 // notRunningTimeout is the time that the place has to say why a connection failed.
 const notRunningTimeout = 10 * time.Second
 
-// NotRunning reports whether a connection to a workspace failed because it does not
-// run or is another one by now, or why its place cannot be reached. If that cannot be found out it is nil:
-// ssh has said what it knows.
+// NotRunning reports whether a connection to a workspace failed because it does not run or is another one
+// by now, or why its place cannot be reached. If that cannot be found out, it is nil: ssh has printed its
+// own message.
 func (here *Laptop) NotRunning(ctx context.Context, entry sshconfig.Entry) error {
 	ctx, cancel := context.WithTimeout(ctx, notRunningTimeout)
 	defer cancel()

@@ -25,7 +25,7 @@ const (
 	sendAgain = 7 * 24 * time.Hour
 	// sendTimeout bounds how long a connection waits for them to be sent.
 	sendTimeout = 10 * time.Second
-	// holdTimeout bounds how long an agent may take to say what it holds.
+	// holdTimeout bounds the time in which an agent must list its keys.
 	holdTimeout = 2 * time.Second
 )
 
@@ -101,8 +101,7 @@ func (here *Laptop) holds(ctx context.Context, named string, files []string) (wh
 	return what
 }
 
-// agentDigest names what the agent at socket holds; empty: it holds nothing, or there
-// is none.
+// agentDigest identifies the keys of the agent at socket; empty: it has none, or there is no agent.
 func agentDigest(ctx context.Context, socket string) string {
 	if socket == "" {
 		return ""

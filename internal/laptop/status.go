@@ -97,7 +97,7 @@ func roundTrip(ctx context.Context, node *api.Client) (best time.Duration, err e
 // IsUp reports whether the link is connected to place. Completion makes no connection, since
 // ssh might ask the user something.
 func (here *Laptop) IsUp(ctx context.Context, place keyway.Place) bool {
-	l, err := link.Running(ctx, here.runtime, nil) // Tab says nothing
+	l, err := link.Running(ctx, here.runtime, nil) // completion prints no message
 	if err != nil {
 		return false
 	}

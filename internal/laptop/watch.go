@@ -19,7 +19,7 @@ import (
 // JobsDir returns the directory with the records of jobs whose ends the link reports.
 func (here *Laptop) JobsDir() string { return filepath.Join(here.state, "jobs") }
 
-// Drop forgets a workspace: its entry, its host key, and what is waited for there.
+// Drop forgets a workspace: its entry, its host key, and its watched jobs.
 func (here *Laptop) Drop(place keyway.Place, name keyway.Name) error {
 	e, unknown := here.Lookup(string(name))
 	err := here.Hosts.Remove(place, name)
@@ -74,7 +74,7 @@ func (here *Laptop) awaitJob(ctx context.Context, j watch.Job) (watch.Report, er
 	return watch.Report{}, err
 }
 
-// unattended are the options of an ssh that must not ask anything: nobody may be there.
+// unattended are the options of an ssh that must not ask, because no user may be there.
 var unattended = []string{"-o", "BatchMode=yes"}
 
 // outcome runs a command for its output and exit code. The error is nil only if the command has succeeded.

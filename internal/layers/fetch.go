@@ -43,8 +43,8 @@ type UnreachedError struct{ error }
 
 func (e UnreachedError) Unwrap() error { return e.error }
 
-// checkAddress refuses what is no address of a repository, and for a login one that
-// others can listen to.
+// checkAddress refuses an invalid address of a repository, and, with a login, one without
+// encryption.
 func checkAddress(p keyway.Pull) error {
 	u, err := url.Parse(p.Repository)
 	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || !strings.HasPrefix(u.Path, "/v2/") {
@@ -113,14 +113,14 @@ func (f *fetch) fill(ctx context.Context, file *os.File, l keyway.Layer) error {
 		}
 	}
 	if got := "sha256:" + hex.EncodeToString(p.sum.Sum(nil)); got != l.Digest {
-		_ = os.Remove(file.Name()) // the next try begins anew
+		_ = os.Remove(file.Name()) // the next try begins from the start
 		return keyway.Errorf(keyway.Untrusted, "the registry of %s sends another layer than it names: %s for %s", f.pull.Image, got, l.Digest).
 			Hint("ask who runs it; what came was removed")
 	}
 	return nil
 }
 
-// piece asks for what is missing of a layer, and takes what comes.
+// piece requests the missing bytes of a layer, and adds those that arrive.
 func (f *fetch) piece(ctx context.Context, p *part, l keyway.Layer) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -134,7 +134,7 @@ func (f *fetch) piece(ctx context.Context, p *part, l keyway.Layer) error {
 		req.Header.Set(authorization, header)
 	}
 	if p.have > 0 {
-		req.Header.Set("Range", fmt.Sprintf("bytes=%d-%d", p.have, p.size-1)) // some registries want an end
+		req.Header.Set("Range", fmt.Sprintf("bytes=%d-%d", p.have, p.size-1)) // some registries need an end
 	}
 	resp, err := f.client.Do(req)
 	if err != nil {
@@ -151,8 +151,8 @@ func (f *fetch) piece(ctx context.Context, p *part, l keyway.Layer) error {
 	})
 }
 
-// accept looks at what kind of answer it is. One that begins at the beginning, although
-// the rest was asked for, is taken from there.
+// accept determines the kind of the answer. One that begins at the beginning, although the rest was
+// asked for, is taken from there.
 func (f *fetch) accept(p *part, resp *http.Response) error {
 	switch {
 	case resp.StatusCode == http.StatusPartialContent && strings.HasPrefix(resp.Header.Get("Content-Range"), fmt.Sprintf("bytes %d-", p.have)):
@@ -183,15 +183,15 @@ func withoutURL(err error) error {
 	return err
 }
 
-// part is the file of a layer and what is known of it.
+// part is the file of a layer, with its length and sum.
 type part struct {
 	file *os.File
 	have int64 // bytes, all of which are in sum
-	size int64 // what the whole has
+	size int64 // bytes of the whole layer
 	sum  hash.Hash
 }
 
-// reread takes in what the file has from before.
+// reread adds the bytes that the file already has.
 func (p *part) reread() error {
 	st, err := p.file.Stat()
 	if err != nil {

@@ -20,7 +20,7 @@ import (
 // Bounds on fetching.
 const (
 	atOnce   = 3                  // layers that are fetched at the same time
-	keptFor  = 3 * 24 * time.Hour // how long a part stays that nobody asks for
+	keptFor  = 3 * 24 * time.Hour // how long an unused part stays
 	perCheck = 100 * time.Millisecond
 )
 
@@ -32,14 +32,13 @@ type Store struct {
 	Stall, Pause time.Duration
 }
 
-// Held are layers in a Store, which nobody else changes until Close.
+// Held are layers in a Store, which no other process changes until Close.
 type Held struct {
 	files []*os.File
 }
 
-// Fetch brings the layers of p from the one with that index on into the store. report is
-// called from one goroutine at a time, and not after Fetch has returned. The caller
-// closes what is held.
+// Fetch brings the layers of p from the one with that index on into the store. report is called
+// from one goroutine at a time, and not after Fetch has returned. The caller must close the Held.
 func (s Store) Fetch(ctx context.Context, p keyway.Pull, from int, report func(keyway.Progress)) (*Held, error) {
 	if err := errors.Join(p.Validate(), checkAddress(p)); err != nil {
 		return nil, err
@@ -123,7 +122,7 @@ func (h *Held) keep() error {
 	return errors.Join(errs...)
 }
 
-// Close removes the layers: the engine has them, or does not want them.
+// Close removes the layers: the engine has loaded them, or has refused them.
 func (h *Held) Close() error {
 	for _, f := range h.files {
 		if f != nil {
@@ -133,7 +132,7 @@ func (h *Held) Close() error {
 	return h.keep()
 }
 
-// sweep removes parts that nobody has asked for any more.
+// sweep removes parts that have not been used for keptFor.
 func (s Store) sweep(now time.Time) {
 	entries, err := os.ReadDir(s.Dir)
 	if err != nil {

@@ -199,7 +199,7 @@ const (
 	maxWords = 16 << 10
 )
 
-// hear records what a host says.
+// hear records a host's message.
 func (a *attempt) hear(w api.Words) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

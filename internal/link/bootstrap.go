@@ -71,8 +71,8 @@ const bootstrapScript = `q=$(umask); umask 077; unset CDPATH; m=$(uname -m); o=$
 // a node has 13 MB. Where df prints nothing, the program is tried.
 const roomForProgram = "16384"
 
-// scriptWord begins the script's lines. The link replaces it by a marker that nobody can know
-// beforehand: start files may print anything before the script runs, even without an end of line.
+// scriptWord begins the script's lines. The link replaces it by a random marker: start files may
+// print anything before the script runs, even without an end of line.
 const scriptWord = "keyway-bootstrap"
 
 func newMarker() string { return scriptWord + "-" + rand.Text() }

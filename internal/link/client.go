@@ -40,8 +40,7 @@ type UI interface {
 	Progress(keyway.Progress)
 	// Said shows the words of a host on the route.
 	Said(api.Words)
-	// Ask asks the person. If nobody can be asked, it returns the zero Answer and an error that
-	// says so.
+	// Ask asks the person. If no user can be asked, it returns the zero Answer and an error.
 	Ask(context.Context, api.Question) (api.Answer, error)
 }
 
@@ -215,8 +214,8 @@ func (c *Client) Place(ctx context.Context, place keyway.Place, env map[string]s
 	return api.NewClient(patient{untilStopped{c}, place, ui.Progress}, "http://link"+base), nil
 }
 
-// timeout returns the time that the link may try, so that it can report what it has waited for; 0
-// means as long as a command waits.
+// timeout returns the time that the link may try, so that it can report why it has waited; 0 means
+// as long as a command waits.
 func timeout(ctx context.Context) time.Duration {
 	deadline, ok := ctx.Deadline()
 	if !ok {

@@ -41,8 +41,8 @@ func (s starter) diagnose(ctx context.Context, p *nodeProcess, place keyway.Plac
 		if i > 0 {
 			c.before = quoted(route[i-1].name, route[i-1].told())
 		}
-		// An ssh to a jump host as the command (ssh -W %h:%p bastion) that has logged in, and
-		// says nothing, has not failed: it is the host that ended.
+		// An ssh -W to a jump host that has logged in and prints nothing has not failed itself: the
+		// host behind it has ended the connection.
 		c.command = slices.Contains(s.commands, h.name) && (i == 0 || c.before+c.greeted != "")
 		if st.fault == keyChanged && s.known != nil {
 			c.files = s.known(ctx, h.name)

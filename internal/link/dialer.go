@@ -93,8 +93,8 @@ const (
 	lookTime = 30 * time.Second
 )
 
-// judge marks the errors that end a stream. A stream that was never opened ends with any of them:
-// its user wants to know what is wrong. An open stream ends only at the word of its guest, which
+// judge marks the errors that end a stream. A stream that was never opened ends with any of them,
+// so that its user learns the reason. An open stream ends only at the word of its guest, which
 // alone has proved its identity. A message of a host on the route describes only the present
 // moment: accounts may be unavailable, the agent locked, or the user away. The node, which runs the
 // workspace, is believed that the workspace is gone if it has reported nothing else for a while.

@@ -14,7 +14,7 @@ import (
 
 // sendDisconnect tells the ssh at the other end of conn why there is no connection, in a form that
 // clients print: an identification line and an SSH_MSG_DISCONNECT (RFC 4253 sections 4.2, 6 and
-// 11.1). The descriptor has been passed on by then, so there is no other way to report an error.
+// 11.1). The descriptor has already been passed on, so there is no other way to report an error.
 // (Passing it on before the guest answers saves a round trip for each connection.) It must come
 // before any byte of the guest.
 func sendDisconnect(conn net.Conn, err error) {

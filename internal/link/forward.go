@@ -50,7 +50,7 @@ type forward struct {
 
 	mu      sync.Mutex
 	users   int
-	ending  bool // its last user has left, or it has failed: nobody can join it
+	ending  bool // its last user has left, or it has failed: it accepts no further user
 	state   ForwardState
 	changed chan struct{} // closed when the state changes
 }

@@ -30,7 +30,7 @@ type gate struct {
 	slots map[string]chan struct{} // by first host; never removed
 }
 
-// enter waits for a slot at host. leave gives it back. An empty host needs no slot.
+// enter waits for a slot at host. leave releases it. An empty host needs no slot.
 func (g *gate) enter(ctx context.Context, host string) (leave func(), err error) {
 	if host == "" {
 		return func() {}, nil

@@ -11,8 +11,8 @@ import (
 	"sync"
 )
 
-// A killed link cannot report what has become of its connections, and the sshs of the user only see
-// their end. So there is a guard: a process that holds the terminals and reports it instead. It is
+// A killed link cannot report the end of its connections, and the user's ssh processes see no
+// reason. So there is a guard: a process that holds the terminals and reports it instead. It is
 // started with the first connection that has a terminal.
 //
 // The link sends it messages over a socket, its standard input: one byte, with the terminal's

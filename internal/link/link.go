@@ -42,11 +42,10 @@ type Config struct {
 	// IsHost reports whether the user's configuration of ssh defines a host. Nil means that it
 	// defines all.
 	IsHost func(ctx context.Context, host string) bool
-	// Route returns what the user's configuration of ssh says about the route to a place. Nil
-	// means that nothing is known.
+	// Route returns the route to a place by the user's ssh configuration. Nil means that nothing is
+	// known.
 	Route func(context.Context, keyway.Place) Route
-	// Next returns what a user can do about an error, in words for a terminal. Nil means
-	// Error.Next.
+	// Next returns advice about an error, as text for a terminal. Nil means Error.Next.
 	Next func(*keyway.Error) string
 	Log  *slog.Logger
 

@@ -123,7 +123,7 @@ func (s *spare) ready() bool {
 }
 
 // matches is the part of fits that depends on c. The age of a spare is measured by the wall clock,
-// which goes on while a laptop sleeps.
+// which continues while a laptop sleeps.
 func (s *spare) matches(c *proxied, version string, now time.Time) bool {
 	age := now.Round(0).Sub(s.born)
 	return version != "" && version == s.version && s.hostKey.Equal(c.hostKey) &&
@@ -253,7 +253,7 @@ func (s *spares) reserve(c *proxied) bool {
 	return true
 }
 
-// put puts a spare in its reserved place; nil gives the place back.
+// put puts a spare in its reserved slot; nil releases the slot.
 func (s *spares) put(c *proxied, one *spare) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -27,7 +27,7 @@ type nodeProcess struct {
 	cmd     *exec.Cmd
 	out     *bufio.Reader
 	conn    net.Conn
-	errors  *stderrTail   // what the local node prints
+	errors  *stderrTail   // the output of the local node
 	version int           // of the protocol, once the node has greeted
 	dial    *sshRun       // of an ssh; nil for the local node
 	ended   chan struct{} // closed when the process has been waited for
@@ -106,8 +106,7 @@ func (p *nodeProcess) kill() {
 	p.cmd.Process.Kill()
 }
 
-// stderrTail keeps the end of what is written to it: the last words of an ssh explain why it
-// ended.
+// stderrTail keeps the end of its input: the last messages of an ssh explain why it ended.
 type stderrTail struct {
 	mu  sync.Mutex
 	buf []byte
@@ -173,8 +172,8 @@ const (
 )
 
 // timeToConnect returns the time for connecting to each address of the first machine on the route.
-// ssh tries them one after the other, and the network may drop what is sent to the first, as where
-// only IPv4 works: together, they have connectTimeout.
+// ssh tries them one after the other, and the network may drop packets to the first, as where only
+// IPv4 works. Together, they have connectTimeout.
 func timeToConnect(ctx context.Context, route Route) time.Duration {
 	host, _, err := net.SplitHostPort(route.FirstHop)
 	if err != nil || route.Unlimited == "" {

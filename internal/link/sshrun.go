@@ -82,7 +82,7 @@ func newSSHRun(dir, program string, place keyway.Place, options func(host, ssh s
 	return d, nil
 }
 
-// cleanRuns removes from dir what the runs of a killed link have left there.
+// cleanRuns removes the remains of a killed link's runs from dir.
 func cleanRuns(dir string) {
 	for _, prefix := range []string{runPrefix, "way-"} { // way- is of earlier versions
 		left, _ := filepath.Glob(filepath.Join(dir, prefix+"*"))

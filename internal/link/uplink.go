@@ -172,9 +172,9 @@ func (u *uplink) beginLocked() *attempt {
 }
 
 const (
-	// fellTime is the time after an uplink's fall in which it is tried once more if the attempt to
-	// bring it back breaks, too. The same event may have broken both, and the caller would have to
-	// call again.
+	// fellTime is the time after an uplink's fall in which another attempt follows if the attempt
+	// to bring it back breaks, too. The same event may have broken both, and the caller would have
+	// to call again.
 	fellTime = 10 * time.Second
 	tryPause = 100 * time.Millisecond
 )
@@ -197,8 +197,7 @@ func (u *uplink) try(ctx context.Context, a *attempt, tries int) (pause time.Dur
 	return 0, true
 }
 
-// again reports whether an attempt that has failed tries times is made once more, and after which
-// pause.
+// again reports whether an attempt that has failed tries times is repeated, and after which pause.
 func (u *uplink) again(err error, tries int) (pause time.Duration, again bool) {
 	switch {
 	case errors.Is(err, errDropped) && tries < maxDropped:

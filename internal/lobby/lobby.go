@@ -2,10 +2,9 @@
 // them prevents others from connecting. It neither reads nor authenticates a connection. Begin with
 // New and Lobby.Enter.
 //
-// A lobby that is full refuses nobody: one connection is drawn at random, from
-// the peer that has the most, and ends. A peer that fills a lobby with silent
-// connections therefore loses its own. A login takes a fraction of a second, and
-// is unlikely to be drawn in that time.
+// A full lobby does not refuse a new connection. It chooses one at random, of the peer that has the
+// most, and ends it. A peer that fills a lobby with silent connections therefore loses its own. A
+// login takes a fraction of a second, and is unlikely to be drawn in that time.
 package lobby
 
 import (
@@ -31,9 +30,8 @@ type Slot struct {
 	evict func()
 }
 
-// Enter gives a connection of a peer a place. evict is called, once and from
-// anywhere, when the place is needed by another; it may be called before Enter
-// returns. It must not call the lobby.
+// Enter gives a connection of a peer a slot. evict is called once, from any goroutine, when another
+// connection needs the slot; it may be called before Enter returns. It must not call the lobby.
 func (l *Lobby) Enter(peer int, evict func()) *Slot {
 	p := &Slot{lobby: l, peer: peer, evict: evict}
 	l.mu.Lock()
@@ -49,8 +47,8 @@ func (l *Lobby) Enter(peer int, evict func()) *Slot {
 	return p
 }
 
-// Leave gives the place back: the connection has ended, or its peer has proved
-// who it is. It may be called again.
+// Leave releases the slot: the connection has ended, or its peer has proved who it is. It may be
+// called again.
 func (p *Slot) Leave() {
 	p.lobby.mu.Lock()
 	defer p.lobby.mu.Unlock()

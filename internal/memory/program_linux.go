@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// releaseProgram gives back the pages of the program's file. The kernel maps a page again when it
-// is used (madvise(2), MADV_DONTNEED).
+// releaseProgram releases the pages of the program's file. The kernel maps a page again when it is
+// used (madvise(2), MADV_DONTNEED).
 func releaseProgram() {
 	for _, r := range fileRanges() {
 		_, _, _ = unix.Syscall(unix.SYS_MADVISE, r.from, r.to-r.from, unix.MADV_DONTNEED)

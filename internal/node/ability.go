@@ -48,8 +48,7 @@ type imageKeeper interface {
 	// ExportImage returns an archive of the image, in the format of docker save, without the files
 	// of its lowest layers. The caller closes it.
 	ExportImage(ctx context.Context, image string, without int) (io.ReadCloser, error)
-	// ImportImage loads an archive of one image, and gives the image that name and no other; an
-	// empty name means none.
+	// ImportImage loads an archive of one image, under that name only; an empty name means none.
 	ImportImage(ctx context.Context, image string, archive io.Reader) error
 	// SameName reports whether an image that is imported under one name is found under the other.
 	SameName(a, b string) bool

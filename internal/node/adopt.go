@@ -7,7 +7,7 @@ import (
 	"keyway/internal/keyway"
 )
 
-// adopter is an engine that can make workspaces of containers that somebody else has made.
+// adopter is an engine that can make workspaces of containers that others have made.
 type adopter interface {
 	// Containers returns the running containers that were not made as workspaces.
 	Containers(ctx context.Context) ([]keyway.Container, error)

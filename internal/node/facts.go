@@ -15,7 +15,7 @@ import (
 	"keyway/internal/keyway"
 )
 
-// factTeller is an engine that tells what decides whether a workspace will run on it.
+// factTeller is an engine that reports the facts that decide whether a workspace will run on it.
 type factTeller interface {
 	// Facts returns facts about the platform, and about the image if it is present.
 	Facts(ctx context.Context, image string) (keyway.EngineFacts, error)

@@ -114,8 +114,8 @@ func (n *Node) Create(ctx context.Context, s keyway.Spec, report func(keyway.Pro
 	if err != nil {
 		return keyway.Workspace{}, err
 	}
-	// The engine itself knows best whether it still has the workspace of a Home: somebody may have
-	// removed the container behind keyway's back.
+	// The engine itself knows best whether it still has the workspace of a Home: a user may have
+	// removed the container without keyway.
 	switch has, err := n.find(ctx, s.Name); {
 	case err == nil && has != e:
 		return keyway.Workspace{}, engine.NameTaken(s.Name)
@@ -350,9 +350,9 @@ func without(list, found []keyway.Workspace) []keyway.Workspace {
 	})
 }
 
-// orphaned returns the workspaces of e of which only the Home is left: somebody removed them behind
-// keyway's back, or another daemon has them. They are not removed unasked: for workspaces of an
-// older keyway, the daemon is unknown.
+// orphaned returns the workspaces of e of which only the Home is left: they were removed without
+// keyway, or another daemon has them. They are not removed unasked: for workspaces of an older
+// keyway, the daemon is unknown.
 func (n *Node) orphaned(ctx context.Context, e engine.Engine, found []keyway.Workspace) []keyway.Workspace {
 	list := without(n.unseen(e.Name(), &keyway.Error{}), found)
 	// Workspaces that are being made or removed also have a Home without a container, but their

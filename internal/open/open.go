@@ -17,7 +17,7 @@ import (
 type Inside interface {
 	// Ports lists where its programs listen.
 	Ports(context.Context) ([]keyway.Port, error)
-	// Output runs a program and returns the beginning of what it prints.
+	// Output runs a program and returns the beginning of its output.
 	Output(ctx context.Context, argv ...string) ([]byte, error)
 	// Start starts a session.
 	Start(ctx context.Context, session keyway.Name, argv ...string) error
@@ -32,7 +32,7 @@ type Server struct {
 	Socket string
 	TLS    bool   // with a certificate of its own
 	Path   string // where it begins; "": at the root
-	Token  string // that it wants to see; "": none
+	Token  string // that it has to receive; "": none
 	// Session is the session that it belongs to; "": it was started otherwise, and may end
 	// with what started it.
 	Session keyway.Name
@@ -41,7 +41,7 @@ type Server struct {
 // Target is a kind of server, by the name that people give it.
 type Target struct {
 	Name  string
-	Short string // what it is, in a few words
+	Short string // a short description
 	// Session is the name of its session.
 	Session keyway.Name
 	// Programs start it; the first that the workspace has counts.

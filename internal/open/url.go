@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	// maxPath and maxToken bound what a workspace adds to a URL, in bytes.
+	// maxPath and maxToken bound the bytes that a workspace adds to a URL.
 	maxPath  = 1024
 	maxToken = 512
 )
@@ -22,8 +22,8 @@ var (
 	goodToken = lazyregexp.New(`^[!-~]*$`)
 )
 
-// URL leads to a server through a port of this machine. Of what the workspace says only
-// a plain path and token count.
+// URL leads to a server through a port of this machine. Of the workspace's answer, only a plain
+// path and token are used.
 func (s Server) URL(local int) (string, error) {
 	if len(s.Path) > maxPath || s.Path != "" && !goodPath.MatchString(s.Path) {
 		return "", keyway.Errorf(keyway.Untrusted, "the workspace names a path that a server of this kind does not have: %.80q", s.Path)

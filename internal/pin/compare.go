@@ -11,15 +11,15 @@ import (
 	"keyway/internal/keyway"
 )
 
-// Difference is one thing that is not as it was pinned.
+// Difference is one difference from the pinned environment.
 type Difference struct {
 	// Where is the place of the difference: a workspace and its place, the template, a registry
 	// or the file itself.
 	Where string `json:"where"`
 	Field string `json:"field"`          // of Fields
 	Name  string `json:"name,omitempty"` // of the package, variable, file or mount
-	Want  string `json:"want"`           // as it is pinned; empty: there is none
-	Found string `json:"found"`          // as it is there; empty: there is none
+	Want  string `json:"want"`           // the pinned value; empty: there is none
+	Found string `json:"found"`          // the present value; empty: there is none
 }
 
 // Fields are all that can differ, as --ignore takes them.
@@ -30,9 +30,9 @@ var Fields = slices.Concat([]string{"lock", "template", "tag", "arch", "image", 
 // An engine without root lowers ulimits.
 var PlaceFields = []string{"kernel", "driver", "gpu", keyway.OptionUlimits}
 
-// ChosenFields are those of Fields that no template can say: the user chooses them when
-// the workspace is made. A lock holds what was chosen, and chooses nothing itself: it
-// comes with a repository.
+// ChosenFields are those of Fields that no template can say: the user chooses them when the
+// workspace is made. A lock records choices, and makes none itself, because it comes with a
+// repository.
 var ChosenFields = []string{keyway.OptionIPC, keyway.OptionNetwork}
 
 // ByDigest returns the reference of an image by digest alone.
@@ -140,7 +140,7 @@ func short(i keyway.ImageIdentity) string {
 	return "sha256:" + hash[:digits]
 }
 
-// asked compares what a Spec says.
+// asked compares the settings of a Spec.
 func (c *comparison) asked(want, found keyway.Environment) {
 	c.list("env", variables(want.Variables), variables(found.Variables))
 	c.list("mount", set(want.Mounts), set(found.Mounts))
@@ -158,8 +158,8 @@ func (c *comparison) asked(want, found keyway.Environment) {
 	}
 }
 
-// option returns the value of an option for people. Of a command, it only tells which of the two it
-// is.
+// option returns the value of an option for people. Of a command, it returns the beginning of its
+// hash.
 func option(name, value string) string {
 	if _, hash, ok := strings.Cut(value, ":"); ok && name == keyway.OptionCommand {
 		return "a command (" + hash[:min(len(hash), 12)] + ")"

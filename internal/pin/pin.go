@@ -1,6 +1,6 @@
 // Package pin reads, writes and compares keyway.lock: the environment that a template resolved to.
-// It does no other input or output, and gathers no environment itself. The file may come from
-// anybody: it is bounded, and is refused if a value in it does not have the required form. Begin
+// It does no other input or output, and gathers no environment itself. The file may come from any
+// author: it is bounded, and is refused if a value in it does not have the required form. Begin
 // with Lock and Pin.
 package pin
 

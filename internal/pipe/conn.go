@@ -45,7 +45,7 @@ func (p *Pair) Read(b []byte) (int, error) { return p.In.Read(b) }
 // Write implements net.Conn.
 func (p *Pair) Write(b []byte) (int, error) { return p.Out.Write(b) }
 
-// CloseWrite ends what the other end reads.
+// CloseWrite ends the input of the other end.
 func (p *Pair) CloseWrite() error { return p.Out.Close() }
 
 // Close implements net.Conn.

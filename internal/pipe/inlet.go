@@ -10,7 +10,8 @@ type Inlet struct {
 	large   *[]byte
 }
 
-// Read returns what has come from r, until the next Read. There is no error beside bytes.
+// Read returns bytes that have arrived from r. They are valid until the next Read. There is no
+// error beside bytes.
 func (in *Inlet) Read(r io.Reader) ([]byte, error) {
 	buf := in.small[:]
 	if in.large != nil {
@@ -31,7 +32,7 @@ func (in *Inlet) Read(r io.Reader) ([]byte, error) {
 	return buf[:n], err
 }
 
-// Shrink gives up what is held for large pieces. The last that was read ends with it.
+// Shrink releases the buffer for large pieces. The last that was read ends with it.
 func (in *Inlet) Shrink() {
 	if in.large != nil {
 		in.Buffers.Put(in.large)

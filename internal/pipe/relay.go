@@ -47,7 +47,7 @@ func (s *Buffers) Relay(conn, channel Halver, closed func()) {
 	end.Wait()
 }
 
-// half copies one direction. Its error is the peer's: there is nobody left to tell.
+// half copies one direction. Its error is the peer's: no caller is left to report it to.
 func (s *Buffers) half(dst Halver, src io.Reader) {
 	_ = s.Copy(dst, src)
 	_ = dst.CloseWrite()
@@ -66,7 +66,7 @@ func (s *Buffers) Carry(conn io.ReadWriteCloser, in io.ReadCloser, out io.Writer
 		case !errors.As(err, &write):
 			conn.Close()
 		}
-		// A side that takes no more bytes has an answer to give: the way down ends with that.
+		// A side that accepts no more bytes may still answer: the other direction ends with that.
 	})
 	_ = s.Copy(out, conn)
 	conn.Close()

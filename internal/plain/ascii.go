@@ -2,7 +2,7 @@ package plain
 
 import "strings"
 
-// spelled are marks of our sentences, each before what it is in ASCII.
+// spelled are characters of keyway's sentences, each before its form in ASCII.
 var spelled = [...]string{"“", `"`, "”", `"`, "‘", "'", "’", "'", "–", "-", "—", "-", "…", "...", "→", "->", "×", "x"}
 
 // ASCII returns s as a part of one line in ASCII. OpenSSH prints the text of a disconnection or of

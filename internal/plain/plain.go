@@ -61,11 +61,10 @@ func visible(r rune) rune {
 	return r
 }
 
-// hidden are the characters that are obeyed or not shown, beside C0, in order:
-// DEL and C1 (ECMA-48), soft hyphen, the controls of bidirectional text (UAX #9,
-// section 2), separators of lines and paragraphs, characters without a width,
-// variation selectors, all others of format (Unicode's category Cf), interlinear
-// annotation, what is no character, and tags.
+// hidden are the characters that are obeyed or not shown, beside C0, in order: DEL and C1
+// (ECMA-48), soft hyphen, the controls of bidirectional text (UAX #9, section 2), separators of
+// lines and paragraphs, characters without a width, variation selectors, all others of format
+// (Unicode's category Cf), interlinear annotation, noncharacters, and tags.
 var hidden = [...][2]rune{
 	{0x7f, 0x9f}, {0xad, 0xad}, {0x034f, 0x034f}, {0x0600, 0x0605}, {0x061c, 0x061c}, {0x06dd, 0x06dd}, {0x070f, 0x070f},
 	{0x0890, 0x0891}, {0x08e2, 0x08e2}, {0x115f, 0x1160}, {0x17b4, 0x17b5}, {0x180b, 0x180f},

@@ -8,8 +8,8 @@ import (
 	"unicode/utf8"
 )
 
-// JSON writes v as one line of JSON in which everything that is Hidden is escaped:
-// programs read what was there, and a terminal obeys none of it.
+// JSON writes v as one line of JSON in which everything that is Hidden is escaped: programs read
+// the original text, and a terminal obeys none of it.
 func JSON(w io.Writer, v any) error {
 	text, err := json.Marshal(v)
 	if err != nil {
@@ -37,15 +37,15 @@ func Escape(text []byte) []byte {
 	return b.Bytes()
 }
 
-// Writer passes text on with a Mark for everything that is Hidden but line breaks
-// and tabs: for what is printed with fmt, as the last gate before a terminal.
+// Writer passes text on with a Mark for everything that is Hidden except line breaks and tabs. It
+// is the last gate before a terminal, for output by fmt.
 type Writer struct {
 	To   io.Writer
 	rest []byte // a character that has begun
 	err  error
 }
 
-// Err returns the first error of To, which callers of fmt.Fprintln do not look at.
+// Err returns the first error of To, which callers of fmt.Fprintln do not check.
 func (w *Writer) Err() error { return w.err }
 
 // Write implements io.Writer.

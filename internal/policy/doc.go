@@ -1,6 +1,6 @@
 // Package policy decides what an SSH agent may do for an asker. It is pure: facts in, a decision
 // with its rule and its reason out. It opens no file except in Open and Read, which read a policy,
-// knows no clock and keeps no state. So every decision can be explained later from the facts in the
+// has no clock and keeps no state. So every decision can be explained later from the facts in the
 // audit log.
 //
 // Facts are gathered elsewhere (package agent) and contain only verified values. An unverified

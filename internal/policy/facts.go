@@ -34,8 +34,7 @@ const (
 	Session Purpose = "session"
 )
 
-// Host is a host by what was proven of it, its key, and by what the user's own
-// known_hosts files call that key.
+// Host is a host by its proved key, and by the names of that key in the user's known_hosts files.
 type Host struct {
 	Fingerprint string   `json:"fingerprint,omitempty"` // SHA256:…
 	Names       []string `json:"names,omitempty"`
@@ -88,8 +87,8 @@ func (k Key) String() string {
 // -h).
 type Constraint string
 
-// The verdicts of a key's own constraint. The empty one refuses, because it
-// means that nobody looked.
+// The verdicts of a key's own constraint. The empty one refuses, because it means that the program
+// was not determined.
 const (
 	Unconstrained Constraint = "none"
 	Permits       Constraint = "permits"
@@ -107,9 +106,9 @@ type Facts struct {
 	// user's own ssh connected to and vouched for. Hosts further on are claims
 	// of the one before them, and no rule may rely on them.
 	From Host
-	// FromClaimed reports that nobody on this machine vouches for From: the bind came
-	// through the socket for forwarding, for a session that the agent signed no login
-	// for. An asker further on may have made it up.
+	// FromClaimed reports that no program on this machine vouches for From: the bind came through
+	// the socket for forwarding, for a session that the agent signed no login for. An asker further
+	// on may have made it up.
 	FromClaimed bool
 	// Claimed are the hosts after From. Those that are honest cannot be left out by an
 	// asker behind them; those that are not may add more.
@@ -174,9 +173,9 @@ func (f Facts) unverified(h Host) bool {
 	return false
 }
 
-// fromOwnWorkspace reports whether the asker is in a workspace that this laptop
-// knows: the first hop is one beyond doubt, and so is every host after it. A
-// workspace that adds hosts only gives up what it may.
+// fromOwnWorkspace reports whether the asker is in a workspace that this laptop knows: the first
+// hop is one beyond doubt, and so is every host after it. A workspace that adds hosts only loses
+// permissions.
 func (f Facts) fromOwnWorkspace() bool {
 	if f.FromClaimed || !f.From.Known() || !slices.Contains(f.From.Groups, GroupWorkspaces) {
 		return false

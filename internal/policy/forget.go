@@ -72,8 +72,8 @@ func (f Forget) Words() []string {
 	return words
 }
 
-// maxDuration is the longest time that fits into the lifetime of a key (RFC 9987
-// section 3.2.7.1), which is longer than anybody needs.
+// maxDuration is the longest time that fits into the lifetime of a key (RFC 9987 section 3.2.7.1),
+// which is longer than any user needs.
 const maxDuration = 1 << 31 * time.Second
 
 // ParseDuration reads a time as sshd_config(5) has it, TIME FORMATS: seconds, or

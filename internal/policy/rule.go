@@ -237,7 +237,7 @@ func (r *rule) matchName(pattern string, h Host) bool {
 	return false
 }
 
-// byName reports whether a pattern goes by names, not by what was proven.
+// byName reports whether a pattern compares names, and not proved facts.
 func byName(pattern string) bool {
 	return !strings.HasPrefix(pattern, "@") && !strings.HasPrefix(pattern, "SHA256:") && pattern != "local" && pattern != "remote"
 }

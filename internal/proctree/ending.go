@@ -40,8 +40,8 @@ type Ending struct {
 	begun   bool // Step was called
 	told    bool // a process has got SIGTERM
 	send    func(int, unix.Signal) error
-	is      func(Process) kind       // what a process is
-	open    func(pid int) []openFile // what it has open
+	is      func(Process) kind       // the kinds of processes
+	open    func(pid int) []openFile // its open files
 }
 
 // member is the state of a process in an ending.
@@ -57,7 +57,7 @@ type member struct {
 	looked       time.Time // when they were read
 }
 
-// identity names a process for good.
+// identity identifies a process, even after its PID was used again.
 type identity struct {
 	pid   int
 	start string
@@ -70,7 +70,7 @@ const (
 	program     kind = iota
 	careful          // one that catches SIGTERM: it has its own way to end
 	launcher         // one whose end would hang up those that it has started
-	script           // one that only waits for what it runs, as a shell does
+	script           // one that only waits for its children, as a shell does
 	ignoresTERM      // one that does so, and ignores SIGTERM
 	prompt           // a shell with job control
 )
@@ -109,7 +109,7 @@ func (e *Ending) members(processes []Process) (members []*member) {
 	return members
 }
 
-// kindOf tells what a process is by its program and by what it does on SIGTERM. A shell that
+// kindOf returns the kind of a process, by its program and by its reaction to SIGTERM. A shell that
 // moves jobs to the foreground of its terminal and back has to ignore SIGTTOU.
 func kindOf(p Process) kind {
 	name := " " + nameOf(p.PID) + " "
@@ -145,8 +145,8 @@ func (e *Ending) By(at time.Time) {
 // Hurry makes the next Step kill all processes that are left.
 func (e *Ending) Hurry(now time.Time) { e.by, e.kill = now, now }
 
-// Step does what is due at that moment: all are the processes that are to end, of which
-// it may change the parents, and top those of them at the top. It is to be called again, every few hundredths of a
+// Step sends the signals that are due at that moment. all are the processes to be ended, whose parents it may
+// change, and top those of them without a parent in all. It is to be called again, every few hundredths of a
 // second, until none is left.
 func (e *Ending) Step(now time.Time, all, top []Process) {
 	if now.Before(e.by) {
@@ -169,7 +169,7 @@ func (e *Ending) Step(now time.Time, all, top []Process) {
 	}
 }
 
-// turn appends those to due whose turn it is among processes and what is below them.
+// turn appends to due the processes whose turn it is, among processes and their descendants.
 func (e *Ending) turn(due []Process, now time.Time, below Tree, processes []Process) []Process {
 	beside := e.members(processes)
 	feeds := e.pipelines(now, beside)
@@ -178,7 +178,7 @@ func (e *Ending) turn(due []Process, now time.Time, below Tree, processes []Proc
 			continue
 		}
 		children := below[m.PID]
-		what := program // its end may show in what it is
+		what := program // its end may change its kind
 		if !m.told && len(children) > 0 {
 			what = e.is(m.Process)
 		}
@@ -292,9 +292,9 @@ func foremost(due []Process) (front []Process) {
 
 func (p *Process) inFront() bool { return p.Terminal != 0 && p.Group == p.Foreground }
 
-// tell sends SIGTERM once, SIGHUP to a shell with job control, and sees to it that a
-// stopped process gets them. Such a shell may not show what it is at once: while it
-// begins to read a line, it has other handlers for a moment.
+// tell sends SIGTERM once, SIGHUP to a shell with job control, and sees to it that a stopped
+// process gets them. Such a shell may not be recognized at once: while it begins to read a line, it
+// has other handlers for a moment.
 func (e *Ending) tell(p Process) {
 	m := e.of(p)
 	if !m.told {

@@ -9,7 +9,7 @@ import (
 	"sync"
 )
 
-// Bounds of what is read of one file of a process, in bytes.
+// Bounds on the bytes that are read of one file of a process.
 const (
 	maxSmall = 16 << 10
 	// maxWords is more than all arguments and variables of a process may take together
@@ -101,7 +101,7 @@ func Environment(pid int) ([]string, error) {
 	return words(data), nil
 }
 
-// words splits what the kernel separates, and ends, by NUL.
+// words splits a text whose parts the kernel ends by NUL.
 func words(data []byte) []string {
 	return strings.Split(strings.TrimSuffix(string(data), "\x00"), "\x00")
 }

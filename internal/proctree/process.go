@@ -13,7 +13,7 @@ type Process struct {
 	Group, Session int
 	Terminal       int    // device number of its terminal; 0: none
 	Foreground     int    // group in the foreground of that terminal; -1: none
-	Start          string // in clock ticks since boot: with PID, it names a process for good
+	Start          string // in clock ticks since boot: with PID, it identifies a process uniquely
 	Zombie         bool
 	Stopped        bool // by a signal
 	Traced         bool // stopped by a debugger

@@ -32,7 +32,7 @@ func Open() (master, slave *os.File, err error) {
 	return master, slave, nil
 }
 
-// Peer opens the slave of a master once more.
+// Peer opens the slave of a master again.
 func Peer(master int) (*os.File, error) {
 	n, err := unix.IoctlGetUint32(master, unix.TIOCGPTN)
 	if err != nil {

@@ -27,7 +27,7 @@ type Build struct {
 
 // Base is the image that a registry has under one name.
 type Base struct {
-	Digest string  // of what the name stands for, an image or a list of them
+	Digest string  // of the image, or the list of images, that the name stands for
 	Builds []Build // one for each architecture
 }
 

@@ -73,8 +73,8 @@ func parse(image string) (name.Reference, error) {
 	return ref, nil
 }
 
-// Stored returns the login that docker login keeps on this laptop for the image's
-// registry. It gives its holder all that the user may do there.
+// Stored returns the login that docker login keeps on this laptop for the image's registry. It
+// gives its holder all permissions of the user there.
 func Stored(ctx context.Context, image string) (keyway.Login, error) {
 	ref, err := parse(image)
 	if err != nil {
@@ -132,8 +132,8 @@ type access struct {
 	repository string
 }
 
-// open shakes hands with the registry once, which may take that long, and tells what
-// others need to pull, too.
+// open authenticates to the registry once, within the timeout, and returns the data that others
+// need to pull, too.
 func open(ctx context.Context, ref name.Reference, most time.Duration) (w access, l keyway.Login, err error) {
 	repo := ref.Context()
 	soon, cancel := context.WithTimeout(ctx, most)

@@ -20,7 +20,7 @@ import (
 	"keyway/internal/lazyregexp"
 )
 
-// Bounds on what a registry is asked for and says.
+// Bounds on requests to a registry and its answers.
 const (
 	patience   = 20 * time.Second
 	maxTags    = 10_000

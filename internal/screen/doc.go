@@ -1,6 +1,6 @@
-// Package screen is a model of a terminal: it takes the bytes that programs print, and gives the
-// picture that a person would see at that moment. With it, a user can leave a terminal and find
-// it again as it was.
+// Package screen is a model of a terminal: it takes the bytes that programs print, and returns the
+// picture that a user would see at that moment. With it, a user can leave a terminal and find it
+// again as it was.
 //
 // A Screen understands the output of today's programs: UTF-8 with wide characters, combining
 // characters and emoji sequences, colours and underlines of every kind, hyperlinks, the

@@ -310,8 +310,9 @@ const Rest = "\x1b[2l\x1b[4l\x1b[12h\x1b[20l\x1b[?1l\x1b>\x1b[?7h\x1b[?25h" +
 // them. Terminals that cannot save modes ignore both. In order: blinking cursor, scroll bar,
 // backspace, alternate scroll, scrolling on output and keys, Alt and Meta keys, selection, bells.
 //
-// VTE restores a mode once, and none after a reset, even a soft one: it switches off what it has not
-// saved. So a program that restores modes or resets the terminal leaves nothing for Undo to restore.
+// VTE restores a mode once, and none after a reset, even a soft one. It switches off modes that it
+// has not saved. So a program that restores modes or resets the terminal leaves nothing for Undo to
+// restore.
 const (
 	SaveModes    = "\x1b[?" + ownModes + "s"
 	restoreModes = "\x1b[?" + ownModes + "r"

@@ -18,7 +18,7 @@ type residue struct {
 	colors   []string // of kitty's OSC 21
 }
 
-// Bounds of what is kept.
+// Bounds on the state that is kept.
 const (
 	maxResidueModes = 64
 	maxKittyColors  = 64

@@ -50,7 +50,7 @@ func main() {
 	})
 	read("PropList.txt", func(r rune, value string) {
 		if value == "Prepended_Concatenation_Mark" {
-			delete(zero, r) // these are before what they combine with
+			delete(zero, r) // these precede the characters that they combine with
 		}
 	})
 	delete(zero, 0xad) // the soft hyphen is shown

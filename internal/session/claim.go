@@ -23,7 +23,7 @@ type Claim struct {
 	busy *os.File // lets others wait until the session has been started
 }
 
-// Abandon removes what was claimed.
+// Abandon removes the claim.
 func (c Claim) Abandon() {
 	os.RemoveAll(c.Dir)
 	c.Lock.Close()

@@ -105,7 +105,7 @@ func oomFiles(groups string) []string {
 const (
 	// oomKill begins the counter's line in each of these files.
 	oomKill = "oom_kill "
-	// maxKernelText bounds what is read of the kernel's small files, in bytes. The longest,
+	// maxKernelText bounds the bytes that are read of the kernel's small files. The longest,
 	// /proc/vmstat, has about 5,000.
 	maxKernelText = 8 << 10
 )

@@ -28,7 +28,7 @@ const (
 	startName = "starting"
 )
 
-// Bounds on what is read from the registry, which jobs can write to.
+// Bounds on reads from the registry, to which jobs can write.
 const (
 	maxMeta     = 256 << 10
 	maxSessions = 10_000

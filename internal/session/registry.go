@@ -79,8 +79,8 @@ func (r Registry) Load(name keyway.Name) (Info, error) {
 			Hint("see what there is: %s -a", r.Command("ls"))
 	}
 	i := Info{Path: dir}
-	// The lock first: a session that ends meanwhile writes its exit record before it releases
-	// the lock. So a session that looks dead here has its record by then.
+	// The lock first: a session that ends meanwhile writes its exit record before it releases the
+	// lock. So a session that seems dead here already has its record.
 	locked := isLocked(filepath.Join(dir, lockName))
 	known := readJSON(filepath.Join(dir, MetaName), &i.Meta) == nil
 	i.Name = name

@@ -2,8 +2,7 @@
 // files of the machine it runs on, with the extensions of OpenSSH's PROTOCOL,
 // section 4.
 //
-// OpenSSH's sftp-server is the judge of what every request does and answers:
-// clients are written against it. Requests are answered one after the other, so
-// a client that sends many at once finds them done in that order. Where this
-// server differs on purpose, the function says so.
+// OpenSSH's sftp-server is the judge of what every request does and answers: clients are written
+// against it. Requests are answered one after the other, so a client that sends many at once finds
+// them done in that order. Where this server differs deliberately, the function's comment says so.
 package sftp

@@ -131,9 +131,8 @@ func (s *session) tilde(name string) (string, error) {
 // copyChunk is the number of bytes that copy-data moves at once.
 const copyChunk = 64 << 10
 
-// copyData copies a part of one open file into another, or all of the rest for a
-// length of zero. Other than sftp-server it says so when the last piece could not
-// be written.
+// copyData copies a part of one open file into another, or all of the rest for a length of zero.
+// Unlike sftp-server, it reports an error if the last piece could not be written.
 func (s *session) copyData(f *fields) (byte, error) {
 	from, fromOK := fileOf(s.handles.find(f.String()))
 	offset, length := f.Uint64(), f.Uint64()

@@ -52,7 +52,7 @@ func (s *session) open(f *fields) (byte, error) {
 		return 0, err
 	}
 	if s.keys != "" && name == s.keys && wire&openWrite != 0 && s.cfg.CopyID != nil {
-		s.keys = "" // somebody who insists may
+		s.keys = "" // a client that repeats the request may
 		s.cfg.CopyID()
 		return 0, unix.EACCES
 	}
@@ -174,7 +174,7 @@ func (s *session) fsetstat(f *fields) (byte, error) {
 	})
 }
 
-// setters change one thing each.
+// setters change one attribute each.
 type setters struct {
 	size  func(size int64) error
 	mode  func(mode uint32) error
@@ -182,7 +182,7 @@ type setters struct {
 	owner func(uid, gid int) error
 }
 
-// set changes what a has. All is tried; the last error is returned.
+// set changes the attributes that a has. All is tried; the last error is returned.
 func (a attributes) set(to setters) (err error) {
 	try := func(flag uint32, change func() error) {
 		if a.flags&flag == 0 {

@@ -8,16 +8,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxHandles bounds the files that one client has open. They are this process's,
-// which others need too; it is what sftp-server can open under the usual limit
-// of 1,024 descriptors.
+// maxHandles bounds the files that one client has open. They are descriptors of this process, which
+// other clients need, too. It is the number that sftp-server can open under the usual limit of
+// 1,024 descriptors.
 const maxHandles = 1024 - 5
 
 // handle is an open file or directory.
 type handle struct {
 	id      uint32
 	fd      int
-	name    string // what it was opened by
+	name    string // the path by which it was opened
 	appends bool
 	entries *entries // of a directory; nil: a file
 }

@@ -43,7 +43,7 @@ func lsetstat(name string, a attributes) error {
 	})
 }
 
-// lchmod changes the mode of what is no link: Linux has none for links.
+// lchmod changes the mode of a file that is no link: Linux has none for links.
 func lchmod(name string, mode uint32) error {
 	err := unix.Fchmodat(unix.AT_FDCWD, name, mode, unix.AT_SYMLINK_NOFOLLOW)
 	if !errors.Is(err, unix.EOPNOTSUPP) {

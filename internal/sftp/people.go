@@ -19,7 +19,7 @@ type people struct {
 	homes         map[string]string // by user
 }
 
-// people reads them anew: a client may stay for days.
+// people reads them again: a client may stay for days.
 func (s *session) people() *people {
 	p := &people{users: map[uint32]string{}, groups: map[uint32]string{}, homes: map[string]string{}}
 	for fields := range records("/etc/passwd", 7) {
@@ -38,7 +38,7 @@ func (s *session) people() *people {
 	return p
 }
 
-// addName adds name:password:id, unless somebody has the id already.
+// addName adds name:password:id, unless another user has the id already.
 func addName(names map[uint32]string, fields []string) {
 	id, err := strconv.ParseUint(fields[2], 10, 32)
 	if _, taken := names[uint32(id)]; err == nil && !taken {

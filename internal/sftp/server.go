@@ -24,8 +24,8 @@ type Config struct {
 	User string // the user's name
 	Home string // what ~ stands for; relative paths are meant from the process's own directory
 
-	// CopyID is called when the client is taken for ssh-copy-id -s, and is refused what it
-	// wants to write; nil: nobody is refused.
+	// CopyID is called when the client is taken for ssh-copy-id -s, and its write is refused; nil:
+	// no client is refused.
 	CopyID func()
 }
 
@@ -108,7 +108,7 @@ func readMessage(in io.Reader, buf []byte) ([]byte, error) {
 	return buf, err
 }
 
-// answer does what a message asks for, and appends the answer to s.out.
+// answer executes a request, and appends the answer to s.out.
 func (s *session) answer(message []byte) error {
 	f := &fields{Reader: sshwire.NewReader(message)}
 	kind := f.Byte()
@@ -130,9 +130,9 @@ func (s *session) answer(message []byte) error {
 	return s.reply(id, do, f)
 }
 
-// handler does what one kind of request asks for. It reads the fields, appends
-// the body of its answer to s.out and returns the answer's kind; or an error,
-// which is answered in place of what it has appended.
+// handler does what one kind of request asks for. It reads the fields, appends the body of its
+// answer to s.out and returns the answer's kind; or an error, which replaces the body that it has
+// appended.
 type handler func(s *session, f *fields) (kind byte, err error)
 
 // headerSize is the part of an answer before its body: length, kind and id.

@@ -170,7 +170,7 @@ func (f *fields) attributes() attributes {
 	}
 	if a.flags&attrExtended != 0 {
 		for n := f.Uint32(); n > 0 && f.Err() == nil; n-- {
-			f.name() // nobody has defined one
+			f.name() // none is defined
 			f.String()
 		}
 	}

@@ -78,7 +78,7 @@ type setting struct {
 // block is for whom the lines below a Host or Match line are.
 type block struct {
 	patterns []string
-	target   bool   // the patterns are of what ssh connects to, not of what the user types
+	target   bool   // the patterns match the name to which ssh connects, not the typed one
 	unsure   bool   // only ssh can say
 	outer    *block // in which the file was included
 }
@@ -326,7 +326,7 @@ func (r *namesReader) addOthers(others map[string]bool) {
 // are certain. If only ssh could tell, it returns all possible names.
 func (r *namesReader) lookups(alias string) (names []string) {
 	typed := strings.ToLower(alias)
-	// Until it has a HostName, what ssh connects to is what was typed.
+	// Until it has a HostName, ssh connects to the typed name.
 	hosts, sure := r.values("hostname", alias, []string{typed})
 	if !sure {
 		hosts = append(hosts, typed)

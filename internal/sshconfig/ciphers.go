@@ -67,8 +67,7 @@ func sshProgram() (os.FileInfo, error) {
 	return os.Stat(path)
 }
 
-// sameProgram is false of a program and what has replaced it, in its place or
-// elsewhere on PATH.
+// sameProgram returns false for a program and its replacement, at its path or elsewhere on PATH.
 func sameProgram(a, b os.FileInfo) bool {
 	return os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
 }

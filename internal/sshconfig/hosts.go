@@ -13,7 +13,7 @@ import (
 	"keyway/internal/keyway"
 )
 
-// Bounds on the registry file and on what is in it.
+// Bounds on the registry file and on its values.
 const (
 	maxHosts   = 4 << 20 // bytes
 	maxEntries = 4096
@@ -70,8 +70,8 @@ func decodeHosts(data []byte) (hosts, error) {
 	return h, nil
 }
 
-// Validate refuses what must not get into an ssh_config: login name and host key
-// are the workspace's own words, and whatever runs in it may have chosen them.
+// Validate refuses values that must not get into an ssh_config: login name and host key come from
+// the workspace, and any program in it may have chosen them.
 func (e Entry) Validate() error {
 	if _, err := keyway.ParseName(string(e.Name)); err != nil {
 		return err

@@ -44,7 +44,7 @@ func (c Change) Diff() string {
 }
 
 // PlanInclude returns the change of home's ~/.ssh/config by which it includes the file at include
-// before any other setting. The rest of the file stays as it is, byte for byte.
+// before any other setting. The rest of the file stays unchanged, byte for byte.
 func PlanInclude(home, include string) (Change, error) {
 	if err := checkIncludable(include); err != nil {
 		return Change{}, err
@@ -80,8 +80,7 @@ func PlanRemoval(home, include string) (Change, error) {
 	return c, nil
 }
 
-// Apply makes the change. It refuses if the file is not what it was when the
-// change was planned.
+// Apply makes the change. It refuses if the file has changed since the change was planned.
 func (c Change) Apply() error {
 	if !c.Needed() {
 		return nil
@@ -110,7 +109,7 @@ func (c Change) Apply() error {
 	return nil
 }
 
-// load reads the user's ssh_config and refuses what must not be rewritten.
+// load reads the user's ssh_config and refuses a file that must not be rewritten.
 func load(home, include string) (Change, error) {
 	path := filepath.Join(home, ".ssh", "config")
 	c := Change{Path: path, Target: path, include: include, mode: 0o600}
@@ -157,7 +156,7 @@ func (c Change) refuseUnread(err error) error {
 	return c.refuse("cannot be read", err)
 }
 
-// refuse returns an error that says that the file cannot be changed, and what the user can write
+// refuse returns an error that the file cannot be changed, with the line that the user can write
 // there.
 func (c Change) refuse(what string, err error) error {
 	if keyway.Is(err, keyway.NoSpace) {

@@ -31,8 +31,8 @@ type knownLine struct {
 	keyBlob []byte // empty where it cannot be read
 }
 
-// readKnown reads all lines of the files. A file or line that ssh cannot read
-// either names nobody; one that is too large is an error, not an empty one.
+// readKnown reads all lines of the files. A file or line that ssh cannot read names no host. A file
+// that is too large is an error, and does not count as empty.
 func readKnown(files []string) ([]knownLine, error) {
 	if len(files) > maxKnownFiles {
 		return nil, keyway.Errorf(keyway.BadConfig, "your ssh configuration names %d known_hosts files, more than %d", len(files), maxKnownFiles)

@@ -52,8 +52,8 @@ var sameWithMux = map[string][]string{
 
 // MuxObstacle returns the setting in the user's configuration that keyway's mux would not honour
 // for a workspace as ssh does by itself; empty if there is none. dir is the directory of the mux's
-// sockets. ssh -G tells the settings; a Match exec line that decides anew for each connection is
-// not noticed.
+// sockets. ssh -G tells the settings; a Match exec line that decides for each connection is not
+// noticed.
 func MuxObstacle(ctx context.Context, name keyway.Name, dir string) (string, error) {
 	out, err := resolver{}.run(ctx, string(name))
 	if err != nil {
@@ -102,7 +102,7 @@ func stampOf(path string) stamp {
 	return stamp{info.Size(), info.ModTime().UnixNano()}
 }
 
-// FilesFor asks ssh what it reads for a workspace.
+// FilesFor asks ssh which files it reads for a workspace.
 func FilesFor(ctx context.Context, name keyway.Name) (Files, error) {
 	return resolver{}.files(ctx, string(name))
 }

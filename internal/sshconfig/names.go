@@ -148,7 +148,7 @@ func IsHost(ctx context.Context, word string) bool {
 	return err == nil && !u.plain(keyway.Name(word), host)
 }
 
-// plain reports whether ssh makes of name what it makes of any.
+// plain reports whether ssh's configuration has no special meaning for name.
 func (u *Surroundings) plain(name keyway.Name, h Host) bool {
 	any := func(value string) string { return strings.ReplaceAll(value, noHost, string(name)) }
 	same := func(values, ofAny []string) bool {

@@ -141,7 +141,7 @@ func renderHost(b *bytes.Buffer, e Entry, proxy, knownHosts, keys, forward strin
 }
 
 // renderKnownHosts returns the known_hosts for the entries that have proved themselves, or for the
-// others. It encodes the keys anew: no byte of a workspace's answer gets into the file unchanged.
+// others. It encodes the keys again: no byte of a workspace's answer gets into the file unchanged.
 func renderKnownHosts(entries []Entry, proved bool) []byte {
 	var b bytes.Buffer
 	for _, e := range entries {

@@ -40,9 +40,9 @@ type Host struct {
 	ConnectTimeout string `json:"-"` // as ssh -G has it: seconds, or none
 }
 
-// Resolve asks ssh what the user's configuration makes of host. ssh -G runs the
-// commands of Match exec lines, with the host's name among their arguments, so
-// this is only for names that the user typed or wrote into that configuration.
+// Resolve asks ssh for its configuration of host. ssh -G runs the commands of Match exec lines,
+// with the host's name among their arguments, so this is only for names that the user typed or
+// wrote into that configuration.
 func Resolve(ctx context.Context, host keyway.Place) (Host, error) {
 	return resolver{}.resolve(ctx, string(host))
 }
@@ -75,14 +75,14 @@ func (r resolver) run(ctx context.Context, host string) (string, error) {
 	return out, err
 }
 
-// ask returns what ssh -G prints, and what it says beside that.
+// ask returns the standard output of ssh -G, and its standard error.
 func (r resolver) ask(ctx context.Context, host string) (resolved, said string, err error) {
 	limited, cancel := context.WithTimeout(ctx, resolveTimeout)
 	defer cancel()
 	cmd := exec.CommandContext(limited, "ssh", append(slices.Clone(r.options), "-T", "-G", "--", host)...)
 	out, errs := &bounded.Buffer{Max: maxResolved}, &bounded.Buffer{Max: maxResolved}
 	cmd.Stdout, cmd.Stderr = out, errs
-	cmd.WaitDelay = time.Second // what a Match exec started may hold the pipes
+	cmd.WaitDelay = time.Second // a process of a Match exec may hold the pipes
 	err = cmd.Run()
 	switch {
 	case ctx.Err() != nil:
@@ -148,7 +148,7 @@ func jumpHost(jump string) string {
 	return host
 }
 
-// applyJump puts in what a ProxyJump value says beside the host.
+// applyJump adds the user and the port of a ProxyJump value.
 func (h *Host) applyJump(jump string) {
 	user, _, port := splitJump(jump)
 	h.Name = jump

@@ -1,8 +1,8 @@
 // Package sshconfig lets the user's own ssh reach workspaces. It remembers which workspaces this
 // laptop knows, and writes from that an ssh_config with a Host entry for each, beside a known_hosts
 // with the host key of each. It adds the one Include line for them to ~/.ssh/config, and asks ssh
-// -G what the user's configuration makes of a host name. It changes no other file of the user's.
-// Begin with Open and Entry.
+// -G for the configuration of a host name. It changes no other file of the user's. Begin with Open
+// and Entry.
 package sshconfig
 
 import (
@@ -50,7 +50,7 @@ type Entry struct {
 // Sent identifies the keys that a workspace was given, and has the agent and files with which ssh
 // finds them.
 type Sent struct {
-	Holds string    `json:"holds"` // names what the agent held
+	Holds string    `json:"holds"` // identifies the keys that the agent held
 	At    time.Time `json:"at"`
 	// Agent is the socket of the agent that holds them; empty: the usual one.
 	Agent string `json:"agent,omitempty"`
@@ -100,8 +100,7 @@ type Store struct {
 	client Client
 }
 
-// Open gives the Store in the state directory dir. Nothing is read or written
-// yet.
+// Open returns the Store in the state directory dir. Nothing is read or written yet.
 func Open(dir string, c Client) *Store { return &Store{dir: dir, client: c} }
 
 // ConfigPath returns the generated ssh_config, which ~/.ssh/config includes.
@@ -116,9 +115,8 @@ func (s *Store) unprovedPath() string { return filepath.Join(s.dir, "known_hosts
 
 func (s *Store) hostsPath() string { return filepath.Join(s.dir, "hosts.json") }
 
-// Add remembers a workspace whose host key has proved itself, or what has changed
-// of one. A name that is in use at another place is NameTaken; another host key
-// than the remembered one is HostKeyChanged.
+// Add records a workspace whose host key has proved itself, or its changes. A name that is in use
+// at another place is NameTaken; another host key than the remembered one is HostKeyChanged.
 func (s *Store) Add(e Entry) error {
 	if err := e.Validate(); err != nil {
 		return err
@@ -126,7 +124,7 @@ func (s *Store) Add(e Entry) error {
 	return s.change(func(h *hosts) error { return h.add(e) })
 }
 
-// Proved notes that the key of e, as it is remembered, has proved itself.
+// Proved records that the key of e, as recorded, has proved itself.
 func (s *Store) Proved(e Entry) error {
 	return s.change(func(h *hosts) error {
 		for i, known := range h.Workspaces {
@@ -214,8 +212,8 @@ func (s *Store) ForgetPlace(p keyway.Place) error {
 	})
 }
 
-// Sync writes the derived files anew if they are not what the registry says:
-// after a crash between two files, or when keyway has been moved.
+// Sync rewrites the derived files if they do not match the registry: after a crash between two
+// files, or when keyway has been moved.
 func (s *Store) Sync() error {
 	return s.change(func(*hosts) error { return nil })
 }

@@ -14,8 +14,8 @@ var ErrShort = errors.New("the message is incomplete")
 // ErrTrailing means that bytes follow the end of a message.
 var ErrTrailing = errors.New("the message has bytes after its end")
 
-// Reader reads one value after the other. After an error every read gives the
-// zero value, so a caller may read a whole message and look at Err once.
+// Reader reads one value after the other. After an error, every read returns the zero value, so a
+// caller may read a whole message and check Err once.
 type Reader struct {
 	rest []byte
 	err  error

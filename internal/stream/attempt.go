@@ -105,7 +105,7 @@ func (cl *client) opened(p *path, keys *keys) {
 	})
 }
 
-// strangerError means that the refusal of an opened stream has a wrong signature. Anybody on the
+// strangerError means that the refusal of an opened stream has a wrong signature. Any host on the
 // route can send such a refusal, so it ends the path only.
 type strangerError struct{}
 
@@ -114,7 +114,7 @@ func (strangerError) Error() string { return errViolation.Error() + ": refusal w
 func (strangerError) Unwrap() error { return errViolation }
 
 // readRefusal reads the reason for which the server refused hello. Only the host key can refuse:
-// otherwise anybody could end the stream with an invented answer.
+// otherwise, any host on the route could end the stream with an invented answer.
 func readRefusal(r io.Reader, hello []byte, key ed25519.PublicKey, opening bool) error {
 	answer, err := readRefused(r)
 	if err != nil {

@@ -33,8 +33,8 @@ type side interface {
 type Conn struct {
 	log  Logger
 	side side
-	in   half          // what the user reads
-	out  half          // what the user writes
+	in   half          // bytes for the user to read
+	out  half          // bytes that the user writes
 	done chan struct{} // closed when the stream has ended
 
 	mu    sync.Mutex // protects all fields below, and those of side
@@ -111,14 +111,14 @@ func (c *Conn) ended(now time.Time) effects {
 	switch {
 	case c.path == nil:
 	case errors.Is(c.wire.err, ErrMoved):
-		c.path.fail(ErrMoved) // without a RESET: the stream goes on
+		c.path.fail(ErrMoved) // without a RESET: the stream continues
 	default:
 		c.path.finish()
 	}
 	return do
 }
 
-// tick is called by the alarm, and does what is due.
+// tick is called by the alarm, and handles what is due.
 func (c *Conn) tick() {
 	now := time.Now()
 	c.step(now, func() effects {

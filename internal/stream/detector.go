@@ -23,8 +23,8 @@ const (
 	pathDead
 )
 
-// detector watches one path for silence. It has no clock: it is given the time, and says when it
-// wants to be called again.
+// detector watches one path for silence. It has no clock: the caller passes the time, and gets the
+// time of the next call.
 type detector struct {
 	client bool
 	heard  time.Time // when the last frame came

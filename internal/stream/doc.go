@@ -3,7 +3,7 @@
 // however often a connection breaks, stalls, corrupts bytes or comes back under another address.
 //
 // docs/PROTOCOL.stream.md describes the bytes on the wire, the duties of a receiver, every bound,
-// and the reason for which nobody else can continue a stream.
+// and the reason why no other party can continue a stream.
 //
 // # How it is put together
 //

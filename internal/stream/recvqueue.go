@@ -87,7 +87,7 @@ type recvQueue struct {
 	giving   bool      // the window shrinks if nothing comes before the PONG
 
 	fin     bool // the peer has closed this direction; the FIN is the byte at received-1
-	discard bool // nobody reads any more
+	discard bool // the reader has gone
 }
 
 func newRecvQueue(b *Budget) recvQueue {
@@ -339,7 +339,7 @@ func (q *recvQueue) narrow() (consumed, limit uint64) {
 }
 
 // narrowed is called when the PONG to that PING has come. If data came before it, the window stays
-// as it is.
+// unchanged.
 func (q *recvQueue) narrowed() {
 	if !q.giving {
 		return
@@ -355,7 +355,7 @@ func (q *recvQueue) giveBack() {
 }
 
 // onNewPath returns the numbers for a hello. Nothing is under way on a new path, so the limit is
-// computed anew.
+// computed again.
 func (q *recvQueue) onNewPath() (received, limit uint64) {
 	q.giving = false
 	q.limit = q.consumed + uint64(q.window)
@@ -373,7 +373,7 @@ func (q *recvQueue) abandon() {
 	q.discard = true
 }
 
-// release releases all chunks and gives the budget back.
+// release releases all chunks and their budget.
 func (q *recvQueue) release() {
 	q.abandon()
 	q.giveBack()

@@ -233,7 +233,7 @@ func (q *sendQueue) release(s *slab) {
 	}
 }
 
-// ack drops what the peer has consumed.
+// ack drops the bytes that the peer has consumed.
 func (q *sendQueue) ack(consumed uint64) error {
 	if consumed > q.sent {
 		return violation("ACK of %d, sent is %d", consumed, q.sent)
@@ -315,7 +315,7 @@ func (q *sendQueue) find(offset uint64) (at, pos int) {
 }
 
 // copyFrom returns a copy of the frames from offset on, at most most bytes and none beyond limit,
-// and the offset after them. It does not change what is sent on the live path.
+// and the offset after them. It does not change the bytes that are sent on the live path.
 func (q *sendQueue) copyFrom(offset, limit uint64, most int) (b []byte, next uint64) {
 	next = offset
 	if offset < q.end {

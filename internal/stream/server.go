@@ -111,7 +111,7 @@ func (s *Server) Accept() (*Conn, error) {
 }
 
 // Handle carries a stream over conn, a connection that begins with Magic. It returns when the
-// connection or ctx ends, and closes conn; the stream goes on without it. The error says why the
+// connection or ctx ends, and closes conn; the stream continues without it. The error says why the
 // connection ended. It is nil if the stream has ended.
 func (s *Server) Handle(ctx context.Context, conn net.Conn) error {
 	defer conn.Close()

@@ -83,7 +83,7 @@ func (c *Conn) Status() Status {
 	}
 }
 
-// Changed receives a value after State or Why has changed. If nobody receives it, later changes add
+// Changed receives a value after State or Why has changed. If it is not received, later changes add
 // no further value.
 func (c *Conn) Changed() <-chan struct{} { return c.life.changed }
 

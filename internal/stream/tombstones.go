@@ -60,7 +60,7 @@ func reason(err error) (Code, string) {
 
 // Ranks of streams without a path. The lowest rank is evicted first.
 const (
-	rankUnvouched   = iota // nobody has logged in over it
+	rankUnvouched   = iota // no user has logged in over it
 	rankUnconfirmed        // its client has never proved that it has the keys
 	rankClosed             // its local user has closed it
 	rankMissed

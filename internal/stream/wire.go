@@ -18,7 +18,7 @@ const (
 	// patientAck is more than an ssh sends between two answers of a login, and less than smallSlab,
 	// which without a budget is the client's whole ring.
 	patientAck = 4 << 10
-	// smallAck bounds in bytes what a client acknowledges at once.
+	// smallAck bounds the bytes that a client acknowledges at once.
 	smallAck = 1 << 10
 	// maxUnsent bounds the bytes by which Write may be ahead of a working path. Without a working
 	// path, Write may fill the ring.
@@ -73,7 +73,7 @@ type control struct {
 	text    string
 }
 
-// effects are what a step of a wire demands of its surroundings.
+// effects are the demands of a step of a wire on its caller.
 type effects uint8
 
 const (
@@ -291,8 +291,8 @@ func (w *wire) deadline() time.Time {
 	return w.ackBy
 }
 
-// tick does what is due: it has a late ACK sent, begins to shrink an unused window, and asks the
-// detector for its verdict on the path.
+// tick handles what is due: it sends a late ACK, begins to shrink an unused window, and asks the
+// detector about the path.
 func (w *wire) tick(now time.Time) (do effects) {
 	if w.err != nil || !w.live.ready {
 		return 0

@@ -91,8 +91,8 @@ func (w *wire) proved(now time.Time) effects {
 	return pathUp
 }
 
-// next returns what to send on the live path now: words, the control frames, and then data. data is
-// a part of the slab from, and is valid until release. words is appended to said.
+// next returns the bytes to send on the live path now: words, the control frames, and then data.
+// data is a part of the slab from, and is valid until release. words is appended to said.
 func (w *wire) next(said []byte, now time.Time) (words, data []byte, from *slab, do effects) {
 	if w.err == nil {
 		from, data = w.tx.take(maxBatch, w.live.limit)

@@ -11,7 +11,7 @@ const (
 	Pause = 150 * time.Millisecond
 	// slowest bounds the pause that is waited for on a slow line.
 	slowest = 2 * time.Second
-	// most bounds how long Discard goes on outside of a bracketed paste.
+	// most bounds the time of Discard outside of a bracketed paste.
 	most = time.Minute
 	// noticed is the time after which a person notices a delay. silence is the time for which the
 	// rest of a bracketed paste is awaited.

@@ -61,7 +61,7 @@ func withDescriptor(f *os.File, use func(fd int)) {
 	}
 }
 
-// readable waits with select(2): poll(2) knows no terminals on macOS.
+// readable waits with select(2): poll(2) does not support terminals on macOS.
 func readable(fd int, within time.Duration) bool {
 	if fd >= unix.FD_SETSIZE {
 		return false

@@ -30,8 +30,7 @@ type Config struct {
 	// OnExit is the command that is run when a job has ended: a program and its
 	// arguments, without a shell.
 	OnExit []string `yaml:"on-exit"`
-	// Clipboard says that what a session prints may set the clipboard of the
-	// terminal that shows it.
+	// Clipboard permits the output of a session to set the clipboard of the terminal that shows it.
 	Clipboard bool `yaml:"clipboard"`
 	// Mux says that ssh has sessions in new workspaces on the connection that keyway's
 	// mux holds.
@@ -86,7 +85,7 @@ func Teller(ctx context.Context, path string, log *slog.Logger) func(Job, End) {
 		title := plain.Sprintf("%s/%s %s", j.Workspace, j.Session, e)
 		log.Info("job ended", "workspace", j.Workspace, "session", j.Session, "how", e.String())
 		if argv, env := desktop(title, plain.Line(j.Command)); len(argv) > 0 {
-			_ = tellBy(ctx, argv, env) // a laptop without a desktop has nobody to tell
+			_ = tellBy(ctx, argv, env) // a laptop without a desktop has no place to report to
 		}
 		c, err := ReadConfig(path)
 		if err == nil && len(c.OnExit) > 0 {

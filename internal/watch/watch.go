@@ -40,13 +40,13 @@ type Job struct {
 	Session   keyway.Name `json:"session"`
 	Command   string      `json:"command"`
 	Cells     bool        `json:"cells,omitempty"`
-	Seen      int64       `json:"seen,omitempty"` // the number of the last cell; below 0: of which nothing is known
+	Seen      int64       `json:"seen,omitempty"` // the number of the last cell; below 0: unknown
 }
 
 // Report is the result of a Waiter.
 type Report struct {
 	Ends []Ended
-	Next *Job // what is to be waited for next, in place of the job; nil: nothing
+	Next *Job // the next event to wait for, in place of the job; nil: none
 }
 
 // Ended is an end of a job or a cell.

@@ -27,8 +27,8 @@ func (e *Engine) Containers(ctx context.Context) ([]keyway.Container, error) {
 	return e.beside().List(ctx)
 }
 
-// Adopt makes a workspace of a running container that somebody else has made: it puts the guest
-// beside the container's first process. If that fails or ctx ends, nothing is left.
+// Adopt makes a workspace of a running container that keyway has not made: it puts the guest beside
+// the container's first process. If that fails or ctx ends, nothing is left.
 func (e *Engine) Adopt(ctx context.Context, a keyway.Adoption, report func(keyway.Progress)) (keyway.Workspace, error) {
 	if err := a.Validate(); err != nil {
 		return keyway.Workspace{}, err

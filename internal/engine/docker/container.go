@@ -300,7 +300,7 @@ type made struct {
 	spec  keyway.Spec
 	gpus  []string      // UUIDs of the GPUs that it is bound to
 	rec   engine.Record // zero: the place has no Record of it
-	// container is its name, if somebody else has made it.
+	// container is its name, if keyway has not made it.
 	container string
 }
 

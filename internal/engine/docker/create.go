@@ -62,8 +62,8 @@ func (e *Engine) Create(ctx context.Context, s keyway.Spec, report func(keyway.P
 	return e.create(ctx, d, said, order{s, image, gpus}, report)
 }
 
-// vacant makes sure that the name is free. It removes a Home whose container somebody removed
-// behind keyway's back, and what a killed node left half made.
+// vacant makes sure that the name is free. It removes a Home whose container was removed without
+// keyway, and the remains of a killed node.
 func (e *Engine) vacant(ctx context.Context, name keyway.Name) error {
 	_, err := e.client.ContainerInspect(ctx, e.container(name), client.ContainerInspectOptions{})
 	switch {
@@ -84,7 +84,7 @@ func (e *Engine) vacant(ctx context.Context, name keyway.Name) error {
 	return e.removeRest(ctx, name, engine.NameTaken(name))
 }
 
-// order is a workspace that is to be made, with what has been got for it.
+// order is a workspace that is to be made, with the resources that were obtained for it.
 type order struct {
 	spec  keyway.Spec
 	image images.Facts
@@ -92,7 +92,7 @@ type order struct {
 }
 
 // create makes the workspace with the first mode that works. If none works, it leaves nothing. said
-// is what the daemon d says of its machine.
+// is the description of the machine by the daemon d.
 func (e *Engine) create(ctx context.Context, d daemon.Identity, said system.Info, o order, report func(keyway.Progress)) (keyway.Workspace, error) {
 	why := e.client.RemoteReason(said)
 	s, by := chosen.Complete(o.spec, d, e.client.Local(), said, report)
@@ -345,7 +345,7 @@ func (e *Engine) attachLate(ctx context.Context, m made) (give func() error, det
 const claimTimeout = time.Minute
 
 // claim makes the container, and thereby claims its name. It does not stop when ctx ends: a daemon
-// may go on with a request whose client has gone, and the container would then appear after the
+// may continue with a request whose client has gone, and the container would then appear after the
 // cleanup.
 func (e *Engine) claim(ctx context.Context, s keyway.Spec, mode string, gpus gpuOrder) (id string, warnings []string, err error) {
 	whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), claimTimeout)
@@ -401,9 +401,9 @@ func (e *Engine) await(ctx context.Context, m made) (keyway.GuestInfo, error) {
 	return info, err
 }
 
-// handAgainAfter is the time after which a silent guest is given its host key once more; it waits a
-// minute for it. A container that is restarted right after its end has lost the first one: seen
-// once, with a rootless Podman.
+// handAgainAfter is the time after which a silent guest gets its host key again; it waits a minute
+// for it. A container that is restarted right after its end has lost the first one: seen once, with
+// a rootless Podman.
 const handAgainAfter = 5 * time.Second
 
 // traceAfter is the time in which a running first process leaves a trace in its Home. It does so

@@ -10,6 +10,6 @@
 // container (the mode "exec").
 //
 // Nothing is published and no network is changed. A workspace does not restart by itself. After a
-// reboot of the place it is listed as stopped: its programs are gone, and it should not hold a GPU
-// that nobody uses.
+// reboot of the place it is listed as stopped: its programs are gone, and it should not hold an
+// unused GPU.
 package docker

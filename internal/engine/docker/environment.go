@@ -113,7 +113,7 @@ func (e *Engine) environment(ctx context.Context, name keyway.Name, f *found) (k
 }
 
 // survey finds the software that is installed in a container, and the changed files of its image.
-// It asks the guest for what is not known already.
+// It asks the guest for the rest.
 func (e *Engine) survey(ctx context.Context, m made, c container.InspectResponse, env *keyway.Environment) error {
 	said, err := e.client.ContainerDiff(ctx, m.id, client.ContainerDiffOptions{})
 	if err != nil {

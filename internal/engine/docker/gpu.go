@@ -59,8 +59,8 @@ func (o gpuOrder) cdiNames() []string {
 	return names
 }
 
-// visible returns the value of gpu.VisibleDevices; empty: do not set it. Devices that are requested by
-// CDI must not be assigned by NVIDIA's runtime once more.
+// visible returns the value of gpu.VisibleDevices; empty: do not set it. NVIDIA's runtime must not
+// assign devices again that are requested by CDI.
 func (o gpuOrder) visible() string {
 	switch {
 	case o.asked.None(), o.cdi:

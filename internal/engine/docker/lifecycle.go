@@ -241,9 +241,9 @@ func (e *Engine) Remove(ctx context.Context, name keyway.Name) error {
 	return e.removeHome(ctx, name, m.home, image)
 }
 
-// removeRest removes the Home of a workspace whose container somebody removed behind keyway's back.
-// The Record must prove that: no lookup that failed does, and a container may have been renamed. If
-// there is no Home of this engine, or an adopted container is there after all, it returns other.
+// removeRest removes the Home of a workspace whose container was removed without keyway. The Record
+// must prove that: no lookup that failed does, and a container may have been renamed. If there is
+// no Home of this engine, or an adopted container is there after all, it returns other.
 func (e *Engine) removeRest(ctx context.Context, name keyway.Name, other error) error {
 	rec, err := e.homes.Known(name)
 	if err == nil && rec.Spec.Engine != e.Name() {
@@ -281,7 +281,7 @@ func (e *Engine) removeContainer(ctx context.Context, id string) error {
 		switch {
 		case daemon.IsNotFound(err):
 			return nil
-		case daemon.IsConflict(err): // somebody else is removing it
+		case daemon.IsConflict(err): // another process is removing it
 		case err != nil:
 			return e.client.Explain(ctx, err)
 		}

@@ -131,7 +131,7 @@ func (e *Engine) furnishVolumes(ctx context.Context, m made, image images.Facts,
 		switch {
 		case !v.ReadOnly:
 			open = append(open, v)
-		case v.Source != "": // nobody else can have one without a name
+		case v.Source != "": // no other container can have one without a name
 			v.ReadOnly = false
 			shut = append(shut, v)
 		}

@@ -13,13 +13,13 @@ import (
 	"keyway/internal/keyway"
 )
 
-// adopter is an engine that makes workspaces of containers that somebody else has made.
+// adopter is an engine that makes workspaces of containers that others have made.
 type adopter interface {
 	Containers(ctx context.Context) ([]keyway.Container, error)
 	Adopt(ctx context.Context, a keyway.Adoption, report func(keyway.Progress)) (keyway.Workspace, error)
 }
 
-// Foreign says how somebody else makes a container.
+// Foreign describes how others make a container.
 type Foreign struct {
 	Name     string
 	User     string
@@ -227,7 +227,7 @@ func adoptRestarted(t *testing.T, s Subject, lab AdoptLab) {
 		t.Errorf("paused, it is %s: %q", now.State, now.Reason)
 	}
 	for _, err := range []error{s.Engine.Start(Context(t), w.Name), s.Engine.Stop(Context(t), w.Name, 0), s.Engine.Remove(Context(t), w.Name)} {
-		WantKind(t, err, keyway.NotRunning) // what is paused is its owner's
+		WantKind(t, err, keyway.NotRunning) // a pause is the owner's affair
 	}
 	lab.Do(t, "unpause", "web")
 	lab.Do(t, "stop", "web")
@@ -243,11 +243,11 @@ func adoptRestarted(t *testing.T, s Subject, lab AdoptLab) {
 		t.Error("the stopped container has the guest program still")
 	}
 	lab.Do(t, "start", "web")
-	s.adopt(t, "again", "web") // what the first one has left in the container is no hindrance
+	s.adopt(t, "again", "web") // the remains of the first one in the container do not matter
 }
 
-// adoptMadeAnew has somebody make another container under the name of the adopted one. Nothing
-// may be put into it, and the name must prove nothing.
+// adoptMadeAnew replaces the adopted container by another one of that name. Nothing may be put into
+// it, and the name must prove nothing.
 func adoptMadeAnew(t *testing.T, s Subject, lab AdoptLab) {
 	lab.Make(t, Foreign{Name: "web"})
 	w := s.adopt(t, "anew", "web")
@@ -436,7 +436,7 @@ func adoptHostile(t *testing.T, s Subject, lab AdoptLab) {
 		t.Errorf("List tells %+v, %v", now, there)
 	}
 	lab.Do(t, "restart", "web")
-	do(t, "Start", s.Engine.Start(Context(t), w.Name)) // all of it is put there anew
+	do(t, "Start", s.Engine.Start(Context(t), w.Name)) // all files are installed again
 	if got := s.Run(t, w, "env "+keyway.EnvName); got != "hostile" {
 		t.Errorf("after Start: %q", got)
 	}

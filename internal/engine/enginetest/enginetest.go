@@ -35,18 +35,17 @@ import (
 type Subject struct {
 	// Engine is the engine. Its owner or root is the test's alone.
 	Engine engine.Engine
-	// Image is a reference of the image that Programs.Tool was put into as /tool;
-	// empty for an engine that takes the machine as it is.
+	// Image is a reference of the image that contains Programs.Tool as /tool; empty for an engine
+	// without images.
 	Image string
 	// Tool is the tool's path inside a workspace.
 	Tool string
 	// Left lists all traces of workspaces at the place: files, containers,
 	// volumes.
 	Left func(t testing.TB) []string
-	// Kill kills the workspace's first process as somebody else would: kill -9.
+	// Kill kills the workspace's first process without keyway, by SIGKILL.
 	Kill func(t testing.TB, name keyway.Name)
-	// StopOutside stops a workspace as somebody else would, with the time that it asks for
-	// by itself.
+	// StopOutside stops a workspace without keyway, with the grace that its container has.
 	StopOutside func(ctx context.Context, name keyway.Name) error
 	// ContainerOf is the container that a workspace is made as; nil: there is none.
 	ContainerOf func(name keyway.Name) string
@@ -137,7 +136,7 @@ func Context(t testing.TB) context.Context {
 	return ctx
 }
 
-// Quiet hears news and says nothing.
+// Quiet drops all reports.
 func Quiet(keyway.Progress) {}
 
 // Create makes the workspace and removes it when the test ends.
@@ -213,7 +212,7 @@ func (s Subject) enterWith(ctx context.Context, w keyway.Workspace, signer ssh.S
 	return ssh.NewClient(c, channels, requests), nil
 }
 
-// Run runs a command of the tool in the workspace and returns what it printed.
+// Run runs a command of the tool in the workspace and returns its output.
 func (s Subject) Run(t testing.TB, w keyway.Workspace, args string) string {
 	t.Helper()
 	out, err := s.Try(t, w, args)
@@ -286,8 +285,7 @@ type half interface {
 	CloseWrite() error
 }
 
-// closeHalf ends what the test says to the guest, and returns what the guest
-// still had to say.
+// closeHalf closes the test's side of the connection, and returns the guest's remaining output.
 func closeHalf(conn net.Conn) ([]byte, error) {
 	h, ok := conn.(half)
 	if !ok {

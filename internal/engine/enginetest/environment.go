@@ -13,7 +13,7 @@ import (
 	"keyway/internal/keyway"
 )
 
-// surveyor is an engine that tells what its workspaces really consist of.
+// surveyor is an engine that reports the real environments of its workspaces.
 type surveyor interface {
 	Environments(ctx context.Context, names []keyway.Name) ([]keyway.Environment, error)
 }

@@ -29,10 +29,10 @@ import (
 // takes effect, or it is refused by name with a next step.
 type field struct {
 	leaves []string // the fields that ask sets, as leaves names them
-	option string   // what a refusal names: how users ask for it, without dashes
+	option string   // the name in a refusal: the option without dashes
 	ask    func(t *testing.T, s Subject, spec *keyway.Spec)
-	// see returns an error unless what was asked for is so, seen from inside w.
-	// It is tried on a workspace that did not ask for it, too.
+	// see returns an error unless the requested value has taken effect, seen from inside w. It is
+	// tried on a workspace that did not ask for it, too.
 	see func(t *testing.T, s Subject, w keyway.Workspace) error
 	// always says that a workspace which did not ask for it looks the same.
 	always bool
@@ -143,7 +143,7 @@ func asks(v reflect.Value, path []string) bool {
 	return asks(v.FieldByName(path[0]), path[1:])
 }
 
-// want returns an error unless the tool prints that.
+// want returns an error unless the tool prints the text.
 func want(t *testing.T, s Subject, w keyway.Workspace, command, text string) error {
 	if got, err := s.Try(t, w, command); err != nil || got != text {
 		return fmt.Errorf("%s: %q, %v; want %q", command, got, err, text)
@@ -444,7 +444,7 @@ func processFields() []field {
 	}
 }
 
-// sharingFields see what the place has, and a workspace does not have by itself.
+// sharingFields share resources of the place that a workspace does not have by default.
 func sharingFields() []field {
 	var shared string // name of a file in the place's /dev/shm
 	var port int      // that listens on the place's loopback

@@ -223,7 +223,7 @@ func gpusWait(t *testing.T, s Subject, lab GPULab) {
 	if err := second(); err != nil {
 		t.Fatalf("the first in the queue: %v", Full(err))
 	}
-	// One GPU is free, and the next in the queue wants two.
+	// One GPU is free, and the next in the queue requests two.
 	s.wantRefused(t, s.gpuSpec(t, "barges", "1"), "came first")
 	lab.Other.drop(t, "second")
 	if err := third(); err != nil {

@@ -45,7 +45,7 @@ func impostor(t *testing.T, s Subject) {
 			t.Fatal("the impostor says nothing")
 		}
 	}
-	s.Client(t, w) // whose key is the one that was told of
+	s.Client(t, w) // its key is the reported one
 	for range 3 {
 		now, _ := s.State(t, w.Name)
 		check("in a list", now)
@@ -83,7 +83,7 @@ func robber(t *testing.T, s Subject) {
 		if got := s.Run(t, w, "as "+robberUID+" rob "+string(keyway.GuestHome)); got != "" {
 			t.Errorf("round %d: another user of the workspace\n%s", round, got)
 		}
-		s.Client(t, w) // all is as it was
+		s.Client(t, w) // nothing has changed
 		if round > 0 {
 			break
 		}

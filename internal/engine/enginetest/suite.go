@@ -70,7 +70,7 @@ func Run(t *testing.T, s Subject) {
 	}
 }
 
-// abilities compares what the engine can do with what its test says that it can.
+// abilities compares the abilities of the engine with those that its test lists.
 func abilities(t *testing.T, s Subject) {
 	if got := node.Abilities(s.Engine); !slices.Equal(slices.Sorted(slices.Values(got)), slices.Sorted(slices.Values(s.Abilities))) {
 		t.Errorf("the engine can do %q, and its test says %q", got, s.Abilities)
@@ -129,7 +129,7 @@ func stopAndStart(t *testing.T, s Subject) {
 	w := s.Create(t, s.Spec(t, "again"))
 	home := s.Run(t, w, "env "+keyway.EnvHome)
 	s.Run(t, w, "write "+home+"/kept text")
-	for range 2 { // stopping what is stopped is no error
+	for range 2 { // stopping a stopped workspace is no error
 		if err := s.Engine.Stop(Context(t), w.Name, time.Second); err != nil {
 			t.Fatalf("Stop: %v", Full(err))
 		}
@@ -221,8 +221,8 @@ func twoAtOnce(t *testing.T, s Subject) {
 	s.WantNothingOf(t, "race")
 }
 
-// onlyOne returns which of those who tried for the same has it. The others were refused,
-// because it is taken.
+// onlyOne returns the one that succeeded of several attempts for the same name. The others were
+// refused, because it is taken.
 func onlyOne(t *testing.T, errs []error) int {
 	t.Helper()
 	winner := -1
@@ -429,7 +429,7 @@ func sessions(t *testing.T, s Subject) {
 	}
 }
 
-// fresh makes a name anew: nothing of the one before may show.
+// fresh makes a workspace again under its name: nothing of the previous one may show.
 func fresh(t *testing.T, s Subject) {
 	first := s.Create(t, s.Spec(t, "fresh"))
 	if err := s.Engine.Remove(Context(t), "fresh"); err != nil {

@@ -21,7 +21,7 @@ type Engine struct {
 	guest engine.Guest
 	gpus  *gpu.Pool
 	short func() (string, error) // directory for short names of Homes; nil: none
-	// machine is the root of this machine's files, which show what a logout ends.
+	// machine is the root of this machine's files, which show the effect of a logout.
 	machine fs.FS
 }
 
@@ -37,8 +37,8 @@ func GPUsFrom(p *gpu.Pool) Option { return func(e *Engine) { e.gpus = p } }
 // too long for an agent's socket.
 func ShortNamesIn(dir func() (string, error)) Option { return func(e *Engine) { e.short = dir } }
 
-// MachineIs makes the engine use the files below root, instead of this machine's, to find out what
-// a logout ends.
+// MachineIs makes the engine read the files below root, instead of this machine's, to find out the
+// effect of a logout.
 func MachineIs(root fs.FS) Option { return func(e *Engine) { e.machine = root } }
 
 // New makes an engine that keeps its workspaces below root.
@@ -142,8 +142,8 @@ func noPrivileges(s keyway.Spec) error {
 	return nil
 }
 
-// noDevices refuses things that a container has besides its image. Plain processes see the devices,
-// files and volumes of their machine, and have their user's own home.
+// noDevices refuses devices and other settings that only a container can have. Plain processes see
+// the devices, files and volumes of their machine, and have their user's own home.
 func noDevices(s keyway.Spec) error {
 	for _, thing := range []struct {
 		option string

@@ -97,10 +97,10 @@ func (c *cursor) wants(flag byte) bool { return c.viewer.hello.Flags&flag != 0 }
 // maxHistory bounds the lines of history that a viewer may request.
 const maxHistory = 1 << 20
 
-// shows reports whether the viewer wants a picture and there is one.
+// shows reports whether the viewer requests a picture and there is one.
 func (c *cursor) shows() bool { return c.display != nil && c.wants(wire.FlagScreen) }
 
-// attach sends a terminal the history and the screen. Full-screen programs may show things that no
+// attach sends a terminal the history and the screen. Full-screen programs may show content that no
 // snapshot has, such as images. They are sent SIGWINCH, on which most redraw.
 func (c *cursor) attach(lines int) error {
 	c.fit, c.drawn = c.fits(), time.Now()

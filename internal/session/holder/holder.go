@@ -27,8 +27,8 @@ import (
 const (
 	// drainGrace is the time that the exit record waits for the end of the output, if a process
 	// that the job left behind holds it open. sshd waits for ever, which hangs on every forgotten
-	// background process. tmux does not wait, which loses the end of `cmd > >(tee log)`. The job's
-	// own output is in the pipe or terminal by then and is read in any case.
+	// background process. tmux does not wait, which loses the end of `cmd > >(tee log)`. By then,
+	// the job's own output is in the pipe or terminal, and is read in any case.
 	drainGrace = time.Second
 	// lingerGrace is the time that a viewer that reads nothing keeps the holder of an ended session
 	// alive. After that, viewers read on from the log on disk.

@@ -30,7 +30,7 @@ const (
 type job struct {
 	pid   int
 	tty   bool
-	input *os.File // what the job reads; the terminal if it has one
+	input *os.File // the job's input; the terminal if it has one
 	outs  []source // its outputs
 	// slave keeps the job's terminal open while the job lives: the kernel hangs up a terminal that
 	// no process has open, even if the job is about to open it again.
@@ -63,7 +63,7 @@ func startJob(o Options) (*job, error) {
 // lookUp finds the program as a shell does.
 func lookUp(name string) (string, error) {
 	path, err := exec.LookPath(name)
-	if err == nil || errors.Is(err, exec.ErrDot) { // a user who has . in PATH means it
+	if err == nil || errors.Is(err, exec.ErrDot) { // a user with . in PATH intends it
 		return path, nil
 	}
 	return "", notStarted(name, err)
@@ -197,7 +197,7 @@ func (j *job) write(p []byte) (n int, err error) {
 	return j.input.Write(p)
 }
 
-// setWriteDeadline interrupts write; the zero time lets it go on.
+// setWriteDeadline interrupts write; the zero time removes the deadline.
 func (j *job) setWriteDeadline(at time.Time) {
 	if j.input != nil {
 		_ = j.input.SetWriteDeadline(at) // a closed one is not written to

@@ -20,7 +20,7 @@ type Options struct {
 	TTY     bool
 	NoInput bool
 	Login   bool // as a login shell
-	Awaited bool // the process that starts it wants all of its output
+	Awaited bool // the process that starts it needs all of its output
 	Window  wire.Window
 	Erase   byte // the erase key of the user's terminal; 0: the usual one
 	by      string

@@ -83,7 +83,7 @@ func (o *output) nudgeLocked() {
 	}
 }
 
-// urgent reports whether the display must go on before the job has to wait for it, or need not
+// urgent reports whether the display must continue before the job has to wait for it, or need not
 // follow any more.
 func (o *output) urgent() (end uint64, urgent bool) {
 	o.mu.Lock()
@@ -249,7 +249,7 @@ type ring struct {
 	marks      []mark // ascending; the first is at or before start
 }
 
-// mark gives the stream of the bytes from offset on.
+// mark is the stream of the bytes from offset on.
 type mark struct {
 	offset uint64
 	stream wire.Stream

@@ -56,8 +56,8 @@ func (vs *viewers) mayType(v *viewer, p []byte) ([]byte, bool) {
 	return p, true
 }
 
-// continues reports whether v is the connection on which the process of before goes on, which has
-// left its earlier connection.
+// continues reports whether v is the new connection of the earlier viewer's process, which has
+// closed its former one.
 func (v *viewer) continues(before *viewer) bool {
 	return before.left && before.number < v.number && before.pid == v.pid && v.pid != 0
 }

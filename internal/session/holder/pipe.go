@@ -13,7 +13,7 @@ import (
 )
 
 // poller waits for a pipe in place of the runtime's poller, which would wake up for each piece that
-// the job writes, even while nobody wants to read.
+// the job writes, even while no goroutine reads.
 type poller struct {
 	cut  atomic.Bool // do not wait any more
 	news *os.File    // an eventfd that is readable once cut is set

@@ -12,7 +12,7 @@ import (
 // A program's question reaches all terminals that show it, and all of them answer. Only one answer
 // is for the program, and no answer counts as typing. All other input comes from the user.
 
-// Bounds on what may count as an answer.
+// Bounds on an answer.
 const (
 	maxAnswer = 4 << 10 // bytes; a control sequence is much shorter
 	// answerWithin is the time after a question in which a terminal may answer it.
@@ -43,8 +43,8 @@ func (a *asked) note(s *screen.Screen, now time.Time) {
 	a.questions = questions
 }
 
-// replies separates a terminal's own answers from a person's input. The zero value knows of no
-// question, so nothing counts as an answer.
+// replies separates a terminal's own answers from a person's input. The zero value has no open
+// question, so no input counts as an answer.
 type replies struct {
 	asked    asked
 	answered screen.Questions // those of asked that this terminal was not shown or has answered

@@ -47,8 +47,7 @@ type viewers struct {
 	typing       typing
 }
 
-// viewer is one connection. Its goroutine reads what the viewer sends; a second
-// one sends output.
+// viewer is one connection. Its goroutine reads the viewer's frames; a second one sends output.
 type viewer struct {
 	*wire.Peer
 	conn    *net.UnixConn

@@ -43,7 +43,7 @@ func (r Reader) UpTo(offset uint64) Reader {
 	return r
 }
 
-// Open opens the log in dir as it is now.
+// Open opens the log in dir in its present state.
 func Open(dir string) (r Reader, closeLog func(), err error) {
 	starts, err := segmentStarts(dir)
 	if err != nil {

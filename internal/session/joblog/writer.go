@@ -152,7 +152,7 @@ func (l *Writer) write(s wire.Stream, p []byte, now time.Time) (int, error) {
 		if err := l.begin(record{l.lostFrom, millis(now), wire.Lost}); err != nil {
 			return 0, err
 		}
-		l.lostFrom = l.end // recorded; after a failure below, the loss goes on from here
+		l.lostFrom = l.end // recorded; after a failure below, the loss continues from here
 	}
 	if l.full() {
 		if err := l.roll(); err != nil {
@@ -251,7 +251,7 @@ func (l *Writer) Close() {
 	}
 }
 
-// Reader reads what has been written so far. It shares the writer's descriptors.
+// Reader reads the bytes that have been written so far. It shares the writer's descriptors.
 func (l *Writer) Reader() Reader { return newReader(l.segments, l.end) }
 
 // noSpaceReason returns briefly why a log is incomplete.

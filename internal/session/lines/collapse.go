@@ -10,10 +10,10 @@ import (
 	"keyway/internal/session/wire"
 )
 
-// Collapser reduces an output to the lines that remain in the end on a terminal of the job's
-// size. It draws the output on a model of a terminal. A line is final when the cursor has left
-// it and the program has never moved up that far. A line that was printed from start to end is
-// emitted as it was printed, any other as it looks.
+// Collapser reduces an output to the lines that remain in the end on a terminal of the job's size.
+// It draws the output on a model of a terminal. A line is final when the cursor has left it and the
+// program has never moved up that far. A line that was printed from start to end is emitted as
+// printed, any other as it is displayed.
 type Collapser struct {
 	emit   func([]byte) error // nil: only the depth is wanted
 	window wire.Window
@@ -25,15 +25,15 @@ type Collapser struct {
 	Exact  bool   // Depth is known to be the maximum
 	Moved  bool   // the program does more than print
 	next   uint64 // the first row whose line has not been emitted
-	floor  uint64 // the first row that is drawn; all rows above have been emitted for good
+	floor  uint64 // the first row that is drawn; all rows above have been emitted finally
 
 	unread
 	line  keptLine  // the line that the cursor is in
 	plain keptLines // earlier lines that are as they were printed
 	came  keptLines // emitted lines that may be seen again, as emitted
 	scrolledOff
-	stream bool         // the line is too long to be drawn, and is passed on as it is
-	top    top          // for programs that clear from the top: the user has seen what they clear
+	stream bool         // the line is too long to be drawn, and is passed on unchanged
+	top    top          // for programs that clear from the top: the user has seen the cleared rows
 	begun  uint64       // the row that the line began in, if the line above it continues into that row; see begins
 	reflow *reflowState // while the screen gets another size
 	Err    error        // the first error of emit
@@ -51,7 +51,7 @@ type scrolledOff struct {
 	partAt uint64 // its first row
 }
 
-// keptLine is a line as it was printed in one go, or as it was emitted.
+// keptLine is a line that was printed at once, or that was emitted.
 type keptLine struct {
 	from, to uint64 // rows
 	text     []byte

@@ -163,7 +163,7 @@ func (c *Collapser) draw(p []byte) {
 	c.touch(from, c.row())
 }
 
-// touch notes that rows differ from what was printed.
+// touch records that rows differ from the printed lines.
 func (c *Collapser) touch(from, to uint64) {
 	if n := len(c.plain); n == 0 || c.plain[n-1].to < from {
 		return
@@ -190,7 +190,7 @@ func (c *Collapser) control(p []byte) {
 		x, _ := c.screen.Cursor()
 		home := x == 0 && int64(c.row()) == c.top.at
 		from, clears := touches(p, c.row(), home)
-		if clears { // the user has seen what was on the screen
+		if clears { // the user has seen the screen
 			c.Release(c.end())
 			c.top.cleared(c.screen.Gone() + uint64(c.screen.Used()))
 			if home {

@@ -55,8 +55,8 @@ func (c rawCount) Picture([]byte) error { return nil }
 
 func (c rawCount) Gap(uint64) error { return nil }
 
-// Before returns an offset of the log in dir from which on to draw for what a terminal shows at a
-// later one.
+// Before returns the offset of the log in dir from which to draw, in order to get the contents of a
+// terminal at a later offset.
 func Before(dir string, at uint64) (uint64, error) {
 	const enough = 1 << 20 // more than any screen, and than a line that is drawn
 	r, closeLog, err := joblog.Open(dir)

@@ -44,7 +44,7 @@ func (u *upScan) Put(s wire.Stream, p []byte) error {
 	return nil
 }
 
-// goesUp reports whether a sequence may move the cursor up, or change what is above it.
+// goesUp reports whether a sequence may move the cursor up, or change rows above it.
 func goesUp(p []byte) bool {
 	if len(p) < 2 {
 		return false

@@ -74,8 +74,8 @@ func (g *clipboardGuard) harmless(p []byte) bool {
 	return true
 }
 
-// executed reports whether a terminal executes or ignores c in the middle of a sequence, which
-// then goes on.
+// executed reports whether a terminal executes or ignores c in the middle of a sequence, which then
+// continues.
 func executed(c byte) bool { return c < ' ' && c != esc && c != can && c != sub || c == del }
 
 func (g *clipboardGuard) next(c byte) {
@@ -87,7 +87,7 @@ func (g *clipboardGuard) next(c byte) {
 		case first == esc && c == ']', first == c1 && c == osc:
 			g.head, g.state = append(g.head, c), heading
 		case first == esc && executed(c):
-			g.out = append(g.out, c) // it takes effect now, and the sequence goes on
+			g.out = append(g.out, c) // it takes effect now, and the sequence continues
 		default:
 			g.release()
 			g.pass(c)

@@ -82,7 +82,7 @@ type input struct {
 	cut  bool // no more could be read after that
 }
 
-// forward copies what is typed to a session.
+// forward copies typed input to a session.
 type forward struct {
 	conn    *wire.Connection
 	in      *os.File

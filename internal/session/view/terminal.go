@@ -21,7 +21,7 @@ type Terminal struct {
 	Display      bool               // out is a terminal
 	guards       [3]*clipboardGuard // by stream; nil: everything may be shown
 	raw          *term.State        // the state to restore; nil: not raw
-	stuck        bool               // nobody reads out
+	stuck        bool               // no reader for out
 	Skipped      uint64             // bytes that were not written to it
 	input        input              // the user's
 	escapes      escapes            // in the user's input
@@ -103,8 +103,8 @@ func (t *Terminal) Restore() {
 	}
 }
 
-// leave returns the bytes that switch off what the output has switched on, and move the cursor
-// to its end.
+// leave returns the bytes that switch off the modes that the output has switched on, and move the
+// cursor to its end.
 func (t *Terminal) leave() []byte {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -271,8 +271,8 @@ func (c *Process) watch(conn *wire.Connection, t *Terminal, v Viewing, signals <
 		out.detached = true
 	case out.signal = <-signals:
 	}
-	// The goroutine that shows output may be stuck in a write that nobody reads. It is then
-	// left behind, because this process is about to end.
+	// The goroutine that shows output may be stuck in a write without a reader. It is then left
+	// behind, because this process is about to end.
 	conn.Close()
 	<-keyboard.ended()
 	close(asking.done)

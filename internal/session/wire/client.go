@@ -36,7 +36,7 @@ type Connection struct {
 	TTY  bool
 	At   uint64 // offset of the next output
 	// Asked is called when Ctrl-C was typed and not passed on. It returns when the user has
-	// said what it is to mean.
+	// answered.
 	Asked func() error
 }
 
@@ -167,7 +167,7 @@ func PumpAll(dir string, h Hello, to Sink) (status *session.End, at uint64, err 
 	return nil, at, ErrGone
 }
 
-// Close closes the connection; the session goes on.
+// Close closes the connection; the session continues.
 func (c *Connection) Close() {
 	c.conn.Close()
 	c.told.Wait()
@@ -189,7 +189,7 @@ func (c *Connection) Pump(to Sink) (*session.End, error) {
 	}
 }
 
-// PumpOne is Pump for one message. It returns nil and nil as long as the job goes on.
+// PumpOne is Pump for one message. It returns nil and nil while the job runs.
 func (c *Connection) PumpOne(to Sink) (*session.End, error) {
 	m, err := c.Read()
 	switch {

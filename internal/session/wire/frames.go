@@ -60,12 +60,12 @@ const (
 // Flags of hello.
 const (
 	FlagInput  byte = 1 << iota // may send input, size, signal and end
-	FlagOutput                  // wants output; without it, only the end is sent
+	FlagOutput                  // requests output; without it, only the end is sent
 	FlagTail                    // start this many bytes before the end, not at this offset
-	FlagScreen                  // for a person at a terminal: the screen as it is, instead of output that is far behind; with FlagTail this many lines of history first
+	FlagScreen                  // for a user at a terminal: the present screen, instead of output that is far behind; with FlagTail this many lines of history first
 	FlagAsk                     // ask what Ctrl-C is to mean
 	FlagKeys                    // input comes from a terminal, which answers questions by itself
-	FlagWhole                   // wants all output: the job waits for this viewer, and none is skipped
+	FlagWhole                   // requests all output: the job waits for this viewer, and no output is skipped
 	FlagLog                     // output in the log may be announced with Logged instead of sent
 )
 
@@ -78,8 +78,8 @@ type Message interface {
 // The messages; docs/PROTOCOL.session.md has the frames. The viewer sends the first group and
 // Passed, the holder the others.
 type (
-	// Hello opens a connection. From is the offset at which output shall begin; what it
-	// counts depends on FlagTail and FlagScreen.
+	// Hello opens a connection. From is the offset at which output shall begin; its unit depends on
+	// FlagTail and FlagScreen.
 	Hello struct {
 		Version, Flags byte
 		From           uint64
@@ -135,7 +135,7 @@ type (
 		Offset, Segment uint64
 		Count           uint32
 	}
-	// Passed says up to where the viewer has passed on what was Logged.
+	// Passed is the offset up to which the viewer has passed on the Logged output.
 	Passed struct{ Offset uint64 }
 )
 

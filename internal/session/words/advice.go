@@ -16,7 +16,7 @@ var sentences = map[keyway.Step]string{
 	keyway.WithoutTerminal: "run the command without one: keyway run -T",
 }
 
-// next returns lines that say what the user can do about an error.
+// next returns lines with advice about an error.
 func next(e *keyway.Error) string {
 	var lines []string
 	if e.Next != "" {

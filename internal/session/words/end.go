@@ -210,7 +210,7 @@ func (c *cli) killOne(name keyway.Name, grace time.Duration) error {
 	return nil
 }
 
-// askEnd asks the holder to end its job. The holder does so even if nobody waits.
+// askEnd asks the holder to end its job. The holder does so even if no command waits.
 func askEnd(i session.Info, grace time.Duration) error {
 	conn, err := wire.Connect(i.Path, wire.Hello{Flags: wire.FlagInput})
 	if err != nil {

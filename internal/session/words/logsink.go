@@ -131,8 +131,7 @@ func (l *logSink) Resized(w wire.Window) {
 }
 
 // copyPast passes on what the log in dir has now, from an offset on, and returns the offset at which
-// it stopped. If the job is live, that is before what was printed just now: the job may still move up
-// to those lines.
+// it stopped. If the job runs, that is before the newest lines, to which the job may still move up.
 func (l *logSink) copyPast(dir string, at uint64, live bool) (uint64, error) {
 	r, closeLog, err := joblog.Open(dir)
 	if err != nil {

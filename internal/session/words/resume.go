@@ -26,13 +26,13 @@ const (
 	skipped          // bytes that were skipped so far
 )
 
-// resume says how an output goes on that a laptop follows through broken connections.
+// resume describes how an output continues that a laptop follows over connections that break.
 type resume struct {
 	word string      // for marks; empty: none are wanted
-	from [2]position // where standard output and standard error go on; zero: this is the beginning
+	from [2]position // where standard output and standard error continue; zero: this is the beginning
 }
 
-// asksToResume reads what the laptop says about that.
+// asksToResume reads the laptop's request for that.
 func asksToResume() (r resume) {
 	for i, text := range strings.Fields(os.Getenv(keyway.EnvMarks)) {
 		if i == 0 {
@@ -48,7 +48,7 @@ func asksToResume() (r resume) {
 	return r
 }
 
-// again reports whether the output goes on.
+// again reports whether the output continues.
 func (r *resume) again() bool { return r.from[0][ofSession] != 0 }
 
 // mark writes a mark.
@@ -64,8 +64,8 @@ func (r *resume) mark(f *os.File, p position) error {
 	return err
 }
 
-// chosen returns the session that a command is about; see oneName. A command that goes on takes the
-// same one, which may have another name by now, or be gone.
+// chosen returns the session that a command is about; see oneName. A command that continues takes
+// the same session, which may have another name by now, or be gone.
 func (c *cli) chosen(cmd string, args []string, r *resume) (session.Info, error) {
 	if r.again() {
 		list, err := c.List()
@@ -93,7 +93,7 @@ type progress struct {
 	at      uint64  // offset of the next output
 	wrote   bool    // since the last mark
 	marked  uint64  // offset of the last mark
-	reached [3]bool // by stream: what was printed earlier is over
+	reached [3]bool // by stream: earlier output is over
 }
 
 // file returns the index of the file for a stream.
@@ -110,7 +110,8 @@ func (p *progress) earlier(s wire.Stream, n int) int {
 	return int(min(uint64(n), p.from[file(s)][inLog]-min(p.at, p.from[file(s)][inLog])))
 }
 
-// reach notes that the output has come to where it goes on. The rows above that were printed.
+// reach records that the output has reached the position where it continues. The rows above that
+// were printed.
 func (l *logSink) reach() {
 	for s, c := range l.All {
 		from := l.from[file(wire.Stream(s))]
@@ -136,7 +137,7 @@ func (l *logSink) skipAgain(n uint64) uint64 {
 // log may drop what is before it.
 const often = 1 << 20
 
-// mark tells the laptop what it has got so far, if there is news.
+// mark sends the laptop the present position, if it has changed.
 func (l *logSink) mark() (err error) {
 	if l.word == "" || !l.wrote && l.at-l.marked < often {
 		return nil
@@ -160,7 +161,7 @@ func (l *logSink) mark() (err error) {
 	return err
 }
 
-// goesOn returns the offset at which to read the log in dir so that the output goes on, and
+// goesOn returns the offset at which to read the log in dir so that the output continues, and
 // prepares the sink for that. It is earlier than the place itself, so that the screen looks as it
 // did there.
 func (l *logSink) goesOn(dir string) (at uint64, err error) {

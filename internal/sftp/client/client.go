@@ -1,5 +1,5 @@
-// Package client reads a file system by SFTP version 3, as an fs.FS. It writes nothing. Anybody may
-// run the server: all data that it sends on a connection is bounded, and a request is sent only
+// Package client reads a file system by SFTP version 3, as an fs.FS. It writes nothing. The server
+// may be hostile: all data that it sends on a connection is bounded, and a request is sent only
 // when the one before has been answered. Begin with New.
 package client
 
@@ -16,7 +16,7 @@ import (
 	"keyway/internal/sshwire"
 )
 
-// Bounds on what a server says.
+// Bounds on a server's answers.
 const (
 	maxMessage = 256 << 10 // bytes of one message
 	// maxName bounds a name in bytes (NAME_MAX of Linux).
@@ -164,7 +164,7 @@ func (s statusError) Is(target error) bool {
 }
 
 // Err returns the error that ended the connection; nil: it can be used. Every later request fails
-// with it, and says nothing about files.
+// with it, whatever the file.
 func (c *Client) Err() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -59,7 +59,7 @@ func (g *Guests) Start(ctx context.Context, rec engine.Record, name string, st *
 	return err
 }
 
-// Stop ends the guest and all programs that it has started. The container goes on.
+// Stop ends the guest and all programs that it has started. The container continues.
 func (g *Guests) Stop(ctx context.Context, rec engine.Record, name string, st *container.State, grace time.Duration) error {
 	switch {
 	case st.Paused:
@@ -156,8 +156,8 @@ func (g *Guests) bring(ctx context.Context, rec engine.Record, grace time.Durati
 	return g.in(rec).Extract(timed, archive)
 }
 
-// words reads the output of the guest's first process until the caller leaves. The process goes on
-// without a reader.
+// words reads the output of the guest's first process until the caller leaves. The process
+// continues without a reader.
 type words struct {
 	conn *daemon.ExecConn
 	done chan struct{} // closed at the end of the output
@@ -226,7 +226,7 @@ func (g *Guests) explain(ctx context.Context, rec engine.Record, container strin
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case late && errors.Is(err, engine.ErrGuestSilent):
-		err = engine.ErrGuestSilent // the error of the last request says nothing
+		err = engine.ErrGuestSilent // the error of the last request has no meaning
 	case late:
 		return g.hangs(container)
 	case errors.As(err, &said), daemon.SaysNoSpace(err.Error()), daemon.IsNotFound(err), client.IsErrConnectionFailed(err):

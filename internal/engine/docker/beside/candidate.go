@@ -87,7 +87,7 @@ func (g *Guests) isWorkspace(c container.InspectResponse) error {
 }
 
 // ofAnother refuses a container of another user of the place. owner comes from a file or label that
-// anybody may have written.
+// any user may have written.
 func ofAnother(c container.InspectResponse, what, owner string) error {
 	if owner = strings.TrimSpace(owner); owner == "" || len(owner) > 10 || strings.Trim(owner, "0123456789") != "" {
 		owner = "another user"

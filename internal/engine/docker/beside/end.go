@@ -16,7 +16,7 @@ import (
 // Ended reports whether no guest lives in the container: it was ended, or the container was
 // restarted. An error means that this is not known, and a guest may live. A daemon's word that the
 // process runs is reliable; its word that it does not run is not: Podman forgets a process seconds
-// after its caller has disconnected, and a daemon that was restarted knows none.
+// after its caller has disconnected, and a restarted daemon has forgotten all.
 func (g *Guests) Ended(ctx context.Context, rec engine.Record) (bool, error) {
 	timed, cancel := context.WithTimeout(ctx, settle)
 	defer cancel()

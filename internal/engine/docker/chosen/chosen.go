@@ -1,5 +1,5 @@
-// Package chosen completes the Spec of a workspace with what its place chooses, and knows
-// afterwards what was requested.
+// Package chosen completes the Spec of a workspace with the place's choices, and later
+// distinguishes these from requested values.
 package chosen
 
 import (
@@ -21,8 +21,8 @@ const (
 )
 
 // Complete completes s with facts of the place: its owner's uid, the size of its memory, and, for an
-// engine without root on this machine (local), the limits of processes. It returns what was not
-// requested so.
+// engine without root on this machine (local), the limits of processes. It returns the values that
+// were not requested.
 func Complete(s keyway.Spec, d daemon.Identity, local bool, host system.Info, report func(keyway.Progress)) (keyway.Spec, *engine.Chosen) {
 	c := &engine.Chosen{}
 	if s.Template != "" && s.ShmSize == 0 && s.IPC != keyway.IPCHost && !s.Mounted(keyway.ShmDir) {
@@ -42,7 +42,7 @@ func Complete(s keyway.Spec, d daemon.Identity, local bool, host system.Info, re
 
 // Asked returns the environment that was requested for a workspace with the completed Spec s. The
 // daemon has made the container by it, and nothing in the container can change it. If c is nil, an
-// older keyway made the workspace, and what the place would choose counts as chosen.
+// older keyway made the workspace, and the values that the place would choose count as chosen.
 func Asked(s keyway.Spec, c *engine.Chosen, host system.Info, d daemon.Identity) keyway.Environment {
 	env := s.Environment()
 	if c == nil {

@@ -97,7 +97,7 @@ func (c Container) hiding(files linked) (all []keyway.FileChange, more int) {
 	return all, more
 }
 
-// target returns the directory to which dir leads, by the links of dir and of what is above it.
+// target returns the directory to which dir leads, by the links of dir and of its parents.
 func target(dir string, files linked) string {
 	at, rest := "/", strings.Split(dir[1:], "/")
 	for hops := 0; len(rest) > 0; {

@@ -20,7 +20,7 @@ import (
 // Compared returns the changed files of a container: those that its daemon lists, and that differ from
 // the image's. Docker compares attributes, so its list lacks a file that was replaced by one of the same
 // size and time. Podman lists all files in the upper directory of the container's overlay, also those
-// that were only opened to write. The list stays as it is where that directory cannot be read; usually
+// that were only opened to write. The list stays unchanged if that directory cannot be read; usually
 // only root at the place may, or the user of a Podman without root.
 func Compared(c container.InspectResponse, listed []keyway.FileChange, podman bool) []keyway.FileChange {
 	if c.GraphDriver == nil {

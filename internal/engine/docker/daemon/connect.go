@@ -164,7 +164,7 @@ func remoteDaemon(p endpoint, system string, security []string) string {
 const probeTimeout = 10 * time.Second
 
 // Unusable explains why a daemon could not be reached. The client's own error has lost the cause,
-// so this tries the socket once more.
+// so this tries the socket again.
 func (c *Client) Unusable(err error) error {
 	var said *keyway.Error
 	if errors.As(err, &said) {

@@ -96,7 +96,7 @@ func (s surroundings) docker() (endpoint, error) {
 }
 
 // dockerHost completes an address as the docker command does: a host and a port, or a host alone, are
-// of tcp, and what is missing is this machine, 2375, with TLS 2376, or the default socket.
+// of tcp, and the defaults are this machine, port 2375, with TLS 2376, or the default socket.
 func dockerHost(host string, tls bool) string {
 	protocol, address, named := strings.Cut(host, "://")
 	switch {

@@ -140,8 +140,7 @@ func (s *Store) ExportImage(ctx context.Context, image string, without int) (io.
 	return r, nil
 }
 
-// ImportImage loads an archive of one image, and gives the image that name and no other; an empty
-// name means none.
+// ImportImage loads an archive of one image, under that name only; an empty name means none.
 func (s *Store) ImportImage(ctx context.Context, image string, archive io.Reader) error {
 	d, err := s.client.Identify(ctx)
 	if err != nil {

@@ -144,7 +144,7 @@ func (c Container) NobodyServes(ctx context.Context) bool {
 }
 
 // patience is the time in which a guest must serve. It is asked often at first and then less often:
-// a daemon cannot end what it has started in a container.
+// a daemon cannot end a process that it has started in a container.
 const (
 	patience  = 30 * time.Second
 	firstPoll = 10 * time.Millisecond

@@ -16,8 +16,7 @@ import (
 	"time"
 )
 
-// as becomes that uid, with no group of the one before, and goes on with another
-// command. It needs CAP_SETUID.
+// as changes to that uid, without the former groups, and runs another command. It needs CAP_SETUID.
 func as(uid string, args []string) error {
 	id, err := strconv.Atoi(uid)
 	if err != nil {
@@ -38,7 +37,7 @@ func hide(dir string) error {
 		os.Chmod(inner, 0), os.Chmod(hidden, 0))
 }
 
-// rob plays a user of the workspace who is not its own, and prints what he got.
+// rob acts as another user in the workspace, and prints everything that it could get.
 func rob(home string) error {
 	for _, name := range []string{
 		"authorized_keys", "guest.json", "guest.sock", "agent.sock", "init.lock", "bin", "bin/keyway-guest", "bin/keyway",
@@ -56,7 +55,7 @@ func rob(home string) error {
 	return nil
 }
 
-// got prints what was got, if it was.
+// got prints a result, if there is one.
 func got(what string, err error) {
 	if err == nil {
 		fmt.Println(what)
@@ -83,7 +82,7 @@ func replace(home, path string) {
 	}
 }
 
-// answered reports whether somebody says a word at a socket.
+// answered reports whether a server at a socket sends anything.
 func answered(path string) error {
 	conn, err := net.Dial("unix", path)
 	if err != nil {
@@ -111,7 +110,7 @@ func peek(home string) error {
 			f, err := os.Open(filepath.Join(dir, name))
 			if err == nil {
 				_, err = f.Read(make([]byte, 1))
-				if name == "mem" { // what is at address 0 cannot be read; to open it is enough
+				if name == "mem" { // address 0 cannot be read; to open the file is enough
 					err = nil
 				}
 				f.Close()
@@ -162,8 +161,8 @@ func guests() []string {
 	return pids
 }
 
-// impostor plays an image's program that wants to be the guest. It says in all
-// ways there are that its key is the host key, and never ends.
+// impostor acts as an image's program that poses as the guest. It says in all ways there are that
+// its key is the host key, and never ends.
 func impostor(home, key string) error {
 	info := fmt.Sprintf(`{"hostKey":%q,"user":"root","uid":0,"home":"/root","version":"evil","pid":1}`, key)
 	for i := 0; ; i++ {

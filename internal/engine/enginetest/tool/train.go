@@ -41,7 +41,7 @@ func train(file string) error {
 		if _, err := io.ReadFull(batches, make([]byte, len(batch))); err != nil {
 			return fmt.Errorf("the loader is gone: %w", err)
 		}
-		time.Sleep(10 * time.Millisecond) // what a step takes
+		time.Sleep(10 * time.Millisecond) // time of a step
 	}
 	select {
 	case <-told:

@@ -1,9 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -12,6 +16,7 @@ import (
 	"keyway/internal/laptop"
 	"keyway/internal/link"
 	"keyway/internal/pipe"
+	"keyway/internal/plain"
 	"keyway/internal/sshconfig"
 )
 
@@ -106,7 +111,11 @@ func reachForSSH(ctx context.Context, arg string) (*app, sshconfig.Entry, *link.
 	if err != nil {
 		return nil, entry, nil, err
 	}
+	begun := time.Now()
 	a.SendKeys(ctx, node, entry)
+	if out := sshErrors(); out != nil && time.Since(begun) > slowAgent {
+		sayAgentHangs(out, cmp.Or(entry.Sent.Agent, a.AgentSocket(), os.Getenv("SSH_AUTH_SOCK")))
+	}
 	if entry.Proved.IsZero() { // an earlier keyway took its key on trust
 		if err := l.Prove(ctx, entry.Place, entry.Name, entry.HostKey); err == nil {
 			_ = a.Hosts.Proved(entry) // or the next time
@@ -114,6 +123,17 @@ func reachForSSH(ctx context.Context, arg string) (*app, sshconfig.Entry, *link.
 	}
 	a.holdReady(entry)
 	return a, entry, l, nil
+}
+
+// slowAgent is the time for sending keys after which the agent is asked whether it answers.
+const slowAgent = time.Second
+
+// sayAgentHangs tells the user of an ssh that the agent at socket does not answer, if so. That ssh is
+// going to wait for it, and says nothing itself.
+func sayAgentHangs(out io.Writer, socket string) {
+	if socket != "" && link.AgentHangs(socket) {
+		fmt.Fprintf(out, "keyway: the agent %s does not answer, and ssh waits for it\n", plain.Line(socket))
+	}
 }
 
 // otherRecords returns err, or an error that explains why ssh's configuration has a workspace

@@ -75,6 +75,9 @@ func (u *uplink) silentAgent() string {
 	return ""
 }
 
+// AgentHangs reports whether the agent at socket accepts connections and does not answer.
+func AgentHangs(socket string) bool { return agentKeys(socket, agentNotice).hangs }
+
 // held is the number of keys that an agent holds, and a digest of them.
 type held struct {
 	count uint32

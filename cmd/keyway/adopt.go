@@ -40,7 +40,7 @@ keyway stop ends the SSH server and all that was started through it, keyway star
 there again (also after the container was restarted), and keyway rm removes it. None of them
 stops, starts or removes the container. The home directory of a user who has none in the
 container is ` + ownHome + `, which keyway rm deletes with the files in it. The container's
-limits apply to everything that you run in it. A container that was removed and made anew
+limits apply to everything that you run in it. A container that was removed and made again
 under the same name has to be adopted again.
 
 Not possible: a container with a read-only root file system, one that does not run, one that

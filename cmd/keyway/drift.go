@@ -263,7 +263,7 @@ func (d drift) mend() string {
 	for _, w := range d.Compared {
 		if slices.ContainsFunc(d.Differences, func(f pin.Difference) bool { return f.Where == w }) {
 			place, name, _ := strings.Cut(w, "/")
-			lines = append(lines, plain.Sprintf("else make %s anew: %s --pinned", w, anew(keyway.Place(place), keyway.Name(name), d.engines[w], d.Template)))
+			lines = append(lines, plain.Sprintf("otherwise make %s again: %s --pinned", w, anew(keyway.Place(place), keyway.Name(name), d.engines[w], d.Template)))
 		}
 	}
 	return strings.Join(lines[:min(len(lines), maxAdvice)], "\n")

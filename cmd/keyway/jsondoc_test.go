@@ -147,7 +147,7 @@ func TestJSONIsDocumented(t *testing.T) {
 		}
 	}
 	if is, err := os.ReadFile(file); err != nil || string(is) != page {
-		t.Errorf("%s is not what the types say, %v: write it anew with KEYWAY_WRITE_DOCS=1", file, err)
+		t.Errorf("%s is not what the types say, %v: write it again with KEYWAY_WRITE_DOCS=1", file, err)
 	}
 	commands(newRootCommand(), func(c *cobra.Command) {
 		path := strings.TrimPrefix(c.CommandPath(), "keyway ")

@@ -12,7 +12,7 @@ func parentName() string {
 }
 
 // parentErrors returns the standard error of the parent if it is a terminal or a pipe, which can be
-// opened anew; otherwise nil.
+// opened again; otherwise nil.
 func parentErrors() *os.File {
 	return proctree.Errors(os.Getppid())
 }

@@ -263,7 +263,7 @@ func (a *app) pinWorkspace(ctx context.Context, t pinnable, w workspaceOf, news 
 	p := pin.FromWorkspace(t.from.Name, t.Spec.Image, w.Environment)
 	if other := p.CompareTemplate(w.where(), t.Spec); len(other) > 0 {
 		return p, "", keyway.Errorf(keyway.Drifted, "%s was made with other options than the template's: %s", w.where(), strings.Join(fieldNames(other), ", ")).
-			Hint("put them into %s, or make it anew: %s", t.from.File, anew(w.place, w.Name, w.Engine, t.from.Name))
+			Hint("put them into %s, or make it again: %s", t.from.File, anew(w.place, w.Name, w.Engine, t.from.Name))
 	}
 	if facts, err := registry.Look(ctx, p.Image.Reference, p.Arch); err != nil {
 		if ctx.Err() != nil {

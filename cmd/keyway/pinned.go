@@ -32,7 +32,7 @@ func (o upOptions) pinned(ctx context.Context, a *app, there api.Node, place key
 	}
 	if lock.Meddled() {
 		return nil, s, keyway.Errorf(keyway.Drifted, "%s was changed by other means than keyway pin", t.lock).
-			Hint("restore it from where it came from, or make it anew: keyway pin %s", plain.Shell(t.from.Name))
+			Hint("restore it from where it came from, or make it again: keyway pin %s", plain.Shell(t.from.Name))
 	}
 	facts, err := there.Facts(ctx, s)
 	if err != nil {

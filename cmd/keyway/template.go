@@ -177,7 +177,7 @@ func (a asked) setupEnded(place keyway.Place, name keyway.Name, status exitStatu
 			Hint("see whether it runs: keyway ls %[1]s\nsee its output: keyway logs %[1]s/%[2]s", plain.Shell(place.Of(name)), setupJob)
 	}
 	return keyway.Errorf(keyway.Other, "%s is up, and its setup failed with %d", name, int(status)).
-		Hint("see its output: keyway logs %[1]s/%[2]s\nenter it: keyway ssh %[1]s\nor make it anew, with the options that you gave: %[3]s",
+		Hint("see its output: keyway logs %[1]s/%[2]s\nenter it: keyway ssh %[1]s\nor make it again, with the options that you gave: %[3]s",
 			plain.Shell(place.Of(name)), setupJob, anew(place, name, a.Spec.Engine, a.from.Name))
 }
 

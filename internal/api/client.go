@@ -142,7 +142,7 @@ func (c *Client) Environments(ctx context.Context, names []keyway.Name) ([]keywa
 		return nil, err
 	}
 	if len(all) != len(names) {
-		return nil, keyway.Errorf(keyway.VersionMismatch, "the answer tells of %d workspaces, and %d were asked for", len(all), len(names))
+		return nil, keyway.Errorf(keyway.VersionMismatch, "the answer has %d workspaces, and %d were requested", len(all), len(names))
 	}
 	for i := range all {
 		all[i].Name = names[i] // whatever name the place sends

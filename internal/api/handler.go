@@ -50,7 +50,7 @@ func NewHandler(n Node) http.Handler {
 	mux.HandleFunc("DELETE /v1/workspaces/{name}", h.remove)
 	mux.HandleFunc("POST /v1/workspaces/{name}/stream", h.stream)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		WriteError(w, keyway.Errorf(keyway.VersionMismatch, "this version knows nothing of %s %s", r.Method, r.URL.Path))
+		WriteError(w, keyway.Errorf(keyway.VersionMismatch, "this version does not know %s %s", r.Method, r.URL.Path))
 	})
 	return mux
 }

@@ -148,7 +148,7 @@ func failed(path string, stdout, stderr []byte, err error) error {
 	case strings.Contains(said, "Driver/library version mismatch"):
 		return e.Hint("the driver was updated while it ran; at the place: sudo reboot")
 	case strings.Contains(said, "couldn't communicate with the NVIDIA driver"):
-		return e.Hint("the driver is not loaded; at the place: sudo modprobe nvidia, or install it anew after a new kernel")
+		return e.Hint("the driver is not loaded; at the place: sudo modprobe nvidia, or install it again after a new kernel")
 	}
 	return e.Hint("see whether the driver works, at the place: nvidia-smi")
 }

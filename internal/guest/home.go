@@ -51,7 +51,7 @@ func ownDir(path string) error {
 		return err
 	}
 	if !st.IsDir() || ownerOf(st) != uint32(os.Getuid()) {
-		return fmt.Errorf("%s is not a directory of this workspace's user (uid %d): remove it, or make the workspace anew", path, os.Getuid())
+		return fmt.Errorf("%s is not a directory of this workspace's user (uid %d): remove it, or make the workspace again", path, os.Getuid())
 	}
 	return os.Chmod(path, 0o700)
 }

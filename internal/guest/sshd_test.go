@@ -112,7 +112,7 @@ func TestOwnHostKey(t *testing.T) {
 			}
 		}
 		if _, err := ownHostKey(home); err == nil {
-			t.Errorf("%s: it is used, or made anew", what)
+			t.Errorf("%s: it is used, or made again", what)
 		}
 	}
 }

@@ -106,7 +106,7 @@ func (f *fetch) fill(ctx context.Context, file *os.File, l keyway.Layer) error {
 			if !f.came.Load() {
 				err = UnreachedError{err}
 			}
-			return keyway.Errorf(keyway.Unreachable, "a layer of %s is incomplete: %w", f.pull.Image, err).Hint("try again: what has come is kept")
+			return keyway.Errorf(keyway.Unreachable, "a layer of %s is incomplete: %w", f.pull.Image, err).Hint("try again: the bytes that have arrived are kept")
 		}
 		if err != nil && sleep.For(ctx, orElse(f.Pause, pause)) != nil {
 			return context.Cause(ctx)
@@ -115,7 +115,7 @@ func (f *fetch) fill(ctx context.Context, file *os.File, l keyway.Layer) error {
 	if got := "sha256:" + hex.EncodeToString(p.sum.Sum(nil)); got != l.Digest {
 		_ = os.Remove(file.Name()) // the next try begins from the start
 		return keyway.Errorf(keyway.Untrusted, "the registry of %s sends another layer than it names: %s for %s", f.pull.Image, got, l.Digest).
-			Hint("ask who runs it; what came was removed")
+			Hint("ask its administrator; the bytes that arrived were removed")
 	}
 	return nil
 }

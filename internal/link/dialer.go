@@ -146,7 +146,7 @@ func (d *dialer) Stranger(ctx context.Context) error {
 	if now == nil || now.Equal(d.hostKey) {
 		return nil
 	}
-	return d.believe(keyway.Errorf(keyway.HostKeyChanged, "%s was removed, and made anew: its host key is another", d.name).
+	return d.believe(keyway.Errorf(keyway.HostKeyChanged, "%s was removed, and made again: its host key is another", d.name).
 		Advise(keyway.AskWhoMadeIt, d.uplink.place.Of(d.name)))
 }
 
@@ -176,7 +176,7 @@ func whatHelps(kind keyway.Kind, place keyway.Place) *keyway.Error {
 
 // errPlain means that a guest answers as an SSH server and not with a stream: it is older than
 // streams, or not a guest of keyway's.
-var errPlain = errors.New("the guest knows no streams")
+var errPlain = errors.New("the guest does not support streams")
 
 // path is a connection to a guest. Its first Read may return an error message of the node instead
 // of the guest's bytes, or nothing, because its uplink is dead.
@@ -255,7 +255,7 @@ func (c *proxied) inWords(err error) error {
 	case errors.Is(err, stream.ErrGaveUp):
 		return keyway.Errorf(keyway.Unreachable, "%s could not be reached: %w", c.uplink.place, err)
 	case errors.Is(err, errPlain):
-		return keyway.Errorf(keyway.VersionMismatch, "the guest of %s is another one now, and knows nothing of this connection", c.name)
+		return keyway.Errorf(keyway.VersionMismatch, "the guest of %s is another one now, and does not know this connection", c.name)
 	}
 	return keyway.Errorf(keyway.Other, "the connection to %s ended: %w", c.name, err)
 }

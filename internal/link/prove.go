@@ -93,8 +93,8 @@ func unproven(place keyway.Place, name keyway.Name, err error) error {
 		return keyway.Errorf(keyway.Untrusted, "the workspace that answers as %s at %s does not hold the host key that %s gives for it", name, place, place).
 			Hint("somebody may be in between, or %s lies: ask its administrator", place)
 	case errors.Is(err, errPlain):
-		return keyway.Errorf(keyway.VersionMismatch, "the guest of %s knows no streams, so its host key cannot prove itself", name).
-			Hint("make the workspace anew: its guest is older than this keyway")
+		return keyway.Errorf(keyway.VersionMismatch, "the guest of %s does not support streams, so its host key cannot prove itself", name).
+			Hint("make the workspace again: its guest is older than this keyway")
 	}
 	return keyway.Errorf(keyway.Unreachable, "the guest of %s at %s has not proved its host key: %w", name, place, err)
 }

@@ -221,7 +221,7 @@ func TestABrokenAnswerLeavesANewConnectionUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.http, c.Client = conn, api.NewClient(conn, "http://node")
-	errAnew := errors.New("the node is started anew")
+	errAnew := errors.New("the node is started again")
 	u := &uplink{place: "gpu1", log: slog.New(slog.DiscardHandler), old: map[*connection]struct{}{}, start: func(context.Context, *attempt) (*nodeProcess, error) {
 		return nil, errAnew
 	}}

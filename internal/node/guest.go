@@ -80,7 +80,7 @@ func verifyGuest(dir, hash string) error {
 		}
 	}
 	if st, err := os.Lstat(dir); err != nil || !st.IsDir() || !isClosed(st) || len(entries) != len(keyway.GuestLinks())+1 {
-		return fmt.Errorf("%s is not as it was made: %w", dir, err)
+		return fmt.Errorf("%s has been changed: %w", dir, err)
 	}
 	sum, err := hashFile(filepath.Join(dir, keyway.GuestProgram))
 	if err == nil && sum != hash {

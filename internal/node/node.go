@@ -390,7 +390,7 @@ func (n *Node) orphaned(ctx context.Context, e engine.Engine, found []keyway.Wor
 		case rec.HostKey != "" && rec.Container == "" && keyway.UsesImages(rec.Spec.Engine): // every engine with containers records it at creation
 			list[i].Reason, list[i].Next = engine.HalfMade, keyway.FinishOrRemove
 		case rec.Adopted:
-			list[i].Reason = "the container that it was in is gone, or was made anew"
+			list[i].Reason = "the container that it was in is gone, or was made again"
 		}
 	}
 	return list

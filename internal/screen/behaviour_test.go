@@ -33,7 +33,7 @@ var behaviours = []struct {
 	{name: "IND RI NEL", in: "a\x1bDb\x1bMc\x1bEd", rows: "a c|db", x: 1, y: 1},
 	{name: "a control in a sequence", in: "ab\x1b[\r1CX", rows: "aX", x: 2, y: 0},
 	{name: "CAN ends a sequence", in: "a\x1b[3\x18Cb", rows: "aCb", x: 3, y: 0},
-	{name: "ESC begins anew", in: "a\x1b[3\x1b[Cb", rows: "a b", x: 3, y: 0},
+	{name: "ESC begins a new sequence", in: "a\x1b[3\x1b[Cb", rows: "a b", x: 3, y: 0},
 	{name: "too many parameters", in: "\x1b[" + strings.Repeat("1;", 40) + "1Hx", rows: "x", x: 1, y: 0},
 	{name: "unknown sequences", in: "a\x1b[5yb\x1b(%c\x1b[?1;2zd\x1b[>5te\x1b[1$xf", rows: "abdef", x: 5, y: 0, only: true},
 

@@ -16,7 +16,7 @@ func TestResize(t *testing.T) {
 		rows, history string
 		x, y          int
 	}{
-		{"a line is broken anew", "0123456789abcdef", size{20, 4}, []size{{8, 4}}, "01234567|89abcdef", "", 7, 1},
+		{"a line is broken again", "0123456789abcdef", size{20, 4}, []size{{8, 4}}, "01234567|89abcdef", "", 7, 1},
 		{"and is whole again", "0123456789abcdefg", size{20, 4}, []size{{8, 4}, {20, 4}}, "0123456789abcdefg", "", 17, 0},
 		{"lines stay apart", "abc\r\ndef", size{10, 4}, []size{{20, 4}}, "abc|def", "", 3, 1},
 		{"what has no room goes to the history", "0123456789abcdef\r\nx", size{20, 3}, []size{{4, 3}}, "89ab|cdef|x", "01234567", 1, 2},

@@ -16,7 +16,7 @@ import (
 // no host of the network has.
 const aliasSuffix = ".keyway"
 
-const configHead = `# Written by keyway, which writes it anew whenever a workspace comes or goes:
+const configHead = `# Written by keyway, which rewrites it whenever a workspace is added or removed:
 # changes made here are lost. ~/.ssh/config includes this file at its top, and
 # ssh takes the first value it finds, so what is said here holds.
 `

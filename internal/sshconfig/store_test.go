@@ -19,7 +19,7 @@ import (
 	"keyway/internal/keyway"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "write the golden files again")
 
 // Two fixed keys, so that golden files stay as they are.
 const (

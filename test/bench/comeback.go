@@ -249,7 +249,7 @@ func (m *streamBench) bastionKilled(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(&m.notes, "When the bastion's processes are killed under a user's `ssh train`, without delay, its next round trip takes %d ms (median of %d): the link's `ssh gpu1` has to log in anew at both hops, which takes %d ms alone.\n",
+	fmt.Fprintf(&m.notes, "When the bastion's processes are killed under a user's `ssh train`, without delay, its next round trip takes %d ms (median of %d): the link's `ssh gpu1` has to log in again at both hops, which takes %d ms alone.\n",
 		median(silent).Milliseconds(), len(silent), login[0].Milliseconds())
 	return nil
 }

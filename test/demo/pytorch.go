@@ -183,7 +183,7 @@ func (t *tour) resumeTorch() error {
 func checkResumed(before map[int]float64, log string) (string, error) {
 	m := regexp.MustCompile(`(?m)^resumed after epoch (\d+)`).FindStringSubmatch(log)
 	if m == nil {
-		return "", errors.New("it began anew")
+		return "", errors.New("it began from the start")
 	}
 	done, err1 := strconv.Atoi(m[1])
 	after, err2 := losses(log)

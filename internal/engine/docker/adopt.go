@@ -123,7 +123,7 @@ func (e *Engine) findAdopted(ctx context.Context, rec engine.Record) (made, *con
 		if err := e.mine(ctx, name); err != nil {
 			return made{}, nil, err
 		}
-		return made{}, nil, keyway.Errorf(keyway.NotFound, "the container that the workspace %s was in is gone, or was made anew", name).
+		return made{}, nil, keyway.Errorf(keyway.NotFound, "the container that the workspace %s was in is gone, or was made again", name).
 			Advise(keyway.RemoveRest, string(name))
 	}
 	if err != nil {

@@ -91,7 +91,7 @@ func (e *Engine) environment(ctx context.Context, name keyway.Name, f *found) (k
 		if _, _, err := e.findAdopted(ctx, rec); err != nil {
 			return keyway.Environment{}, err
 		}
-		return keyway.Environment{}, keyway.Errorf(keyway.Usage, "%s was adopted: what its container was asked to have is not known here", name).
+		return keyway.Environment{}, keyway.Errorf(keyway.Usage, "%s was adopted: the options of its container are not known here", name).
 			Advise(keyway.MakeAnew, string(name))
 	}
 	m, c, err := e.inspect(ctx, name)

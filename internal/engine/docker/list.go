@@ -120,7 +120,7 @@ func (e *Engine) describe(ctx context.Context, m made, c container.Summary) *key
 }
 
 // oldReason is the reason shown for a workspace that an older keyway has made.
-const oldReason = "made by an older keyway: its host key is its own word; make it anew when you can"
+const oldReason = "made by an older keyway: the workspace itself chose its host key; make it again when you can"
 
 // isOld reports whether an older keyway made the workspace. Its guest keeps its sessions in the
 // Home itself and makes its own host key.

@@ -151,8 +151,8 @@ func discarded(d daemon.Identity, r keyway.Resources, warnings []string) error {
 const readOnlyAbove = "read-only file system"
 
 func noMountPoint(m keyway.Mount) error {
-	return keyway.Errorf(keyway.Usage, "%s cannot be mounted at %s: nothing is there, and nothing can be made in what is mounted there to read only", cmp.Or(m.Source, m.Kind), m.Target).
-		Hint("make it at the place first, or mount what is above it to write")
+	return keyway.Errorf(keyway.Usage, "%s cannot be mounted at %s: that does not exist, and cannot be made in a read-only mount", cmp.Or(m.Source, m.Kind), m.Target).
+		Hint("make it at the place first, or mount the directory above it without :ro")
 }
 
 // mountMissing finds the user's mount that the daemon's message is about.

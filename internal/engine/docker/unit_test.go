@@ -183,7 +183,7 @@ func TestMountsBelowReadOnlyOnes(t *testing.T) {
 	s := spec(true, "/a/none")
 	s.Mounts[1] = keyway.Mount{Source: "/data", Target: "/a/none"}
 	for said, want := range map[string]string{
-		`error mounting "/data" to rootfs at "/a/none": mkdir /x/merged/a/none: read-only file system: OCI runtime error`: "nothing is there",
+		`error mounting "/data" to rootfs at "/a/none": mkdir /x/merged/a/none: read-only file system: OCI runtime error`: "does not exist",
 		`error mounting "/data" to rootfs at "/a/none": "/x/merged/a/none" cannot be mounted because it is inside /proc`:  "/data cannot be mounted at /a/none",
 	} {
 		if err := mountMissing(daemon.Identity{}, s, said, strings.ToLower(said)); err == nil || !strings.Contains(err.Error(), want) {

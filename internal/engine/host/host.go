@@ -181,7 +181,7 @@ func noMounts(s keyway.Spec) error {
 				Hint("use /dev/shm").Advise(keyway.UseContainers)
 		}
 		if m.Source != m.Target || m.ReadOnly {
-			return keyway.Errorf(keyway.Usage, "the host engine cannot mount: %s is what it is, %s will not appear", m.Source, m.Target).
+			return keyway.Errorf(keyway.Usage, "the host engine cannot mount: processes see %s itself, and no %s", m.Source, m.Target).
 				Advise(keyway.LeaveVolumeOut, m.Source, m.Target)
 		}
 		if _, err := os.Stat(m.Source); err != nil {

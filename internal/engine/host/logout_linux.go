@@ -112,5 +112,5 @@ func (e *Engine) scope(ctx context.Context) (begin []string, news string) {
 		}
 	}
 	return nil, "systemd at " + host + " ends what you have started when you log out (KillUserProcesses in logind.conf), the workspace and its jobs, too; " +
-		"to keep them, type there: loginctl enable-linger; and then make the workspace anew"
+		"to keep them, type there: loginctl enable-linger; and then make the workspace again"
 }

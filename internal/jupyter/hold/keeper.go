@@ -59,7 +59,7 @@ func (k *Keeper) run() {
 	defer k.conn.Close()
 	k.mu.Lock()
 	for _, h := range k.held {
-		_ = k.give(h) // after an error, the program connects anew
+		_ = k.give(h) // after an error, the program connects again
 	}
 	k.mu.Unlock()
 	if handover.SendEnd(k.conn) != nil {

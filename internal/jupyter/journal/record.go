@@ -27,7 +27,7 @@ const (
 	ended       kind = 'E' // the kernel was restarted or has died: the notice in the output
 	written     kind = 'W' // the notebook's file has the outputs
 	overwritten kind = 'O' // the file was saved without them
-	restarted   kind = 'T' // the connection was made anew here
+	restarted   kind = 'T' // the connection was made again here
 	gap         kind = 'G' // a number of bytes that are left out here, as a uvarint
 	tried       kind = 'B' // the request may have been sent
 	sent        kind = 'D' // the request was sent completely

@@ -24,11 +24,11 @@ import (
 const logsUsage = `Usage: keyway logs [-f] [--tail N] [--since TIME] [--raw] [NAME]
 
 Prints what a job has printed since it began, stdout to stdout and stderr to
-stderr. Of what is drawn over, as progress bars are, comes what is left in the end,
-each line once: as a terminal of the job's size shows it. With -f a line comes when
-the cursor has left it and the program has never gone up that far; on a terminal the
-lines that may yet change are shown below as they are now. The last 256 MiB of a log
-are kept. Without NAME: the session that runs, or the one that ended last.
+stderr. Each line is printed once, as a terminal of the job's size shows it in the
+end: of a progress bar, its last state. With -f, a line is printed when the cursor has
+left it and the program has never moved up to it; on a terminal, lines that may still
+change are shown below. The last 256 MiB of a log are kept. Without NAME: the session
+that runs, or the one that ended last.
 
 ` + option.LogsHelp + `
 Examples:

@@ -115,7 +115,7 @@ const attachUsage = `Usage: keyway attach [--view] [--clipboard] [NAME]
 
 Shows a session: its recent output, then what it prints, and passes on what you
 type. Several may be attached at once; the terminal has the size of the one that typed
-last. Of a session that has ended it shows the end, a terminal's as it looked then.
+last. Of an ended session, it shows the end of the output, or the last screen.
 Without NAME, a login shell that stays: the session "shell", made if there is none.
 
 ` + option.AttachHelp + `

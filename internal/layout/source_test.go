@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -197,5 +198,25 @@ func TestPathsInDocuments(t *testing.T) {
 	})
 	if named < 20 {
 		t.Errorf("only %d paths found: has the form of the documents changed?", named)
+	}
+}
+
+// TestFilesInDocuments checks that each file of Go that a document names without its folder exists
+// in some folder.
+func TestFilesInDocuments(t *testing.T) {
+	var all []string
+	sources(t, ".go", func(file string, _ []byte) { all = append(all, "/"+filepath.ToSlash(file)) })
+	name := regexp.MustCompile("`([a-z0-9_/]+\\.go)`")
+	named := 0
+	sources(t, ".md", func(file string, data []byte) {
+		for _, m := range name.FindAllSubmatch(data, -1) {
+			named++
+			if !slices.ContainsFunc(all, func(path string) bool { return strings.HasSuffix(path, "/"+string(m[1])) }) {
+				t.Errorf("%s names %s, which is in no folder", file, m[1])
+			}
+		}
+	})
+	if named < 50 {
+		t.Errorf("only %d files found: has the form of the documents changed?", named)
 	}
 }

@@ -58,21 +58,26 @@ type fake struct {
 	copies   map[string]document // by name: other notebooks beside it
 	tree     map[string]document // by path: all notebooks, if it is not nil
 	modified string
-	refuse   bool        // PUT of the notebook fails
 	onRead   func(n int) // called with the number of the read of the notebook
 	reads    int
-	twin     bool // the kernel has a second notebook, a copy of the first
-	shut     bool // and that one cannot be read
-	mute     bool // the list of sessions is refused
-	deaf     int  // how many requests for the list of kernels are refused
-	gone     bool // the kernel has ended
-	none     bool // there are no kernels and no sessions, as after a start
-	away     bool // connections to kernels are refused
-	refused  int  // number of refused connections
+	refused  int // number of refused connections
 	sockets  []*websocket.Conn
 	raw      func(http.ResponseWriter, *http.Request) // answers in place of a kernel
 	asked    chan wire.Message                        // requests to the kernel,
 	probed   chan wire.Message                        // and its kernel_info_requests
+	faults
+}
+
+// faults are those of a Jupyter server or its kernel.
+type faults struct {
+	refuse   bool // PUT of the notebook fails
+	twin     bool // the kernel has a second notebook, a copy of the first
+	shut     bool // and that one cannot be read
+	mute     bool // the list of sessions is refused
+	unlisted int  // how many requests for the list of kernels are refused
+	gone     bool // the kernel has ended
+	none     bool // there are no kernels and no sessions, as after a start
+	away     bool // connections to kernels are refused
 }
 
 func newDocument() document {
@@ -92,9 +97,9 @@ func newFake(t *testing.T) *fake {
 func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
 	f.seen = append(f.seen, r)
-	deaf := f.deaf > 0 && strings.HasSuffix(r.URL.Path, "/api/kernels")
-	if deaf {
-		f.deaf--
+	unlisted := f.unlisted > 0 && strings.HasSuffix(r.URL.Path, "/api/kernels")
+	if unlisted {
+		f.unlisted--
 	}
 	none, gone, mute, twin, shut, tree := f.none, f.gone || f.none, f.mute, f.twin, f.shut, f.tree != nil
 	f.mu.Unlock()
@@ -105,7 +110,7 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch path := strings.TrimPrefix(r.URL.Path, "/base/"); {
 	case tree && strings.HasPrefix(path, "api/contents/"):
 		f.inTree(w, r, strings.TrimPrefix(path, "api/contents/"))
-	case deaf:
+	case unlisted:
 		http.Error(w, "not now", http.StatusServiceUnavailable)
 	case none && (path == "api/sessions" || path == "api/kernels"):
 		writeJSON(w, []any{})

@@ -538,7 +538,7 @@ func TestSweep(t *testing.T) {
 func TestResumeGoesOn(t *testing.T) {
 	f := newFake(t)
 	dir := t.TempDir()
-	f.deaf = 2
+	f.unlisted = 2
 	front, _ := f.before(dir)
 	if err := front.Resume(t.Context()); err == nil {
 		t.Error("no error from a server that does not tell")

@@ -58,7 +58,7 @@ kernel,gpu.` +
 	return cmd
 }
 
-// drift is the result of a comparison, with what was compared.
+// drift is the result of a comparison, with both sides of it.
 type drift struct {
 	Template    string           `json:"template"`
 	Lock        string           `json:"lock"`

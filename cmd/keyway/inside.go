@@ -214,8 +214,8 @@ func (a *app) explain(ctx context.Context, name keyway.Name, own sshWords) {
 	}
 }
 
-// refused returns the reason why ssh has not entered a workspace, if more is known than what ssh
-// has said.
+// refused returns the reason why ssh has not entered a workspace, if more is known than ssh's own
+// message.
 func (a *app) refused(ctx context.Context, e sshconfig.Entry, said string) error {
 	if err := a.NotRunning(ctx, e); err != nil {
 		return err

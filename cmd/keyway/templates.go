@@ -117,7 +117,7 @@ func templateRows(all []template.Template) []templateRow {
 	return rows
 }
 
-// inWords returns the settings that were left out, each with what to type instead.
+// inWords returns the settings that were left out, each with its replacement.
 func inWords(all []devcontainer.Left) []devcontainer.Left {
 	words := slices.Clone(all)
 	for i, l := range all {

@@ -91,7 +91,7 @@ type settings struct {
 	// Near are the connections through the socket for this machine. Earlier versions
 	// do not name them, so all of theirs that are remote count as far.
 	Near []uint64
-	// Unlogged is the count of what could not be logged yet.
+	// Unlogged counts the events that could not be logged yet.
 	Unlogged unloggedCount
 }
 

@@ -15,8 +15,8 @@ import (
 	"keyway/internal/identity"
 )
 
-// held is a key with its constraints. It does not change once it is in the keyring, except for what
-// is said to be under the keyring's lock.
+// held is a key with its constraints. It does not change once it is in the keyring, except for the
+// fields that are marked as under the keyring's lock.
 type held struct {
 	key          *identity.Key
 	dies         time.Duration // uptime; 0: never; under the lock

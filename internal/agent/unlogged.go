@@ -50,7 +50,7 @@ func (a *Agent) write(e audit.Event) error {
 	return nil
 }
 
-// settle logs the count of what could not be logged, if there is any and it can be.
+// settle logs the count of unlogged events, if there are any and the log can be written.
 func (a *Agent) settle() {
 	a.unlogged.mu.Lock()
 	defer a.unlogged.mu.Unlock()

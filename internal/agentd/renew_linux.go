@@ -33,8 +33,7 @@ const envHandover = "KEYWAY_AGENT_HEIRLOOM"
 // Renewed reports whether an agent of an older program has become this process.
 func Renewed() bool { return os.Getenv(envHandover) != "" }
 
-// HardenRenewed hardens such a process, which is to be done before all else: Run refuses
-// one that was traced.
+// HardenRenewed hardens such a process, which must be done first: Run refuses one that was traced.
 func HardenRenewed() {
 	if Renewed() {
 		_ = agent.HardenProcess()

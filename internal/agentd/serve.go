@@ -235,8 +235,8 @@ func (s *setup) serve(ctx context.Context, sockets *socketSet) error {
 	// Before it can get a key. Where the state directory cannot be written, only the commands
 	// of this environment find the agent.
 	sockets.ended, _ = dirs.RecordAgent(sockets.path)
-	// It lives all day and does little: less memory is worth more than fewer
-	// collections, which also overwrite what keys left on the heap sooner.
+	// It lives all day and does little: less memory is worth more than fewer collections, and
+	// frequent ones overwrite remains of keys on the heap sooner.
 	debug.SetGCPercent(gcPercent)
 	memory.Release() // before its map is closed to itself, too
 	if err := agent.HardenProcess(); err != nil {

@@ -10,7 +10,7 @@ import (
 const (
 	// headerWait is the time that the header of an answer waits for the body's first bytes.
 	headerWait = time.Millisecond
-	// smallWrite is the largest write, in bytes, that is joined with what waits. Larger ones, of
+	// smallWrite is the largest write, in bytes, that is joined with waiting bytes. Larger ones, of
 	// more than a packet, are not delayed.
 	smallWrite = 4096
 	// maxUpdates bounds the bytes by which the windows of the client are smaller than they could

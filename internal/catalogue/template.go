@@ -35,7 +35,7 @@ const (
 	maxItem      = 4 << 10
 )
 
-// Template is one that operators have published, as its file holds it.
+// Template is a published template, in the form of its file.
 type Template struct {
 	Format int    `json:"keyway"`
 	Name   string `json:"name"`
@@ -107,8 +107,8 @@ func Parse(data []byte) (Template, error) {
 	return t, nil
 }
 
-// limited returns the Spec with the limits of the Override where it has none of its own:
-// to leave an option out gives no more than to ask for the most. Plain processes have no
+// limited returns the Spec with the limits of the Override where it has none of its own, so that a
+// request without an option gets no more than the largest permitted value. Plain processes have no
 // such limits.
 func (t Template) limited() keyway.Spec {
 	s := t.Spec

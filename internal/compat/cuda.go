@@ -17,7 +17,7 @@ type version []int
 // maxVersion bounds how many numbers a version has.
 const maxVersion = 6
 
-// parseVersion reads numbers with dots between them; nil: it is none.
+// parseVersion reads numbers with dots between them; nil: not a version.
 func parseVersion(s string) version {
 	var v version
 	for part := range strings.SplitSeq(s, ".") {
@@ -147,7 +147,7 @@ func driverOf(cuda version) string {
 	return ""
 }
 
-// atLeast reports whether a driver is that one or a later one; not if there is none.
+// atLeast reports whether a driver is that one or a later one; false without a driver.
 func atLeast(have version, text string) bool {
 	want := parseVersion(text)
 	return want != nil && have.compare(want) >= 0

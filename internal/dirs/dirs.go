@@ -30,9 +30,8 @@ func Config() (string, error) {
 	return below("XDG_CONFIG_HOME", "configuration", defaultConfig)
 }
 
-// State returns the directory of what keyway remembers from one day to the
-// next: the workspaces it knows, their host keys, the ssh_config to include.
-// $XDG_STATE_HOME/keyway, as a rule ~/.local/state/keyway.
+// State returns the directory of keyway's records: known workspaces, their host keys, and the
+// ssh_config to include. It is $XDG_STATE_HOME/keyway, usually ~/.local/state/keyway.
 func State() (string, error) {
 	return below("XDG_STATE_HOME", "state", defaultState)
 }

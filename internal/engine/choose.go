@@ -21,8 +21,8 @@ func Choose(ctx context.Context, candidates []Engine) (Engine, string, error) {
 			return nil, "", ctx.Err()
 		}
 		refused = append(refused, e.Name()+": "+err.Error())
-		// An engine that is there but is down or forbidden is closer to working than one that is
-		// not installed.
+		// An installed engine that is down or forbidden is closer to working than one that is not
+		// installed.
 		if why := keyway.AsError(err); nearest == nil || nearest.Kind == keyway.EngineAbsent && why.Kind != keyway.EngineAbsent {
 			nearest = why
 		}

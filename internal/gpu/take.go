@@ -11,7 +11,7 @@ import (
 	"keyway/internal/sleep"
 )
 
-// Request asks for GPUs for a workspace that is to be started.
+// Request is a request for the GPUs of a new workspace.
 type Request struct {
 	Holder
 	GPUs keyway.GPUs
@@ -167,8 +167,8 @@ func (p *Pool) grant(devices []Device, who Holder) (_ *Grant, err error) {
 	return g, nil
 }
 
-// Claim leases to a workspace the GPUs that it has without having asked for them here, for as long
-// as the process lives. GPUs of another holder's lease stay with it.
+// Claim leases GPUs to a workspace that already has them without a request here, for as long as the
+// process runs. GPUs of another holder's lease stay with it.
 func (p *Pool) Claim(ctx context.Context, who Holder, has keyway.GPUs, pid int) error {
 	inv, err := p.ask(ctx)
 	if err != nil {

@@ -22,9 +22,9 @@ const (
 // their numbers. The variable tells that program where it finds the state and the note
 // (Inherit). It returns only if that fails.
 //
-// The state is in a sealed memory file that waits in a socket as a message: in the moment
-// between exec and the hardening of the new process, other programs of the user could open
-// every descriptor of ours through /proc, but not one that is yet to be received.
+// The state is in a sealed memory file that waits in a socket as a message: in the moment between
+// exec and the hardening of the new process, other programs of the user could open every descriptor
+// of this process through /proc, but not one that has not been received yet.
 func (b Bundle) Exec(program, variable string, note []byte) error {
 	waiting, err := leave(note, b.State)
 	if err != nil {

@@ -135,8 +135,8 @@ func (k *Key) WithCertificate(cert *ssh.Certificate) (*Key, error) {
 	return c, nil
 }
 
-// Copy returns k presenting cert. The secret is held twice from then on, and each copy
-// is destroyed alone. Keys of a card share the card.
+// Copy returns k presenting cert. The secret is held twice from then on, and each copy must be
+// destroyed. Keys of a card share the card.
 func (k *Key) Copy(cert *ssh.Certificate) (*Key, error) {
 	c, err := k.WithCertificate(cert)
 	if err != nil {

@@ -85,7 +85,7 @@ func described(config []byte) keyway.ImageLayers {
 			DiffIDs []string `json:"diff_ids"`
 		} `json:"rootfs"`
 	}
-	_ = json.Unmarshal(config, &c) // of one that is none, the ID alone is known
+	_ = json.Unmarshal(config, &c) // of an invalid configuration, only the ID is known
 	return keyway.ImageLayers{ID: idOf(config), ConfigHash: keyway.ConfigHash(config), Layers: c.RootFS.DiffIDs}
 }
 

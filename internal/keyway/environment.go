@@ -66,8 +66,8 @@ func (s Spec) Environment() Environment {
 // are others at each.
 const UserCaller = "caller"
 
-// ImageIdentity is by what an image is known. Two are the same image if they have a
-// digest or the ID in common.
+// ImageIdentity has the values that identify an image. Two are the same image if they have a digest
+// or the ID in common.
 type ImageIdentity struct {
 	Reference string   `json:"reference,omitempty"` // that the workspace was made from
 	Digests   []string `json:"digests,omitempty"`   // sha256:…, by which registries know it

@@ -58,8 +58,8 @@ type Error struct {
 	// further steps, which the face puts into words.
 	Next   string   `json:"next,omitempty"`
 	Advice []Advice `json:"advice,omitempty"`
-	// Host is the place whose words these are: a claim, to be shown as such. It is
-	// empty for what this laptop has found out itself.
+	// Host is the place whose words these are: a claim, to be shown as such. It is empty for an
+	// error of this laptop's own.
 	Host Place `json:"host,omitempty"`
 	// At is the place that Advice is about. Only who reaches the place can say it.
 	At Place `json:"at,omitempty"`

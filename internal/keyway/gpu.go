@@ -55,6 +55,6 @@ type GPUReport struct {
 	Queue  []GPUWaiter `json:"queue,omitempty"`
 }
 
-// GPUsHeader is the line that a guest prints before the names of its GPUs, so that one
-// that cannot tell is not taken for one that has none.
+// GPUsHeader is the line that a guest prints before the names of its GPUs. It distinguishes an
+// empty list from a failed command.
 const GPUsHeader = "gpus:"

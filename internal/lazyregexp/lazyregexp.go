@@ -9,8 +9,8 @@ import (
 	"sync/atomic"
 )
 
-// Regexp is a regexp.Regexp that is compiled by the first of its methods that is called,
-// which panics if the expression is none. They are those of regexp.Regexp.
+// Regexp is a regexp.Regexp that is compiled by the first call of a method, which panics if the
+// expression is invalid. They are those of regexp.Regexp.
 type Regexp struct {
 	expr     string
 	compiled atomic.Pointer[regexp.Regexp]

@@ -91,8 +91,8 @@ func tellsSteps(lines []string) bool {
 // ssh's messages have been stable since 2001. Each is matched only where ssh writes it: the last
 // line decides, which is that of the fatal error. Some lines contain words of the host (a reason
 // for disconnecting, a prompt), which may contain ends of lines. Such a line belongs to the host
-// from there on, with all lines after it. So a host's words can at most turn the fault into one
-// that is the host's.
+// from there on, with all lines after it. So a host's messages can at most change the fault into
+// one of the host's own.
 var (
 	reUnresolved   = lazyregexp.New(`^\S+: Could not resolve hostname (\S*): (.*)$`)
 	reUnconnected  = lazyregexp.New(`^ssh: connect to (?:host|address) (\S+) port (\d+): (.*)$`)

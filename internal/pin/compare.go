@@ -73,7 +73,7 @@ func (p Pin) Compare(where string, found keyway.Environment) []Difference {
 	c.list("pip", packages(p.Python, "=="), packages(found.Python, "=="))
 	c.list("packages", packages(p.System, "="), packages(found.System, "="))
 	c.files(p.Environment, found)
-	if p.Accounts != nil && found.Accounts != nil { // else one of the two is of a keyway that did not read them
+	if p.Accounts != nil && found.Accounts != nil { // otherwise one of the two comes from a keyway that did not read them
 		c.list("account", packages(p.Accounts, "="), packages(found.Accounts, "="))
 	}
 	c.text("kernel", p.Kernel, found.Kernel)

@@ -126,9 +126,9 @@ func ScopeOf(f Facts) Scope {
 	return s
 }
 
-// Grantable reports whether an answer may hold for longer than once: not where the
-// destination is unproven or the data unknown, because the next request of the
-// same look may be for something else entirely.
+// Grantable reports whether an answer may hold for longer than once: not where the destination is
+// unproven or the data unknown, because the next request that looks the same may be for something
+// else entirely.
 func Grantable(f Facts) bool {
 	return f.Op == Sign && (f.Purpose == Login && f.Proven || f.Purpose == Signature)
 }

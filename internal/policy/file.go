@@ -42,8 +42,8 @@ type fileRule struct {
 	To    words  `yaml:"to"`
 	User  words  `yaml:"user"`
 	Key   words  `yaml:"key"`
-	// Program is of rules about sessions: a path of the program that asks, or of one
-	// that started it.
+	// Program is for rules about sessions: a path of the program that asks, or of one that started
+	// it.
 	Program words  `yaml:"program"`
 	Days    words  `yaml:"days"`
 	Hours   string `yaml:"hours"`

@@ -101,7 +101,7 @@ func ofImage(found *remote.Descriptor, arches []string) ([]Build, error) {
 	}
 	manifest, err := image.Manifest()
 	if err == nil {
-		err = plausible(manifest) // before the library reads as much as it says
+		err = plausible(manifest) // before the library reads as many bytes as it declares
 	}
 	if err != nil {
 		return nil, err

@@ -101,8 +101,8 @@ func statusOf(err error) status {
 	return statusFailure
 }
 
-// ProtocolError is a message that is none. The client that sends one has lost
-// its place in the stream: nothing it says after that means anything.
+// ProtocolError reports an invalid message. The client that sends one has lost its place in the
+// stream: nothing it says after that means anything.
 type ProtocolError struct{ Reason string }
 
 func (e *ProtocolError) Error() string { return "not SFTP: " + e.Reason }

@@ -82,7 +82,7 @@ const (
 	canSend                      // there is something to send
 	pathUp                       // the path is new, or the other end has proved that it receives
 	pathMute                     // the path does not answer, and another one is wanted
-	pathLost                     // the path is to be given up
+	pathLost                     // the path must be given up
 	ended                        // the stream has ended, and err is the reason
 )
 

@@ -180,8 +180,8 @@ func (t *Table) cut(text string, most int) (string, int) {
 	return text[:end] + more, width + 1
 }
 
-// measure calls each with the end of each character of text and the width up to there,
-// as long as it says so.
+// measure calls each with the end of each character of text and the width up to there, until it
+// returns false.
 func (t *Table) measure(text string, each func(end, width int) bool) {
 	if t.ruler == nil {
 		t.ruler = screen.New(maxWidth+8, 1, screen.Options{Lines: -1})

@@ -160,8 +160,7 @@ func cleanupContext(ctx context.Context) (context.Context, context.CancelFunc) {
 }
 
 // try makes and starts the container and waits for its guest. If that fails, neither the container nor a volume
-// that was made for it is left: the next try, with another mode or GPU, would take that for one that a user has
-// filled.
+// that was made for it is left: the next try, with another mode or GPU, would take the volume for a user's.
 func (e *Engine) try(ctx context.Context, o order, mode string) (w keyway.Workspace, err error) {
 	if err := ctx.Err(); err != nil {
 		return w, err

@@ -64,7 +64,7 @@ type Subject struct {
 	Dials int
 }
 
-// Given is the name of a variable that Image has, or else the machine.
+// Given is the name of a variable of Image or, without an image, of the machine.
 const Given = "GIVEN"
 
 // Programs are the guest and the tool, built for these tests.

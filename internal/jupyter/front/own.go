@@ -106,7 +106,7 @@ func writeJSON(w http.ResponseWriter, v any) {
 //go:embed classic.js
 var classic string
 
-// addScript appends that script to the one that the classic notebook loads with each page.
+// addScript appends the script to the custom.js that the classic notebook loads with each page.
 func addScript(resp *http.Response) error {
 	var own []byte
 	if resp.StatusCode == http.StatusOK && resp.Header.Get("Content-Encoding") == "" {

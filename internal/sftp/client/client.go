@@ -144,7 +144,7 @@ func (c *Client) exchange(kind byte, body []byte, want byte) (*sshwire.Reader, e
 	return nil, fmt.Errorf("the server answers with message %d", got)
 }
 
-// statusError is a server's refusal, or the end of what there is.
+// statusError is a server's refusal, or the end of a file or directory.
 type statusError uint32
 
 func (s statusError) Error() string {

@@ -62,7 +62,7 @@ func got(what string, err error) {
 	}
 }
 
-// replace tries all that puts something else where path is.
+// replace tries every way to replace the file at path.
 func replace(home, path string) {
 	mine := filepath.Join(home, "mine")
 	_ = os.WriteFile(mine, []byte("mine"), 0o666)

@@ -21,9 +21,9 @@ type limitOptions struct {
 
 func (o *limitOptions) declare(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&o.cpus, "cpus", "", "give it the time of at most `N` processors, such as 1.5")
-	f.StringVar(&o.memory, "memory", "", "give it at most `SIZE` of memory, such as 64gb")
-	f.StringVar(&o.shm, "shm-size", "", "make /dev/shm of `SIZE`, such as 16gb")
+	f.StringVar(&o.cpus, "cpus", "", "limit it to the time of `N` processors, such as 1.5")
+	f.StringVar(&o.memory, "memory", "", "limit its memory to `SIZE`, such as 64gb")
+	f.StringVar(&o.shm, "shm-size", "", "set the size of /dev/shm to `SIZE`, such as 16gb")
 	f.StringArrayVar(&o.ulimits, "ulimit", nil, "set a limit of each process, as `NAME=SOFT[:HARD]`, such as memlock=-1; may be repeated")
 }
 

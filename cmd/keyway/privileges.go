@@ -24,7 +24,7 @@ func (o *privilegeOptions) declare(cmd *cobra.Command) {
 	f.StringArrayVar(&o.security, "security-opt", nil, "take the `OPTION` no-new-privileges=false, which lets sudo and other setuid programs work")
 	f.Int64Var(&o.pids, "pids-limit", 0, "allow at most `N` processes and threads; -1: no limit (default 32768)")
 	f.StringVar(&o.ipc, "ipc", "", "use the System V IPC and /dev/shm of `WHOM`: private, shareable, or host for the place's own")
-	f.StringVar(&o.network, "network", "", "connect the container to the engine's `NETWORK`: its name, none, or host for the place's own;\nssh enters it whichever it is, and no port is published")
+	f.StringVar(&o.network, "network", "", "connect the container to the engine's `NETWORK`: its name, none, or host for the place's own;\nssh enters it with any network, and no port is published")
 	cmd.RegisterFlagCompletionFunc("ipc", cobra.FixedCompletions([]string{keyway.IPCPrivate, keyway.IPCShareable, keyway.IPCHost}, cobra.ShellCompDirectiveNoFileComp))
 	cmd.RegisterFlagCompletionFunc("network", cobra.FixedCompletions([]string{keyway.NetworkHost, keyway.NetworkNone}, cobra.ShellCompDirectiveNoFileComp))
 }

@@ -64,7 +64,7 @@ Without --to, the file of one template goes to standard output.` +
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.to, "to", "", "write TEMPLATE.json into the directory `DIR`")
-	f.BoolVar(&o.only, "only", false, "have the place make no other workspaces than from its templates")
+	f.BoolVar(&o.only, "only", false, "let the place make workspaces from its templates only")
 	f.BoolVar(&o.byName, "by-name", false, "keep the image's name, without a digest: for images that no registry has")
 	f.BoolVar(&o.json, "json", false, "print what was published as JSON")
 	_ = cmd.MarkFlagDirname("to")

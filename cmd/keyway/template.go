@@ -34,8 +34,8 @@ type templateOptions struct {
 
 func (o *templateOptions) declare(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringArrayVar(&o.tmpfs, "tmpfs", nil, "show memory as a directory inside, as `TARGET`, or TARGET:size=SIZE; may be repeated")
-	f.StringArrayVar(&o.devices, "device", nil, "show a `DEVICE` file of the place inside, such as /dev/fuse; may be repeated")
+	f.StringArrayVar(&o.tmpfs, "tmpfs", nil, "mount a file system in memory at `TARGET`, or TARGET:size=SIZE; may be repeated")
+	f.StringArrayVar(&o.devices, "device", nil, "give it a `DEVICE` file of the place, such as /dev/fuse; may be repeated")
 	f.StringArrayVar(&o.secrets, "secret", nil, "put a file of this laptop where only the workspace's user reads it, as `NAME=FILE`:\n"+keyway.SecretsDir+"/NAME; may be repeated")
 	f.StringArrayVar(&o.labels, "label", nil, "label it `NAME=VALUE`; may be repeated")
 	f.BoolVar(&o.asMe, "as-me", false, "run with your own uid and gid at the place, so that files on mounts are yours (templates do)")

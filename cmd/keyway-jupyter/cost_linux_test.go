@@ -120,9 +120,7 @@ func startCrier(t *testing.T) *crier {
 	if err != nil {
 		t.Fatal(err)
 	}
-	web := http.Server{Handler: c}
-	go func() { _ = web.Serve(theirs) }() // ends with Close
-	t.Cleanup(func() { _ = web.Close() })
+	serveWeb(t, theirs, c)
 	c.service = service{filepath.Join(home, "front.sock"), "the-token-of-the-clients"}
 	ours, err := listen(c.service.socket)
 	if err != nil {
@@ -157,7 +155,7 @@ func (c *crier) keep() {
 	c.cmd = exec.Command(c.program, "keep")
 	c.cmd.Stderr, c.cmd.ExtraFiles = c.log, []*os.File{c.listener, lines}
 	if c.in, err = c.cmd.StdinPipe(); err == nil {
-		err = c.cmd.Start()
+		err = startSlack(c.cmd)
 	}
 	if err == nil {
 		_, err = c.in.Write(c.told)

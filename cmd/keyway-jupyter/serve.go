@@ -235,7 +235,7 @@ func begin(listener *os.File, keeper *hold.Keeper, told keeping, news io.Writer)
 	if err != nil {
 		return nil, err
 	}
-	if err := cmd.Start(); err != nil {
+	if err := startSlack(cmd); err != nil {
 		return nil, err
 	}
 	c := &child{cmd, in, make(chan error, 1)}

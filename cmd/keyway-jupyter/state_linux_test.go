@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -149,8 +150,14 @@ func runsAs(t *testing.T, answer http.HandlerFunc) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &http.Server{Handler: answer, ReadHeaderTimeout: time.Minute}
-	go func() { _ = s.Serve(l) }()
+	serveWeb(t, l, answer)
+}
+
+// serveWeb answers the requests at l until the test ends.
+func serveWeb(t *testing.T, l net.Listener, h http.Handler) {
+	t.Helper()
+	s := &http.Server{Handler: h, ReadHeaderTimeout: time.Minute}
+	go func() { _ = s.Serve(l) }() // ends with Close
 	t.Cleanup(func() { _ = s.Close() })
 }
 

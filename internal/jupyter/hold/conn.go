@@ -20,6 +20,7 @@ type Conn struct {
 	mu          sync.Mutex
 	fd          int      // -1: closed
 	wait        *os.File // a copy of the descriptor, while this process waits
+	in          *os.File // tells that bytes have arrived (Quiet); nil: wait does
 	read, write time.Time
 }
 
@@ -65,7 +66,24 @@ func (r rawConn) Control(f func(fd uintptr)) error {
 	return nil
 }
 
-func (r rawConn) Read(f func(fd uintptr) bool) error { return r.p.use(f, syscall.RawConn.Read) }
+func (r rawConn) Read(f func(fd uintptr) bool) error {
+	if r.p.in == nil {
+		return r.p.use(f, syscall.RawConn.Read)
+	}
+	in, err := r.p.in.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var closed error
+	err = in.Read(func(uintptr) (done bool) {
+		closed = r.Control(func(fd uintptr) { done = f(fd) })
+		return done || closed != nil
+	})
+	if err != nil {
+		closed = r.Control(func(uintptr) {}) // Close has interrupted the wait
+	}
+	return errors.Join(closed, err)
+}
 
 func (r rawConn) Write(f func(fd uintptr) bool) error { return r.p.use(f, syscall.RawConn.Write) }
 
@@ -155,8 +173,10 @@ func (p *Conn) Close() error {
 	}
 	err := syscall.Close(p.fd)
 	p.fd = -1
-	if p.wait != nil {
-		err = errors.Join(err, p.wait.Close())
+	for _, f := range []*os.File{p.wait, p.in} {
+		if f != nil {
+			err = errors.Join(err, f.Close())
+		}
 	}
 	return err
 }
@@ -173,6 +193,9 @@ func (p *Conn) SetDeadline(t time.Time) error {
 
 // SetReadDeadline implements net.Conn. The deadline ends only reads that wait.
 func (p *Conn) SetReadDeadline(t time.Time) error {
+	if p.in != nil {
+		return p.in.SetReadDeadline(t)
+	}
 	return p.deadline(&p.read, t, (*os.File).SetReadDeadline)
 }
 

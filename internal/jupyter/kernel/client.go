@@ -27,7 +27,7 @@ const (
 	// batch is the number of sent bytes after which a receipt is requested.
 	batch = 256 << 10
 	// receipts is the longest time between a message and the request for its receipt.
-	receipts = 50 * time.Millisecond
+	receipts = 200 * time.Millisecond
 )
 
 // client is a page or an editor at the other end of a websocket.

@@ -70,6 +70,6 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	h.conn = &gathering{Conn: conn}
+	h.conn = &gathering{Conn: quiet(conn, rw.Reader)}
 	return h.conn, rw, nil
 }

@@ -62,7 +62,8 @@ func (k *Kernel) carry(ctx context.Context, conn *websocket.Conn) {
 	if source != nil {
 		expected = source.Frame
 	}
-	var pace pace
+	pace := pace{alarm: newAlarm()}
+	defer pace.alarm.close()
 	for {
 		m, err := read(conn, &decoder, expected)
 		var bad *badMessage

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -58,7 +60,7 @@ type ExitRecord struct {
 	Code    int       `json:"code"`             // 128 + signal if a signal ended it
 	Signal  string    `json:"signal,omitempty"` // its name
 	Started time.Time `json:"started"`
-	Ended   time.Time `json:"ended"`
+	Ended   time.Time `json:"ended,omitzero"`     // zero: with the workspace, when that was stopped
 	Output  uint64    `json:"output"`             // bytes the job printed
 	Lost    uint64    `json:"lost,omitempty"`     // those that are not in the log
 	LogErr  string    `json:"logError,omitempty"` // why
@@ -151,6 +153,31 @@ func (s End) String() string {
 		return "was ended by " + SignalName(s.Signal)
 	}
 	return fmt.Sprint("ended: exit code ", s.Code)
+}
+
+// WorkspaceStopped is the Reason of a session that ended because its workspace did.
+const WorkspaceStopped = "the workspace was stopped"
+
+// stopped returns the exit record of a session whose holder was killed with the workspace: no job
+// outlives that.
+func (i Info) stopped() *ExitRecord {
+	return &ExitRecord{
+		Code: 128 + int(unix.SIGKILL), Signal: SignalName(unix.SIGKILL), Started: i.Started, Output: logged(i.Path),
+		Reason: WorkspaceStopped,
+	}
+}
+
+// logged returns the offset at which the log in dir ends.
+func logged(dir string) (end uint64) {
+	files, _ := os.ReadDir(dir)
+	for _, f := range files {
+		digits, isLog := strings.CutSuffix(f.Name(), ".log")
+		start, err := strconv.ParseUint(digits, 10, 64)
+		if st, statErr := f.Info(); isLog && err == nil && statErr == nil {
+			end = max(end, start+uint64(st.Size()))
+		}
+	}
+	return end
 }
 
 // End returns the job's end.

@@ -95,6 +95,9 @@ func (r Registry) Load(name keyway.Name) (Info, error) {
 	}
 	same := locked || i.Exit != nil || i.Epoch == Epoch(r.Dir) // Epoch is expensive
 	i.Status, i.Reason = judge(locked, known, i.Exit != nil, same)
+	if i.Status == Ended && i.Exit == nil {
+		i.Exit = i.stopped()
+	}
 	if i.Reason == holderKilled && OOMKills() > i.OOMKills {
 		i.Reason += ", perhaps for lack of memory"
 	}
@@ -105,7 +108,7 @@ const holderKilled = "its holder was killed"
 
 // judge derives the state of a session from the files that exist. An exit record counts more
 // than the lock: the holder of an ended session lives on while a viewer has not read
-// everything.
+// everything. A session of an earlier epoch has ended with its workspace.
 func judge(locked, known, exit, sameEpoch bool) (State, string) {
 	switch {
 	case exit:
@@ -117,7 +120,7 @@ func judge(locked, known, exit, sameEpoch bool) (State, string) {
 	case !known:
 		return Lost, "it never started"
 	case !sameEpoch:
-		return Lost, "the workspace was stopped"
+		return Ended, ""
 	default:
 		return Lost, holderKilled
 	}

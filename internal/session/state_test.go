@@ -16,7 +16,7 @@ func TestJudge(t *testing.T) {
 		{true, true, true, true, Ended}, // its holder still serves a viewer
 		{false, true, true, false, Ended},
 		{false, true, false, true, Lost},
-		{false, true, false, false, Lost},
+		{false, true, false, false, Ended}, // with its workspace
 		{false, false, false, false, Lost},
 	} {
 		if got, _ := judge(c.locked, c.known, c.exit, c.same); got != c.want {

@@ -363,8 +363,10 @@ func TestJobsThatWereLeftAlone(t *testing.T) {
 			t.Fatalf("told %q, %v", told, err)
 		}
 	}
-	w.must(t, "keyway", "run", train, "-d", "--as", "long", "--", "sleep", "1000")
-	w.must(t, "keyway", "stop", train)
+	w.must(t, "keyway", "run", train, "-d", "--as", "long", "--", "sh", "-c", "trap '' TERM; while :; do sleep 1; done")
+	if out, err := w.Docker("stop", "-t", "2", w.container(t, train)); err != nil { // too soon to note how the job ends
+		t.Fatal(out, err)
+	}
 	for _, argv := range [][]string{
 		{"keyway", "run", train, "--", "true"}, {"keyway", "attach", train + "/long"}, {"keyway", "logs", train + "/long"},
 		{"keyway", "wait", train + "/long"}, {"keyway", "ls", train}, {"keyway", "send", train + "/long", "C-c"},
@@ -374,7 +376,10 @@ func TestJobsThatWereLeftAlone(t *testing.T) {
 		}
 	}
 	w.must(t, "keyway", "start", train)
-	holds(t, "what became of it", w.must(t, "keyway", "ls", train), "the workspace was stopped")
+	holds(t, "what became of it", w.must(t, "keyway", "ls", train), "SIGKILL, the workspace was stopped")
+	if r := w.do("keyway", "wait", train+"/long"); r.Code != 137 {
+		t.Errorf("of a job that was killed with its workspace, want exit code 137: %s", r)
+	}
 }
 
 // TestCtrlCAsksWhereTheOutputGoesElsewhere checks that Ctrl-C asks at the terminal even if the

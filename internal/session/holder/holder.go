@@ -273,7 +273,7 @@ func (h *holder) handle(signals chan os.Signal, stop chan struct{}) {
 			h.watchMemory()
 		case s := <-signals:
 			if s == unix.SIGTERM {
-				h.end(h.home.Grace(), "the workspace was stopped")
+				h.end(h.home.Grace(), session.WorkspaceStopped)
 			}
 		case <-stop:
 			return

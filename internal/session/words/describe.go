@@ -46,7 +46,7 @@ func describe(i session.Info) string {
 // took returns the time that a session ran or has been running, if known.
 func took(i session.Info, now time.Time) string {
 	switch {
-	case i.Exit != nil:
+	case i.Exit != nil && !i.Exit.Ended.IsZero():
 		return short(i.Exit.Ended.Sub(i.Exit.Started))
 	case i.Status == session.Running:
 		return short(now.Sub(i.Started))

@@ -454,9 +454,12 @@ func TestAHolderThatIsKilledIsToldOf(t *testing.T) {
 	}
 }
 
+// TestSessionsOfAnEarlierRunOfTheWorkspace checks that a job that was killed with its workspace has
+// an end, which every command tells.
 func TestSessionsOfAnEarlierRunOfTheWorkspace(t *testing.T) {
 	l := newLab(t)
-	l.ok("run", "-d", "--as", "x", "--", "sleep", "1000")
+	l.ok("run", "-d", "--as", "x", "--", "sh", "-c", "echo begun; exec sleep 1000")
+	l.start("logs", "-f", "x").out.expect(t, "begun\n")
 	i := l.session("x")
 	m := i.Meta
 	m.Epoch = "another boot/1"
@@ -470,9 +473,19 @@ func TestSessionsOfAnEarlierRunOfTheWorkspace(t *testing.T) {
 	_ = unix.Kill(i.Holder, unix.SIGKILL)
 	_ = unix.Kill(i.Job, unix.SIGKILL)
 	l.holderGone(i)
-	if got := describe(l.session("x")); got != "lost: the workspace was stopped" {
-		t.Errorf("it says %q", got)
+	x := l.session("x")
+	if got := describe(x); got != "SIGKILL, the workspace was stopped" || took(x, time.Now()) != "-" || x.Exit.Output != 6 {
+		t.Errorf("%q, %+v", got, x.Exit)
 	}
+	for _, args := range [][]string{{"wait", "x"}, {"attach", "x"}, {"wait", "--json", "x"}} {
+		if r := l.keyway(args...); r.code != 137 {
+			t.Errorf("%v: %+v", args, r)
+		}
+	}
+	if r := l.keyway("kill", "x"); r.code != 31 || !strings.Contains(r.err, "(SIGKILL, the workspace was stopped)") {
+		t.Errorf("kill: %+v", r)
+	}
+	l.ok("rm", "x")
 }
 
 func TestTheWorkspaceStops(t *testing.T) {

@@ -101,11 +101,14 @@ func (c *cli) complain(err error) int {
 		return start.Code
 	}
 	e := keyway.AsError(err)
+	if e.Kind == keyway.Other && keyway.IsNoSpace(err) {
+		e.Kind = keyway.NoSpace
+	}
 	fmt.Fprintln(c.Err, "keyway:", plain.Line(e.Message))
 	if help := next(e); help != "" {
 		fmt.Fprintln(c.Err, "  → "+strings.ReplaceAll(plain.Text(help), "\n", "\n  → "))
 	}
-	return keyway.ExitCode(err)
+	return keyway.ExitCode(e)
 }
 
 func overview() string {

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"keyway/internal/keyway"
 )
 
 // tinyDisk returns a file system of that many KiB.
@@ -87,8 +89,8 @@ func TestTheLogGoesOnWhenThereIsSpaceAgain(t *testing.T) {
 	}
 }
 
-// TestAnswersThatCannotBeWritten checks that a command whose answer could not be written does not
-// exit with 0.
+// TestAnswersThatCannotBeWritten checks that a command whose answer did not fit on a disk says so by
+// its exit code.
 func TestAnswersThatCannotBeWritten(t *testing.T) {
 	l := newLab(t)
 	for _, args := range [][]string{
@@ -101,8 +103,11 @@ func TestAnswersThatCannotBeWritten(t *testing.T) {
 		}
 		cmd := l.cmd(args...)
 		cmd.Stdout = full
-		if err := cmd.Run(); err == nil {
-			t.Errorf("%q ends with 0", args)
+		var errs strings.Builder
+		cmd.Stderr = &errs
+		_ = cmd.Run()
+		if code := cmd.ProcessState.ExitCode(); code != keyway.ExitCode(keyway.Errorf(keyway.NoSpace, "")) || !strings.Contains(errs.String(), "no space left") {
+			t.Errorf("%q: exit code %d, %s", args, code, &errs)
 		}
 		full.Close()
 	}

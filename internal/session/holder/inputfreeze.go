@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"keyway/internal/session/wire"
+	"keyway/internal/typeahead"
 	"keyway/internal/unixsock"
 )
 
@@ -106,6 +107,7 @@ func (vs *viewers) adopt(l leftViewer) {
 	v := &viewer{
 		Peer: wire.ResumePeer(conn, l.Unread),
 		conn: conn, pid: processOf(conn), hello: wire.Hello{Flags: l.Flags}, left: true, unsent: l.Unsent,
+		Marks: &typeahead.Marks{},
 	}
 	vs.add(v)
 	if l.Waits {

@@ -31,6 +31,7 @@ type typing struct {
 	over   bool            // others may type
 	pieces uint64          // counts pieces of input
 	marks  typeahead.Marks // in the input of the job's terminal
+	gone   []leftPaste     // of processes that connect again after a renewal
 }
 
 // mayType waits until no other viewer types or pastes. It returns p as the job is to get it, and
@@ -45,13 +46,10 @@ func (vs *viewers) mayType(v *viewer, p []byte) ([]byte, bool) {
 		}
 		vs.still.changed.Wait()
 	}
-	if t.by != nil && v.continues(t.by) {
-		v.Marks = t.by.Marks
-	}
 	t.by, t.over = v, false
 	t.pieces++
 	if vs.display != nil {
-		p = t.marks.Join(&v.Marks, p, t.marks.Within != v.Within && vs.display.pastes())
+		p = t.marks.Join(v.Marks, p, t.marks.Within != v.Within && vs.display.pastes())
 	}
 	return p, true
 }
@@ -60,6 +58,37 @@ func (vs *viewers) mayType(v *viewer, p []byte) ([]byte, bool) {
 // closed its former one.
 func (v *viewer) continues(before *viewer) bool {
 	return before.left && before.number < v.number && before.pid == v.pid && v.pid != 0
+}
+
+// continueLocked finds the marks in the input that v's process sent before a renewal. It may still
+// be on its way.
+func (vs *viewers) continueLocked(v *viewer) {
+	for before := range vs.all {
+		if v.continues(before) {
+			v.Marks = before.Marks
+			return
+		}
+	}
+	for _, g := range vs.typing.gone {
+		if v.pid != 0 && g.Process == v.pid {
+			v.Marks = &g.Marks
+		}
+	}
+}
+
+// keepLocked keeps the marks in the input of v's process if a renewal has ended the connection, and
+// forgets them otherwise.
+func (vs *viewers) keepLocked(v *viewer) {
+	kept := vs.typing.gone[:0]
+	for _, g := range vs.typing.gone {
+		if g.Process != v.pid {
+			kept = append(kept, g)
+		}
+	}
+	if v.left && v.pid != 0 && (v.Within || v.Cut()) {
+		kept = append(kept, leftPaste{v.pid, *v.Marks})
+	}
+	vs.typing.gone = kept
 }
 
 // hasTyped lets others type: at once, or when the paste of v that p is a piece of has ended.
@@ -90,9 +119,9 @@ func (vs *viewers) freeLocked() {
 	vs.still.changed.Broadcast()
 }
 
-// leftPaste is an unfinished paste on a connection that a renewal has ended.
+// leftPaste is an unfinished paste, or mark, at the time of a renewal.
 type leftPaste struct {
-	Process int32
+	Process int32 // whose input it is, or whose input others wait for; 0: none
 	typeahead.Marks
 }
 
@@ -102,10 +131,10 @@ func (vs *viewers) handOverPaste() *leftPaste {
 	vs.mu.Lock()
 	defer vs.mu.Unlock()
 	l := &leftPaste{Marks: vs.typing.marks}
-	if vs.typing.by != nil {
+	if vs.typing.by != nil && !vs.typing.over {
 		l.Process = vs.typing.by.pid
 	}
-	if !l.Within && (l.Process == 0 || vs.typing.over) {
+	if l.Process == 0 && !l.Within && !l.Cut() {
 		return nil
 	}
 	return l
@@ -118,8 +147,11 @@ func (vs *viewers) goOnWithPaste(l *leftPaste) {
 	}
 	vs.mu.Lock()
 	defer vs.mu.Unlock()
-	vs.typing = typing{by: &viewer{left: true, pid: l.Process, Marks: l.Marks}, marks: l.Marks}
-	vs.freeAfterLocked(markedGoesOn)
+	vs.typing.marks = l.Marks
+	if l.Process != 0 {
+		vs.typing.by = &viewer{left: true, pid: l.Process}
+		vs.freeAfterLocked(markedGoesOn)
+	}
 }
 
 // bulk is a pasted text without marks. It comes in pieces, most of them large.

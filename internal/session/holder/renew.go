@@ -56,6 +56,7 @@ type handover struct {
 	At       uint64 // at this offset
 	Left     []leftViewer
 	Paste    *leftPaste
+	Gone     []leftPaste
 }
 
 // leftViewer is a viewer that is shown nothing any more, and the state of its input.
@@ -155,6 +156,10 @@ func (o *output) handOver(s *handover) error {
 func (vs *viewers) handOver(s *handover, passed *passing, held []*viewer) {
 	vs.mu.Lock()
 	s.Window = [2]uint16{vs.window.Rows, vs.window.Cols}
+	for _, v := range held { // some may be gone
+		vs.keepLocked(v)
+	}
+	s.Gone = vs.typing.gone
 	vs.mu.Unlock()
 	s.Paste = vs.handOverPaste()
 	if vs.display != nil {
@@ -266,6 +271,7 @@ func resumeHolder(o Options) (*holder, error) {
 		p.screen.Answers()
 		p.at = s.At
 	}
+	h.viewers.typing.gone = s.Gone
 	h.viewers.goOnWithPaste(s.Paste)
 	for _, left := range s.Left {
 		h.viewers.adopt(left)

@@ -63,8 +63,8 @@ type viewer struct {
 	passed  atomic.Uint64 // offset that it has passed logged output on to
 	feeds   atomic.Bool   // it has begun to send input and not ended it; see feeding
 	replies
-	typeahead.Marks
-	bulk bulk
+	*typeahead.Marks // in the input of its process, over all its connections
+	bulk             bulk
 }
 
 func newViewers(h *holder, w wire.Window) *viewers {
@@ -81,7 +81,7 @@ func newViewers(h *holder, w wire.Window) *viewers {
 func (vs *viewers) accept(l *net.UnixListener) {
 	_ = unixsock.AcceptEach(l, func(c net.Conn) {
 		conn := c.(*net.UnixConn)
-		v := &viewer{Peer: wire.NewPeer(conn), conn: conn, pid: processOf(conn)}
+		v := &viewer{Peer: wire.NewPeer(conn), conn: conn, pid: processOf(conn), Marks: &typeahead.Marks{}}
 		if !vs.add(v) {
 			_ = v.Write(wire.Refused{Text: "too many viewers are attached"})
 			conn.Close()
@@ -106,6 +106,7 @@ func (vs *viewers) add(v *viewer) bool {
 	}
 	vs.count++
 	v.number = vs.count
+	vs.continueLocked(v)
 	vs.all[v] = true
 	vs.group.Add(1)
 	return true
@@ -117,6 +118,7 @@ func (vs *viewers) remove(v *viewer) {
 	defer vs.mu.Unlock()
 	delete(vs.all, v)
 	vs.still.stopped(v)
+	vs.keepLocked(v)
 	if vs.typing.by == v && !v.left { // the rest of the input of one that is left may come on another connection
 		vs.typing.by = nil
 	}

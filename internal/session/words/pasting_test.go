@@ -97,15 +97,18 @@ func TestAPasteThatStops(t *testing.T) {
 // TestAPasteThatStopsIsEnded checks that the keys of others are no part of a paste that stops, and
 // that its rest is, in a program that requests marks.
 func TestAPasteThatStopsIsEnded(t *testing.T) {
-	next := nextVersion(t)
+	next := []string{nextVersion(t), nextVersion(t)}
 	const begins, ends = "\x1b[200~", "\x1b[201~"
 	for name, c := range map[string]struct {
-		leaves, renewed bool
-		want            string
+		leaves, renewed, again bool // again: and once more after the keys of the other
+		want                   string
 	}{
-		"silent":              {false, false, begins + "a" + ends + "k" + begins + "b" + ends + "c"},
-		"left":                {true, false, begins + "a" + ends + "k"},
-		"left before renewal": {true, true, begins + "a" + ends + "k"},
+		"silent":              {false, false, false, begins + "a" + ends + "k" + begins + "b" + ends + "c"},
+		"left":                {true, false, false, begins + "a" + ends + "k"},
+		"left before renewal": {true, true, false, begins + "a" + ends + "k"},
+		"renewed":             {false, true, false, begins + "a" + ends + "k" + begins + "b" + ends + "c"},
+		"renewed after":       {false, false, true, begins + "a" + ends + "k" + begins + "b" + ends + "c"},
+		"renewed twice":       {false, true, true, begins + "a" + ends + "k" + begins + "b" + ends + "c"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -127,16 +130,22 @@ func TestAPasteThatStopsIsEnded(t *testing.T) {
 			if c.leaves {
 				p.kill()
 			}
-			if c.renewed {
-				if err := holder.Renew(l.home, next); err != nil {
+			renew := func(program string) {
+				if err := holder.Renew(l.home, program); err != nil {
 					t.Fatal(err)
 				}
+			}
+			if c.renewed {
+				renew(next[0])
 			}
 			other := l.dial("x", wire.Hello{Flags: wire.FlagInput | wire.FlagKeys, Rows: 24, Cols: 80})
 			if err := other.Write(wire.Input{Data: []byte("k")}); err != nil {
 				t.Fatal(err)
 			}
 			arrived("k")
+			if c.again {
+				renew(next[1])
+			}
 			if !c.leaves {
 				p.keys("b" + ends + "c")
 			}

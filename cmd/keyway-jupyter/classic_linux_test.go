@@ -132,8 +132,8 @@ func (p *tab) eval(expression string, value any) {
 }
 
 // reloadIfLost loads a page again that misses one of its scripts, without which it stays empty. The
-// classic notebook waits 30 s for a script. Chromium drops what it is loading when a network interface
-// of the machine comes or goes, which tests of containers cause at the same time.
+// classic notebook waits 30 s for a script. Chromium aborts loads when a network interface of the
+// machine comes or goes, which tests of containers cause at the same time.
 func (p *tab) reloadIfLost() {
 	p.b.t.Helper()
 	if slices.ContainsFunc(p.said, func(s string) bool {

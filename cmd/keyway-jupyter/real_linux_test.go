@@ -590,7 +590,7 @@ func theNotebook(t *testing.T, w *world) {
 		t.Errorf("the cell has %+v", cells[0])
 	}
 	w.valid(t, b.path)
-	// a page that clears what it has seen: it stays cleared
+	// a page that clears its outputs: they stay cleared
 	cleared := codeCell("aaa", code)
 	cleared["metadata"] = cells[0].Metadata
 	b.save(t, cleared)

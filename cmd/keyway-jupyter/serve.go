@@ -254,7 +254,7 @@ func watch(s server, c *child, stop <-chan os.Signal) (over bool, err error) {
 		case err := <-c.done:
 			return s.ended(), err
 		case <-stop:
-			if s.ours { // a server that was found goes on, and so do its kernels
+			if s.ours { // a server that was found continues, and so do its kernels
 				_ = json.NewEncoder(c.in).Encode(stopWord) // fails only if the child has ended
 			}
 			return true, c.end()

@@ -152,7 +152,7 @@ func checkTyped(t *testing.T, where, text string) (typed int) {
 	return typed
 }
 
-// untypable returns what is wrong with what a text tells people to type.
+// untypable returns the fault of a text's command, which users cannot type as it stands.
 func untypable(text string) (faults []string) {
 	for line := range strings.Lines(text) {
 		line = strings.TrimRight(line, "\n")

@@ -218,7 +218,7 @@ func TestConfirmEndReportsQuestion(t *testing.T) {
 }
 
 // TestConfirmEndChild is not a test of its own: TestConfirmEndReportsQuestion runs it as the
-// process that asks. Its standard error is no terminal, so nobody answers.
+// process that asks. Its standard error is no terminal, so no user answers.
 func TestConfirmEndChild(t *testing.T) {
 	if os.Getenv(envAsks) == "" {
 		return

@@ -110,7 +110,7 @@ func TestOnlyAWholeComparisonSucceeds(t *testing.T) {
 	for _, c := range []struct {
 		status int
 		ignore []string
-		kinds  []keyway.Kind // of what was not compared; the exit code is that of the first
+		kinds  []keyway.Kind // of the failed comparisons; the exit code is that of the first
 	}{
 		{0, nil, []keyway.Kind{keyway.NotFound}}, // there is no workspace
 		{http.StatusInternalServerError, nil, []keyway.Kind{keyway.Unreachable, keyway.NotFound}},

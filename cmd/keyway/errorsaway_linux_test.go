@@ -115,7 +115,7 @@ func TestAHostInPlaceOfAWorkspace(t *testing.T) {
 }
 
 // TestErrorsNameTheLockedAgent checks that the error names a locked agent, keyway's or another,
-// even if the host also accepts passwords that nobody can type.
+// even if the host also accepts passwords that no user can type.
 func TestErrorsNameTheLockedAgent(t *testing.T) {
 	f := newFaulty(t)
 	t.Setenv("XDG_RUNTIME_DIR", f.dir)

@@ -240,7 +240,7 @@ func isOpen(path string) bool {
 	return err == nil
 }
 
-// adviseInit tells the user what is still missing for "ssh NAME".
+// adviseInit tells the user the missing steps for "ssh NAME".
 func (a *app) adviseInit(news io.Writer) {
 	if a.RequireInclude() != nil {
 		fmt.Fprintln(news, "ssh does not know it by name yet: keyway init")

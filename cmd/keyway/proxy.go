@@ -56,7 +56,7 @@ func runProxy(cmd *cobra.Command, arg string) error {
 	switch os.Getenv(laptop.EnvOwnSSH) {
 	case "":
 		if news = sshErrors(); news != os.Stderr && news != nil && isTerminal(news) {
-			news = nil // an ssh that goes on in the background has no business there
+			news = nil // an ssh that continues in the background must not write there
 		}
 	case laptop.OnTerminal:
 		if tty, err := openTerminal(); err == nil {

@@ -102,7 +102,7 @@ while printf '\033]%s;1;7;0;\ay\n' "$w"; do :; done 2>/dev/null; exit 141`)
 	}
 }
 
-// TestAReaderThatStops checks that a signal ends a followed log whose output nobody reads.
+// TestAReaderThatStops checks that a signal ends a followed log whose output is not read.
 func TestAReaderThatStops(t *testing.T) {
 	printingJob(t, `w="${RESUME_MARKS%% *}"
 while printf '\033]%s;1;7;0;\ay\n' "$w"; do :; done 2>/dev/null`)
@@ -138,7 +138,7 @@ while printf '\033]%s;1;7;0;\ay\n' "$w"; do :; done 2>/dev/null`)
 	}
 }
 
-// TestALinkThatEndsTwice checks that a command that follows a job goes on if the link ends once more
+// TestALinkThatEndsTwice checks that a command that follows a job continues if the link ends again
 // while ssh returns to the workspace, and ends if the place refuses.
 func TestALinkThatEndsTwice(t *testing.T) {
 	home := lyingPlace(t)
@@ -189,8 +189,8 @@ exit 99
 	}
 }
 
-// TestASlowLinkRefusesNothing checks that a command that follows a job goes on if the link does not
-// answer in time on the way back, and not if the user interrupts it.
+// TestASlowLinkRefusesNothing checks that a command that follows a job continues if the link does
+// not answer in time on the way back, and not if the user interrupts it.
 func TestASlowLinkRefusesNothing(t *testing.T) {
 	lyingPlace(t)
 	a, entry, err := appFor("train")

@@ -110,7 +110,7 @@ func TestLogOfAnotherAgent(t *testing.T) {
 }
 
 // TestLogVerifiesRotation checks that keyway log --verify distinguishes files that keyway has
-// rotated out from files that somebody has removed, in a log that the agent has written.
+// rotated out from files that were removed, in a log that the agent has written.
 func TestLogVerifiesRotation(t *testing.T) {
 	newLaptop(t)
 	path, err := dirs.AuditLog()

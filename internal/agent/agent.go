@@ -187,7 +187,7 @@ func (a *Agent) enlist(l net.Listener) {
 	defer a.mu.Unlock()
 	a.listeners[l] = struct{}{}
 	var wait time.Time
-	if a.Frozen() { // since before it was listed: nobody else wakes it
+	if a.Frozen() { // since before it was listed: no other call wakes it
 		wait = time.Unix(1, 0)
 	}
 	setDeadline(l, wait)

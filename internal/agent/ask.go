@@ -414,7 +414,7 @@ func (b *board) answer(id uint64, a Answer) error {
 	}
 	select {
 	case p.answer <- a:
-	default: // somebody was faster
+	default: // another answer was faster
 	}
 	return nil
 }

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// writes records what is written to a connection, write by write.
+// writes records the writes to a connection.
 type writes struct {
 	net.Conn
 	mu  sync.Mutex
@@ -37,7 +37,7 @@ func TestSmallFramesAreJoined(t *testing.T) {
 	var (
 		header = []byte("\x00\x00\x03\x01\x04\x00\x00\x00\x01abc")
 		last   = []byte("\x00\x00\x03\x01\x05\x00\x00\x00\x01abc") // without a body
-		part   = []byte("\x00\x00\x03\x01\x00\x00\x00\x00\x01abc") // goes on in another frame
+		part   = []byte("\x00\x00\x03\x01\x00\x00\x00\x00\x01abc") // continues in another frame
 		two    = []byte("\x00\x00\x01\x01\x04\x00\x00\x00\x01a\x00\x00\x00\x04\x01\x00\x00\x00\x00")
 		body   = []byte("\x00\x00\x02\x00\x00\x00\x00\x00\x01hi")
 		update = []byte("\x00\x00\x04\x08\x00\x00\x00\x00\x01\x00\x00\x10\x00")

@@ -39,7 +39,7 @@ type asker struct {
 
 type asked struct {
 	bucket
-	rest folded    // what is counted without regard to its kind
+	rest folded    // refusals that are counted without regard to their kind
 	seen time.Time // last
 }
 

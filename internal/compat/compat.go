@@ -116,7 +116,7 @@ func saidOf(why *keyway.Error) []Finding {
 }
 
 // refused returns what in the Spec the engine refuses. For a mount that is absent, it also says
-// what is found on this laptop.
+// whether this laptop has it.
 func refused(a Asked) []Finding {
 	if a.Facts.Refused == nil || slices.ContainsFunc(mounts(a), func(f Finding) bool { return f.Fatal }) {
 		return nil

@@ -32,7 +32,7 @@ const waitDigits = 20
 type queue struct {
 	count  int
 	next   wait          // the first of them
-	wishes []keyway.GPUs // what they wait for, up to the first that could use any GPU
+	wishes []keyway.GPUs // their requests, up to the first that could use any GPU
 	// closed means that a request ahead could use any GPU.
 	closed bool
 }

@@ -26,7 +26,7 @@ import (
 const strangerUID = 61237
 
 // TestFilesOfOthersAreRefused checks that the guest reads the keys that may enter only from a file
-// of the workspace's user, of the owner of the Home or of root, to which nobody else can write.
+// of the workspace's user, of the owner of the Home or of root, to which no other user can write.
 func TestFilesOfOthersAreRefused(t *testing.T) {
 	for what, c := range map[string]struct {
 		spoil func(path string) error

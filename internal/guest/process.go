@@ -192,7 +192,7 @@ func (o *output) drain(buf []byte) error {
 func (o *output) markDrained() { o.once.Do(func() { close(o.drained) }) }
 
 // readNow reads without waiting. It returns EAGAIN if there is nothing to read. FIONREAD
-// would not do: a terminal processes what was written to it only when it is read.
+// would not do: a terminal processes written bytes only when they are read.
 func readNow(f *os.File, buf []byte) (n int, err error) {
 	raw, err := f.SyscallConn()
 	if err != nil {

@@ -10,8 +10,7 @@ import (
 	"keyway/internal/registry"
 )
 
-// renewals bounds how often a pull goes on with a new token: registries give them for
-// minutes.
+// renewals bounds how often a pull continues with a new token: registries issue them for minutes.
 const renewals = 100
 
 // Want is an image that a place is to get with this laptop's login.

@@ -121,7 +121,7 @@ func (l Looked) Apart(changes []Change, mounted []string) bool {
 		parents[path.Dir(c.Path)] = true
 	}
 	for _, c := range changes {
-		replaced := !c.Modified || !parents[c.Path] // and not only listed because of what is in it
+		replaced := !c.Modified || !parents[c.Path] // and not only listed because of its content
 		if l.at[c.Path] || l.at[path.Dir(c.Path)] || l.above[c.Path] && replaced {
 			return false
 		}

@@ -34,8 +34,8 @@ func (a Adoption) Spec() Spec {
 // maxContainerName bounds the name of a container in bytes.
 const maxContainerName = 255
 
-// CheckContainer reports what is wrong with the name or ID of a container: engines take
-// letters, digits, '.', '_' and '-', beginning with a letter or a digit.
+// CheckContainer returns the fault of a container's name or ID: engines take letters, digits, '.',
+// '_' and '-', beginning with a letter or a digit.
 func CheckContainer(name string) error {
 	for i, r := range name {
 		alnum := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'

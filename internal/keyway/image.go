@@ -19,7 +19,7 @@ type ImageLayers struct {
 }
 
 // SameImage reports whether both are one image: by the ID, or, where engines give IDs of
-// different kinds, by the layers and what is to run of them.
+// different kinds, by the layers and the configuration.
 func (l ImageLayers) SameImage(other ImageLayers) bool {
 	return l.ID != "" && l.ID == other.ID ||
 		l.ConfigHash != "" && l.ConfigHash == other.ConfigHash && len(l.Layers) > 0 && slices.Equal(l.Layers, other.Layers)

@@ -246,7 +246,7 @@ func ownersOf(imported string) (packages, mod string) {
 }
 
 // denied lists the packages that each program must not contain as a release builds it, with the
-// reason. A program cannot do what it has no code for.
+// reason. A program can do nothing without code for it.
 var denied = []struct {
 	program, tags string
 	packages      map[string]string

@@ -104,7 +104,7 @@ func onlyTests(t *testing.T, dir string) bool {
 }
 
 // TestNoReplace checks that no module is replaced. A replacement makes "go install" of a release
-// impossible, and hides what is really built.
+// impossible, and hides the real source.
 func TestNoReplace(t *testing.T) {
 	for _, name := range []string{"go.mod", "tools/go.mod"} {
 		data, err := os.ReadFile(filepath.Join(root(t), name))

@@ -95,7 +95,7 @@ func promises(doc string) []promise {
 
 var quoted = regexp.MustCompile("`([^`]*)`")
 
-// problem reports what is wrong with the row's last column; "" if nothing is.
+// problem returns the fault of the row's last column, or "".
 func (p promise) problem(tests map[string][]string, benchmarks, makefile string) string {
 	names := quoted.FindAllStringSubmatch(p.held, -1)
 	if len(names) == 0 && !strings.HasPrefix(p.held, "*pending*") {

@@ -115,7 +115,7 @@ func TestBootstrapWhileItsDirectoryIsExchanged(t *testing.T) {
 				check(t, os.Chmod(theirs, 0o777))
 				real, err := exec.LookPath(command)
 				check(t, err)
-				// After the command as well as before it: the script goes on with either.
+				// After the command as well as before it: the script continues with either.
 				wrapper := fmt.Sprintf("#!/bin/sh\n%q \"$@\"; s=$?\nif [ -d %q ] && [ -d %q ]; then /bin/mv %q %q && /bin/mv %q %q; fi\nexit $s\n",
 					real, cache, theirs, cache, away, theirs, cache)
 				check(t, os.WriteFile(filepath.Join(bin, command), []byte(wrapper), 0o755))

@@ -30,7 +30,7 @@ type patient struct {
 // RoundTrip implements http.RoundTripper.
 func (p patient) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.Body != nil && req.ContentLength <= 0 {
-		return p.RoundTripper.RoundTrip(req) // it goes on for as long as its body
+		return p.RoundTripper.RoundTrip(req) // it lasts as long as its body
 	}
 	ctx, giveUp := context.WithCancelCause(req.Context()) // ctx ends with the request's own
 	question := api.IsQuestion(req.Method, req.URL.Path)

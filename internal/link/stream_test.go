@@ -231,7 +231,7 @@ func proxiesAndCounts(t *testing.T, w *world, conn net.Conn) {
 		echo(t, conn, strings.Repeat("0123456789", 1_000))
 	}
 	for deadline := time.Now().Add(time.Minute); w.stream().Down < 1_000_000 && time.Now().Before(deadline); {
-		time.Sleep(time.Millisecond) // what was read is counted a moment later
+		time.Sleep(time.Millisecond) // the count follows a moment later
 	}
 	if st := w.stream(); st.Workspace != "train" || st.Up != 1_000_000 || st.Down != 1_000_000 {
 		t.Errorf("%+v", st)

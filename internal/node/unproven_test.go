@@ -14,7 +14,7 @@ import (
 	"keyway/internal/keyway"
 )
 
-// keepsVolumes is an engine that reports what it removes.
+// keepsVolumes is an engine that reports the volumes that it removes.
 type keepsVolumes struct {
 	adoptingEngine
 	removed []string

@@ -167,7 +167,7 @@ func TestRelayWithASideThatNeverReads(t *testing.T) {
 	<-blocked
 }
 
-// reader gives what it has and then err; it counts how often it was closed.
+// reader returns its bytes and then err. It counts the calls of Close.
 type reader struct {
 	io.Reader
 	err    error

@@ -201,7 +201,7 @@ func TestBehaviourOfTmux(t *testing.T) {
 }
 
 // TestAttachInTmux checks that a terminal that is attached gets the history into its own
-// scrollback, below what it showed before, and the screen, whatever its cursor's row.
+// scrollback, below its earlier contents, and the screen, whatever its cursor's row.
 func TestAttachInTmux(t *testing.T) {
 	m := startTmux(t)
 	s := New(recordedCols, recordedRows, Options{})

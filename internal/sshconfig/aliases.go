@@ -38,9 +38,8 @@ type Names struct {
 	Again bool
 }
 
-// ReadNames reads ~/.ssh/config, the system's ssh_config and what they include. It runs
-// nothing: Match exec lines count as if they might match. A file that ssh cannot read
-// either has no names.
+// ReadNames reads ~/.ssh/config, the system's ssh_config and the included files. It runs nothing:
+// Match exec lines count as if they might match. A file that ssh cannot read either has no names.
 func ReadNames(home string) Names {
 	return readConfigs(home).names()
 }

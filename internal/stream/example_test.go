@@ -11,7 +11,7 @@ import (
 	"keyway/internal/stream"
 )
 
-// The connection below a stream is cut, and what was written arrives all the same.
+// The connection below a stream is cut, and the written bytes arrive nevertheless.
 func Example() {
 	public, private, _ := ed25519.GenerateKey(rand.Reader)
 	server, err := stream.NewServer(stream.ServerConfig{HostKey: private})

@@ -153,7 +153,7 @@ func misbehave(p *pipe, pick func(int) int) {
 				left = 200 + pick(300<<10)
 			}
 		}
-	case 2: // bytes are lost, the connection goes on
+	case 2: // bytes are lost, the connection continues
 		left := 200 + pick(300<<10)
 		p.spoil = func(b []byte) {
 			if left -= len(b); left < 0 && len(b) > 1 {

@@ -298,7 +298,7 @@ type pipe struct {
 	total    int
 	flight   [][]byte      // under way for delay
 	flying   int           // bytes of it
-	record   *bytes.Buffer // a copy of what is written
+	record   *bytes.Buffer // a copy of the written bytes
 	most     int           // limit of bytes for a read; 0: none
 	rate     int           // bytes a second that can be read; 0: no bound
 	delay    time.Duration // time until written bytes arrive

@@ -193,7 +193,7 @@ func recorded(n, at int) []byte {
 	return b
 }
 
-// wait advances the clock, and executes what is due.
+// wait advances the clock, and runs due alarms.
 func (r *recording) wait(d time.Duration) error {
 	end := r.now.Add(d)
 	for {

@@ -59,7 +59,7 @@ func (w *world) evilImage(t *testing.T) string {
 	return image
 }
 
-// bake bakes, and returns what was made.
+// bake bakes, and returns the result.
 func (w *world) bake(t *testing.T, args ...string) (b images.Baked) {
 	t.Helper()
 	args = append([]string{"keyway", "bake", "--json"}, args...)

@@ -104,7 +104,7 @@ func TestAttachTerminal(t *testing.T) {
 		t.Errorf("leaving exits with %d", code)
 	}
 	screen, typeIn, end = open()
-	screen.await(t, "first-line") // what was shown before
+	screen.await(t, "first-line") // the earlier output
 	typeIn("echo kept=$kept\r")
 	screen.await(t, "kept=yes")
 	typeIn("exit 4\r")

@@ -206,7 +206,7 @@ func cmdNothingLeft(ts *testscript.TestScript, neg bool, args []string) {
 	must(ts, theWorld(ts).nothingLeft())
 }
 
-// nothingLeft says what is left of workspaces where none should be.
+// nothingLeft returns the remains of workspaces where there should be none.
 func (w *world) nothingLeft() error {
 	if ids, err := w.Docker("ps", "-aq"); err == nil && ids != "" {
 		return errors.New("there are containers: " + ids)

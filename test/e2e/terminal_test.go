@@ -390,7 +390,7 @@ func TestCtrlCAsksWhereTheOutputGoesElsewhere(t *testing.T) {
 	for _, c := range []struct {
 		answer, options string
 		says            string // with the job's name
-		code            int    // of the job; 0: it goes on
+		code            int    // of the job; 0: it continues
 	}{
 		{"s", "", `\[` + train + `/(\S+) was sent SIGINT; see it: keyway logs`, 7},
 		{"k", "--as told-to-end ", `\[(\S+) ended: SIGTERM`, 128 + 15},

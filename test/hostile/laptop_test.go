@@ -32,7 +32,7 @@ import (
 	"keyway/test/lab/run"
 )
 
-// patience bounds what must come.
+// patience bounds the wait for events that must come.
 const patience = time.Minute
 
 // laptop is a home directory with a key in an agent, an ssh on PATH behind which

@@ -13,7 +13,7 @@ import (
 	"keyway/internal/imagetar"
 )
 
-// Entry is an entry of an archive; Text is what a file has.
+// Entry is an entry of an archive; Text is the content of a file.
 type Entry struct {
 	Name, Text, Link string
 	Kind             byte // of package tar; 0: a file

@@ -71,8 +71,8 @@ func executable(p string) bool {
 	return err == nil && !st.IsDir() && st.Mode()&0o111 != 0
 }
 
-// Output runs a command on the host and returns what it wrote to standard
-// output. The error holds what it wrote to standard error.
+// Output runs a command on the host and returns its standard output. The error has its standard
+// error.
 func (h *Host) Output(name string, args ...string) (string, error) {
 	var stdout, stderr bytes.Buffer
 	cmd := h.Command(name, args...)

@@ -126,7 +126,7 @@ func (l *Lab) Close() error {
 	return errors.Join(err, l.lock.Close())
 }
 
-// closeAll undoes what was done so far, the latest first.
+// closeAll undoes all completed steps, the latest first.
 func (l *Lab) closeAll() error {
 	var err error
 	for i := len(l.closeNow) - 1; i >= 0; i-- {

@@ -325,7 +325,7 @@ func TestKilledLabLeavesNothing(t *testing.T) {
 	}
 	_ = cmd.Process.Kill()
 	_ = cmd.Wait()
-	start(t, lab.Options{}) // removes what is left on disk and in control groups
+	start(t, lab.Options{}) // removes the remains on disk and in control groups
 	deadline := time.Now().Add(time.Minute)
 	for {
 		left := mentions(dir)

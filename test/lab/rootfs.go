@@ -203,7 +203,7 @@ func (r *rootfs) tree(dir string, skip ...string) error {
 			return nil
 		}
 		err = r.file(p)
-		if errors.Is(err, fs.ErrNotExist) { // a link to what is not installed
+		if errors.Is(err, fs.ErrNotExist) { // a link to a missing file
 			return nil
 		}
 		return err

@@ -19,7 +19,7 @@ type FakeSMI struct {
 	minors map[int]int // numbers of device files that are not those of the GPUs
 }
 
-// smiScript prints what was put down for it.
+// smiScript prints its prepared answer.
 const smiScript = `#!/bin/sh
 case "$*" in
 "-q -x") exec cat "${0%/*}/log.xml" ;;

@@ -1,6 +1,6 @@
 package main
 
-// opening are the claims about what is opened of a workspace.
+// opening are the claims about keyway open.
 var opening = []mutant{
 	{
 		claim: "a workspace adds no more to a URL than a plain path",

@@ -26,7 +26,7 @@ func TestLabelsOfAnImage(t *testing.T) {
 	spec := w.Spec(t, "mine")
 	spec.Image = evil
 	mine := w.Create(t, spec)
-	// Also a container that somebody else made of it, by whatever name.
+	// Also another user's container of it, by any name.
 	other := "other-" + w.owner
 	if out, err := w.tool("create", "--name", other, evil, "/tool").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)

@@ -38,7 +38,7 @@ func flood(random *rand.Rand, n, strange int) []byte {
 	return b.Bytes()
 }
 
-// shown returns all that a screen knows: what it shows, its state, and the lines above.
+// shown returns the complete state of a screen: its contents, its modes, and the lines above.
 func shown(s *screen.Screen, lines int) string {
 	return string(s.Snapshot(s.History(nil, lines)))
 }

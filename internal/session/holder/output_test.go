@@ -12,7 +12,7 @@ import (
 	"keyway/internal/session/wire"
 )
 
-// TestRing checks that the ring holds the end of what was appended, whatever the sizes.
+// TestRing checks that the ring holds the end of the appended bytes, whatever the sizes.
 func TestRing(t *testing.T) {
 	for range 200 {
 		var r ring

@@ -134,7 +134,7 @@ func TestAnIdleShellEndsAtOnce(t *testing.T) {
 	}
 }
 
-// TestWhatIsLeftBehindGoesOn checks that processes that a job leaves behind go on printing into
+// TestWhatIsLeftBehindGoesOn checks that processes that a job leaves behind continue to print into
 // the log.
 func TestWhatIsLeftBehindGoesOn(t *testing.T) {
 	for _, how := range []string{"", "nohup "} {

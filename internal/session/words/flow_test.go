@@ -73,7 +73,7 @@ func TestRunInAPipeGetsAll(t *testing.T) {
 	}
 }
 
-// TestPipesBothWaysWithALateReader checks that a job with pipes on both sides goes on when its
+// TestPipesBothWaysWithALateReader checks that a job with pipes on both sides continues when its
 // reader comes late. The viewer's reports about output do not wait behind input.
 func TestPipesBothWaysWithALateReader(t *testing.T) {
 	t.Setenv(envSmallLogs, "1")
@@ -229,12 +229,12 @@ func (l *lab) logSize(name string) (n uint64) {
 	return n
 }
 
-// TestAJobWhoseReaderGoesGoesOn checks that a job goes on when its reader is gone.
+// TestAJobWhoseReaderGoesGoesOn checks that a job continues when its reader is gone.
 func TestAJobWhoseReaderGoesGoesOn(t *testing.T) {
 	t.Setenv(envSmallLogs, "1")
 	l := newLab(t)
 	cmd := l.cmd("run", "-T", "--as", "x", "--", "sh", "-c", numbers(500_000)+"; exit 3")
-	out, err := cmd.StdoutPipe() // which nobody reads
+	out, err := cmd.StdoutPipe() // never read
 	if err != nil {
 		t.Fatal(err)
 	}

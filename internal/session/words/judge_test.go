@@ -189,7 +189,7 @@ func TestLogsOfPipes(t *testing.T) {
 	fifos := []string{l.fifo(), l.fifo()}
 	l.ok("run", "-d", "-T", "--as", "x", "--", "sh", "-c", `for n in 1 2 3; do printf '\r 10%%\r100%% of %d\n' $n >&2; read x <"$0"; echo "epoch	$n"; read x <"$1"; done`, fifos[0], fifos[1])
 	for n := range 3 {
-		for i, size := range []uint64{16, 24} { // in the log, before the job goes on
+		for i, size := range []uint64{16, 24} { // in the log, before the job continues
 			waitFor(t, "the log", func() bool {
 				r, closeLog, err := joblog.Open(l.Path("x"))
 				if err == nil {

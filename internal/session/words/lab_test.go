@@ -137,7 +137,7 @@ func (l *lab) finish(cmd *exec.Cmd) result {
 	return result{out.String(), errs.String(), cmd.ProcessState.ExitCode()}
 }
 
-// ok runs a command that must succeed and returns what it printed.
+// ok runs a command that must succeed and returns its output.
 func (l *lab) ok(args ...string) string {
 	l.t.Helper()
 	r := l.keyway(args...)

@@ -229,8 +229,8 @@ func TestARenewedHolderKeepsTheEndOfInput(t *testing.T) {
 	p.wait()
 }
 
-// goneWhenAsked returns a program that understands what is handed over, and is gone
-// before it can be executed.
+// goneWhenAsked returns a program that accepts a handover, and is removed before it can be
+// executed.
 func goneWhenAsked(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "gone")

@@ -15,7 +15,7 @@ import (
 // maxProblems bounds the problems of one template that are reported at once.
 const maxProblems = 10
 
-// walker collects what is wrong with a file's fields.
+// walker collects the faults of a file's fields.
 type walker struct {
 	source
 	lookup   func(string) (string, bool)

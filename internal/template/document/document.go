@@ -19,7 +19,7 @@ import (
 // MaxFile bounds a file, in bytes.
 const MaxFile = 1 << 20
 
-// Bounds on what is in a file. Real templates need about a hundredth of them.
+// Bounds on a file's content. Real templates need about a hundredth of them.
 const (
 	maxNodes = 20_000 // values, with every use of an anchor counted in full
 	maxDepth = 64     // nesting of values

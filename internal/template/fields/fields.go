@@ -11,7 +11,7 @@ import (
 	"keyway/internal/keyway"
 )
 
-// Rule describes what may stand at one position of a Compose file.
+// Rule describes the permitted values at one position of a Compose file.
 type Rule struct {
 	Fields map[string]*Rule // the permitted fields, also of mappings in a list
 	Names  *Rule            // any field is permitted, each of this form

@@ -100,7 +100,7 @@ func record(argv []string) (*movie, error) {
 	return m, cmd.Wait()
 }
 
-// look adds what has changed on the terminal.
+// look adds the terminal's changes.
 func (m *movie) look(shown *screen.Screen) {
 	for y := range tall {
 		row, _ := shown.Row(nil, y)

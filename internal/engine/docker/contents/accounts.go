@@ -50,7 +50,7 @@ func (c Container) accounts(files fs.FS) []string {
 	return all[:min(len(all), keyway.MaxAccounts)]
 }
 
-// identity returns the fields that make a user or group what it is: neither password nor comment.
+// identity returns the fields that identify a user or group, without password and comment.
 func identity(f []string) []string {
 	if len(f) == 4 {
 		return f[2:]

@@ -225,7 +225,7 @@ func TestALinkWithAnotherName(t *testing.T) {
 				t.Errorf("%s after %s: %+v, %v", name, first, shown.Files, err)
 			}
 		}
-		if g.asked != 2 { // none for what is in no directory of PATH
+		if g.asked != 2 { // none for files outside of PATH
 			t.Errorf("the guest is asked %d times after %s, want 2", g.asked, first)
 		}
 	}

@@ -21,7 +21,7 @@ func (a answers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case strings.HasSuffix(r.URL.Path, "/_ping"):
 		w.Header().Set("Api-Version", "1.44")
 	case strings.HasSuffix(r.URL.Path, "/start"):
-		_, _ = io.Copy(io.Discard, r.Body) // what is left unread would reset the connection
+		_, _ = io.Copy(io.Discard, r.Body) // unread input would reset the connection
 		conn, _, err := http.NewResponseController(w).Hijack()
 		if err != nil {
 			return

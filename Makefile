@@ -27,7 +27,7 @@ jupyter-%: INLINED = keyway/... runtime sync io bufio bytes
 COMPILE = -trimpath -gcflags=all=-l $(INLINED:%=-gcflags=%=)
 BUILD = CGO_ENABLED=0 $(WAITING) "building" $(GO) build $(COMPILE) -ldflags "-s -w -funcalign=$(ALIGN) $(TEXT) -X keyway/internal/keyway.Version=$(VERSION)"
 WAITING = test/lab/waiting
-PACK  = $(GO) run ./internal/assets/pack
+PACK  = $(WAITING) "packing" $(GO) run ./internal/assets/pack
 
 HOST_OS   := $(shell $(GO) env GOOS 2>/dev/null)
 HOST_ARCH := $(shell $(GO) env GOARCH 2>/dev/null)

@@ -168,7 +168,12 @@ func (c complaint) inWords() error {
 			return keyway.Errorf(keyway.Denied, "%s takes the key, but ssh got no signature with it for the login: %s", c.where(), brief(st.unsigned)).
 				Hint("is there a window in which the agent asks for confirmation, or a security key to touch? try by hand: %s", c.try()).Advise(keyway.WhyUnsigned)
 		}
-		return keyway.Errorf(keyway.Denied, "%s does not accept your key (it takes: %s)", c.where(), strings.ReplaceAll(st.detail, ",", ", ")).
+		takes := strings.Split(st.detail, ",")
+		if !slices.Contains(takes, "publickey") { // it wants no key, or has accepted one
+			return keyway.Errorf(keyway.Denied, "%s does not let you in (it takes: %s): the answer to its question is wrong or missing", c.where(), strings.Join(takes, ", ")).
+				Hint("try by hand: %s", c.try())
+		}
+		return keyway.Errorf(keyway.Denied, "%s does not accept your key (it takes: %s)", c.where(), strings.Join(takes, ", ")).
 			Hint("try by hand: %s", c.try()).Advise(keyway.IsKeyUnlocked)
 	case dismissed:
 		return c.dismissed()

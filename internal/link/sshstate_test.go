@@ -67,6 +67,7 @@ func TestDiagnose(t *testing.T) {
 		{"behind the bastion", []onTheWay{{"gpu1", behind, ""}, {"bastion", in + "channel 0: open failed: connect failed: No route to host\r\nstdio forwarding failed\r\n", ""}}, keyway.Unreachable, "bastion answers, but does not reach gpu1; bastion says: “No route to host”"},
 		{"between two bastions", []onTheWay{{"gpu1", behind, ""}, {"inner", behind, ""}, {"outer", in + "channel 0: open failed: connect failed: Connection timed out\r\nstdio forwarding failed\r\n", ""}}, keyway.Unreachable, "outer answers, but does not reach inner"},
 		{"not through the bastion", []onTheWay{{"gpu1", behind, ""}, {"bastion", in + "channel 0: open failed: administratively prohibited: open failed\r\nstdio forwarding failed\r\n", ""}}, keyway.Unreachable, "forbids forwarding"},
+		{"denied the code", []onTheWay{{"gpu1", "root@gpu1: Permission denied (keyboard-interactive).\r\n", forged}}, keyway.Denied, "gpu1 does not let you in (it takes: keyboard-interactive)"},
 		{"denied", []onTheWay{{"gpu1", "root@gpu1: Permission denied (publickey,password).\r\n", forged}}, keyway.Denied, "gpu1 does not accept your key (it takes: publickey, password)"},
 		{"denied behind", []onTheWay{{"gpu1", "root@gpu1: Permission denied (publickey).\r\n", ""}, {"bastion", in + "Killed by signal 1.\r\n", forged}}, keyway.Denied, "gpu1 does not accept"},
 		{"denied by the bastion", []onTheWay{{"gpu1", behind, ""}, {"bastion", "ada@bastion: Permission denied (publickey).\r\n", ""}}, keyway.Denied, "bastion, on the route to gpu1, does not accept"},

@@ -1,11 +1,16 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"os"
 	"os/exec"
 	"slices"
 	"strings"
+	"time"
+
+	"keyway/internal/api"
+	"keyway/internal/bounded"
 )
 
 // envAskpass names the variable with the user's SSH_ASKPASS while this program stands in for
@@ -53,6 +58,37 @@ func standIn(args []string) (code int, ok bool) {
 	}
 	return 1, true
 }
+
+// askBy asks a question by the user's SSH_ASKPASS, as ssh itself does without a terminal: an editor
+// shows its own window. No answer means no.
+func askBy(ctx context.Context, program string, q api.Question) api.Answer {
+	var text strings.Builder
+	for _, w := range q.Said {
+		say(&text, w)
+	}
+	text.WriteString(promptText(q))
+	cmd := exec.CommandContext(ctx, program, text.String())
+	cmd.WaitDelay = time.Second
+	cmd.Stderr = os.Stderr
+	cmd.Env = os.Environ()
+	if q.Kind == "confirm" || q.Kind == "none" {
+		cmd.Env = append(cmd.Env, "SSH_ASKPASS_PROMPT="+q.Kind)
+	}
+	if q.Kind == "none" {
+		go cmd.Run() // until ctx ends: it shows that a key waits to be touched
+		return api.Answer{OK: true}
+	}
+	out := &bounded.Buffer{Max: maxAnswer}
+	cmd.Stdout = out
+	if cmd.Run() != nil {
+		return api.Answer{}
+	}
+	line, _, _ := strings.Cut(out.String(), "\n")
+	return api.Answer{OK: true, Text: strings.TrimSuffix(line, "\r")}
+}
+
+// maxAnswer bounds the answer of an askpass program, in bytes.
+const maxAnswer = 4 << 10
 
 // hasTerminal reports whether the process has a controlling terminal.
 func hasTerminal() bool {

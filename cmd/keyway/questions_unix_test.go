@@ -94,6 +94,26 @@ func TestTheAgentThatSSHUses(t *testing.T) {
 	}
 }
 
+// TestQuestionsWithoutATerminal checks that a host's question is asked by the user's SSH_ASKPASS if
+// there is no terminal, as ssh does, under the name of the host. An editor has its own window for it.
+func TestQuestionsWithoutATerminal(t *testing.T) {
+	home := manyPlaces(t, `[ "$("$SSH_ASKPASS" "One-time code: ")" = "of $place" ] ||
+		{ echo "ada@$place: Permission denied (keyboard-interactive)." >>"$2"; exit 255; }`) // behind -E
+	asked := filepath.Join(home, "asked")
+	askpass := filepath.Join(home, "askpass")
+	write(t, askpass, "#!/bin/sh\nprintf '%s\\n' \"$1\" >>"+asked+"\n[ \"$1\" = 'place1: One-time code:' ] || echo of place0\n", 0o755)
+	t.Setenv("SSH_ASKPASS", askpass)
+	t.Setenv("SSH_ASKPASS_REQUIRE", "force")
+	for place, says := range map[string]string{"place0": "place0 lists 2 workspaces", "place1": "place1 does not let you in"} {
+		if said, _ := program(t, nil, "ls", "--on", place); !strings.Contains(said, says) {
+			t.Errorf("%s: want %q: %s", place, says, said)
+		}
+		if got := string(read(t, asked)); !strings.Contains(got, place+": One-time code:\n") {
+			t.Errorf("%s: SSH_ASKPASS was asked %q", place, got)
+		}
+	}
+}
+
 // TestOneQuestionAtATime checks that each place asks its question once, one place at a time,
 // under the place's name.
 func TestOneQuestionAtATime(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/term"
 
+	"keyway/internal/agent"
 	"keyway/internal/api"
 	"keyway/internal/keyway"
 	"keyway/internal/link"
@@ -232,6 +233,9 @@ func (u *terminalUI) Ask(ctx context.Context, q api.Question) (api.Answer, error
 	if err != nil && q.Kind == "" && q.NoKey {
 		return api.Answer{}, keyway.Errorf(keyway.NoKey, "the agent is locked or holds no key, and there is no terminal to answer at what ssh asks for instead: “%s”", plain.Line(q.Prompt)).
 			Advise(keyway.UnlockNow)
+	}
+	if program := agent.AskpassProgram(); err != nil && program != "" {
+		return askBy(ctx, program, q), nil
 	}
 	if err != nil {
 		return api.Answer{}, keyway.Errorf(keyway.NeedsAnswer, "ssh asks, and there is no terminal to answer at: “%s”", plain.Line(q.Prompt)).

@@ -22,9 +22,11 @@ const maxAskpassOutput = 1 << 10
 type Askpass struct{}
 
 // CanAsk reports whether there is a program and a display to show it on.
-func (Askpass) CanAsk() bool { return askpassProgram() != "" }
+func (Askpass) CanAsk() bool { return AskpassProgram() != "" }
 
-func askpassProgram() string {
+// AskpassProgram returns the program that OpenSSH would ask by without a terminal, or "" if there is
+// none or no display to show it on.
+func AskpassProgram() string {
 	program, required := os.Getenv("SSH_ASKPASS"), os.Getenv("SSH_ASKPASS_REQUIRE")
 	switch {
 	case required == "never", !hasDisplay() && required != "force" && required != "prefer":
@@ -42,7 +44,7 @@ func hasDisplay() bool { return os.Getenv("DISPLAY") != "" || os.Getenv("WAYLAND
 
 // Ask runs the program, and ends it when ctx ends.
 func (Askpass) Ask(ctx context.Context, q Question) (Answer, error) {
-	program := askpassProgram()
+	program := AskpassProgram()
 	if program == "" {
 		return Answer{}, errors.New("there is no program to ask with")
 	}

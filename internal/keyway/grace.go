@@ -19,10 +19,11 @@ const (
 
 // ParseGrace reads a grace as people type it: seconds, or a number with a unit as in 2m.
 func ParseGrace(text string) (time.Duration, error) {
+	unit := ""
 	if _, err := strconv.ParseFloat(text, 64); err == nil {
-		text += "s"
+		unit = "s"
 	}
-	grace, err := time.ParseDuration(text)
+	grace, err := time.ParseDuration(text + unit)
 	if err != nil || grace < 0 || grace > MaxGrace {
 		return 0, Errorf(Usage, "the grace %q is not a time from 0 to 24h", text).Hint("for example: 30 (seconds), 2m")
 	}

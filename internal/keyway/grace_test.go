@@ -1,6 +1,8 @@
 package keyway
 
 import (
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 )
@@ -15,7 +17,7 @@ func TestParseGrace(t *testing.T) {
 		}
 	}
 	for _, text := range []string{"", "-1", "-1s", "NaN", "inf", "86401", "25h", "soon", "5 m", "1e300", "0x10"} {
-		if got, err := ParseGrace(text); !Is(err, Usage) || AsError(err).Help() == "" {
+		if got, err := ParseGrace(text); !Is(err, Usage) || AsError(err).Help() == "" || !strings.Contains(err.Error(), strconv.Quote(text)) {
 			t.Errorf("%q: %v, %v, want a refusal that says what to type", text, got, err)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -112,10 +113,21 @@ func (s smi) run(ctx context.Context, path string, args ...string) ([]byte, erro
 		return nil, s.hangs()
 	case errors.Is(err, os.ErrNotExist):
 		return nil, errAbsent
-	case err != nil:
+	case err != nil && !warns(err, stdout.Bytes()):
 		return nil, failed(path, stdout.Bytes(), stderr.Bytes(), err)
 	}
 	return stdout.Bytes(), nil
+}
+
+// warnings lists the exit codes with which nvidia-smi warns of a GPU that it has reported as the
+// others: a power cable is missing, an interrupt is not handled, the infoROM is damaged.
+var warnings = []int{8, 10, 14}
+
+// warns reports whether nvidia-smi has ended with a warning, and its output is complete.
+func warns(err error, output []byte) bool {
+	var exit *exec.ExitError
+	complete := bytes.Contains(output, []byte("</nvidia_smi_log>")) || bytes.HasPrefix(output, []byte("GPU "))
+	return complete && errors.As(err, &exit) && slices.Contains(warnings, exit.ExitCode())
 }
 
 func cmpErr(first, second error) error {
@@ -139,7 +151,7 @@ func (s smi) hangs() error {
 
 // failed returns the error of nvidia-smi, in its own words, which it prints to standard output.
 func failed(path string, stdout, stderr []byte, err error) error {
-	said := text(string(bytes.TrimSpace(append(stdout, stderr...))))
+	said := text(strings.Join(strings.FieldsFunc(string(append(stdout, stderr...)), func(r rune) bool { return r == '\n' || r == '\r' }), "; "))
 	if said == "" {
 		said = err.Error()
 	}

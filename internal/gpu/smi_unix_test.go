@@ -44,6 +44,14 @@ func TestSMI(t *testing.T) {
 		"no devices":      {replay("no-devices.txt", 6), 0, "No devices were found"},
 		"silent failure":  {"exit 3\n", 0, "exit status 3"},
 		"garbage":         {"echo garbage\n", 0, "cannot be read"},
+		"two lines":       {"echo first; echo second; exit 3\n", 0, "says: first; second"},
+		"a power cable":   {replay("v12-h100-550.xml", 8), 8, ""},
+		"an interrupt":    {replay("v12-h100-550.xml", 10), 8, ""},
+		"a bad infoROM":   {strings.Replace(replay("v12-h100-550.xml", 14), "exit", "echo 'WARNING: infoROM is corrupted at gpu 0000:01:00.0'; exit", 1), 8, ""},
+		"and -L":          {strings.Replace(replay("v12-a100-mig-535.xml", 14), "list.txt;;", "list.txt; exit 14;;", 1), 4, ""},
+		"a warning alone": {"echo 'WARNING: infoROM is corrupted'; exit 14\n", 0, "says: WARNING: infoROM is corrupted"},
+		"a warning first": {"echo 'WARNING: infoROM is corrupted at gpu 0000:01:00.0'\n" + replay("v12-h100-550.xml", 14), 8, ""},
+		"a lost GPU":      {replay("v12-h100-550.xml", 15), 0, "cannot be listed"},
 		"too much":        {"exec head -c 40000000 /dev/zero\n", 0, "over"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -55,7 +55,7 @@ This laptop asks the image's registry, with its own Docker credentials.` +
 }
 
 func runCheck(ctx context.Context, o upOptions, stdout, news io.Writer) error {
-	_, s, place, err := o.resolve(ctx, news)
+	from, s, place, err := o.resolve(ctx, news)
 	if err != nil {
 		return err
 	}
@@ -63,7 +63,7 @@ func runCheck(ctx context.Context, o upOptions, stdout, news io.Writer) error {
 	if err != nil {
 		return err
 	}
-	found, image, err := a.check(ctx, place, s)
+	found, image, err := a.check(ctx, place, s, from.Arch)
 	a.ui.end()
 	if err != nil {
 		return err
@@ -79,14 +79,15 @@ func runCheck(ctx context.Context, o upOptions, stdout, news io.Writer) error {
 	return cmp.Or(err, verdict(found, place))
 }
 
-// check gathers the facts about the place and the image, and judges them. image is the name of
+// check gathers the facts about the place and the image, and judges them. The place must have the
+// architecture arch; empty: any. image is the name of
 // the image that was examined; it is empty for workspaces without one.
-func (a *app) check(ctx context.Context, place keyway.Place, s keyway.Spec) (found []compat.Finding, image string, err error) {
+func (a *app) check(ctx context.Context, place keyway.Place, s keyway.Spec, arch string) (found []compat.Finding, image string, err error) {
 	node, err := a.NodeWithEngine(ctx, place, s.Engine)
 	if err != nil {
 		return nil, "", err
 	}
-	asked := compat.Asked{Spec: s, Place: place}
+	asked := compat.Asked{Spec: s, Place: place, Arch: arch}
 	var meanwhile sync.WaitGroup
 	if !s.GPUs.None() {
 		meanwhile.Go(func() { asked.GPUs, asked.NoGPUs = lendable(ctx, node) })

@@ -14,7 +14,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"keyway/internal/api"
 	"keyway/internal/catalogue"
+	"keyway/internal/compat"
 	"keyway/internal/dirs"
 	"keyway/internal/keyway"
 	"keyway/internal/plain"
@@ -138,6 +140,21 @@ func (a asked) tell(news io.Writer) {
 	if len(a.Extensions) > 0 {
 		plain.Fprintf(news, "extensions for an editor in it: %s\n", strings.Join(a.Extensions, ", "))
 	}
+}
+
+// fits returns an error if the place has another architecture than the template's platform.
+func (a asked) fits(ctx context.Context, there *api.Client, place keyway.Place) error {
+	if a.Arch == "" {
+		return nil
+	}
+	info, err := there.Info(ctx)
+	if err != nil {
+		return err
+	}
+	if other := compat.OtherArch(a.Arch, info.Arch, place); other != nil {
+		return other
+	}
+	return nil
 }
 
 // whyLeft returns why a setting was left out, and what to type instead.

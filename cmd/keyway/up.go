@@ -149,6 +149,9 @@ func runUp(ctx context.Context, o upOptions, stdout, news io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if err := asked.fits(ctx, there, place); err != nil {
+		return err
+	}
 	a.ui.end()
 	named := s.Image
 	var pinned *pinnedUp

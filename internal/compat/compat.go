@@ -39,6 +39,8 @@ type Asked struct {
 	NoGPUs *keyway.Error
 	// Now is the laptop's clock, when the place told its own.
 	Now time.Time
+	// Arch is the architecture that the place must have; empty: any.
+	Arch string
 }
 
 // image returns the image's facts from the place or, if the place does not have it, from the
@@ -124,7 +126,19 @@ func refused(a Asked) []Finding {
 	return saidOf(a.Facts.Refused)
 }
 
+// OtherArch returns the error for a place of another architecture than the template says, or nil.
+func OtherArch(asked, have string, place keyway.Place) *keyway.Error {
+	if asked == "" || have == "" || asked == have {
+		return nil
+	}
+	return keyway.Errorf(keyway.ImageNotFound, "the template's platform is linux/%s, and %s is linux/%s", asked, place, have).
+		Hint("leave platform out, if its image is built for linux/%s, too", have).Advise(keyway.InsteadPlace)
+}
+
 func architecture(a Asked) []Finding {
+	if why := OtherArch(a.Arch, a.Facts.Arch, a.Place); why != nil {
+		return saidOf(why)
+	}
 	have := a.image().Arch
 	if len(have) == 0 || a.Facts.Arch == "" || !a.Facts.Engine.Images || slices.Contains(have, a.Facts.Arch) {
 		return nil

@@ -72,6 +72,7 @@ func TestPlantedFaults(t *testing.T) {
 		text  string
 		fix   string
 	}{
+		"the template's platform": {func(a *Asked) { a.Arch = "arm64" }, true, "the template's platform is linux/arm64, and gpu1 is linux/amd64", "leave platform out"},
 		"driver too old":          {func(a *Asked) { driverIs("470.82.01", "11.4", "GeForce", "8.6")(a); noRequire(a) }, true, "needs CUDA 12.6, which the driver 470.82.01", "newer-driver 525 11 pytorch-cu118"},
 		"driver of minor version": {func(a *Asked) { driverIs("535.104.05", "12.2", "NVIDIA", "8.0")(a); noRequire(a) }, false, "(PTX)", "560.28.03, or take an image of CUDA 12.2"},
 		"driver for CUDA 13": {func(a *Asked) {

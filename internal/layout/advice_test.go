@@ -79,8 +79,10 @@ var othersOptions = map[string]string{
 	"internal/session/holder/options.go": "--dir --name --by --on-exit --rows --cols --erase --tty --no-input --login --awaited --resume",
 	// the holder
 	"internal/session/holder/renew.go": "--handover",
+	// devcontainer, the command line
+	"internal/template/devcontainer/devcontainer.go": "--workspace-folder --image-name",
 	// docker run, in a devcontainer.json
-	"internal/template/devcontainer/runargs.go": "--shm-size --memory --cpus --pids-limit --user --workdir --cap-add --security-opt --device --tmpfs --read-only --volume --label --gpus --env --ulimit --mount --ipc --privileged --network --net --publish --name --rm --runtime",
+	"internal/template/devcontainer/runargs.go": "--shm-size --memory --cpus --pids-limit --user --workdir --cap-add --security-opt --device --tmpfs --read-only --volume --label --gpus --env --ulimit --mount --ipc --privileged --network --net --publish --name --rm --runtime --platform",
 	// docker run
 	"internal/template/runargs/runargs.go": "--init --privileged --rm --read-only --tty --interactive --detach --no-healthcheck --oom-kill-disable --publish-all --sig-proxy --ipc --network --net --pull --restart --runtime --isolation --cgroupns",
 	// notify-send

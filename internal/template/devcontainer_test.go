@@ -87,6 +87,7 @@ func TestDevcontainerSettings(t *testing.T) {
 		`"runArgs": ["-v", "~/data:/b"]`:                                             "volumes: [\"~/data:/b\"]",
 		`"runArgs": ["--ulimit=memlock=-1:-1", "--shm-size", "8g", "--ipc=private"]`: "ulimits: {memlock: {soft: -1, hard: -1}}\nshm_size: 8g",
 		`"runArgs": ["--tmpfs", "/run:size=1m,nosuid", "--network", "bridge"]`:       "tmpfs: [\"/run:size=1m\"]",
+		`"runArgs": ["--platform=linux/amd64"]`:                                      "platform: linux/amd64",
 		// mounts
 		`"mounts": [{"type": "bind", "source": "/d", "target": "/d", "readonly": true}]`:                                      "volumes: [\"/d:/d:ro\"]",
 		`"mounts": ["type=tmpfs,dst=/t,tmpfs-size=1m,tmpfs-mode=1777"]`:                                                       "volumes: [{type: tmpfs, target: /t, tmpfs: {size: 1m}}]",
@@ -94,16 +95,21 @@ func TestDevcontainerSettings(t *testing.T) {
 		`"mounts": ["source=/d/${localEnv:USER},target=${containerWorkspaceFolder}/d,type=bind"], "workspaceFolder": "/work"`: "volumes: [\"/d/ada:/work/d\"]\nworking_dir: /work",
 		`"mounts": [{"type": "volume", "target": "/v"}]`:                                                                      "volumes: [/v]",
 		// variables
-		`"workspaceFolder": "/work/${localEnv:USER}", "containerEnv": {"A": "${containerWorkspaceFolder}/b", "B": "${containerWorkspaceFolderBasename}"}`: "working_dir: /work/ada\nenvironment: {A: /work/ada/b, B: ada}",
-		`"containerEnv": {"A": "x"}, "remoteEnv": {"B": "${containerEnv:A}:y", "C": "${localEnv:NONE:a b}"}`:                                              "environment: {A: x, B: \"x:y\", C: a b}",
-		`"containerEnv": {"A": "${localEnv:NONE:}", "B": "$HOME ${localEnv:USER}$"}`:                                                                      "environment: {A: \"\", B: \"$$HOME ada$$\"}",
+		`"workspaceFolder": "/work/${localEnv:USER}", "containerEnv": {"A": "${containerWorkspaceFolder}/b", "B": "x"}`: "working_dir: /work/ada\nenvironment: {A: /work/ada/b, B: x}",
+		`"containerEnv": {"A": "x"}, "remoteEnv": {"B": "${containerEnv:A}:y", "C": "${localEnv:NONE:a b}"}`:            "environment: {A: x, B: \"x:y\", C: a b}",
+		`"containerEnv": {"A": "${localEnv:NONE:}", "B": "$HOME ${localEnv:USER}$"}`:                                    "environment: {A: \"\", B: \"$$HOME ada$$\"}",
 		// commands
 		`"workspaceFolder": "/w", "postCreateCommand": "cd ${containerWorkspaceFolder} && echo $HOME ${A:-b}"`:                 "working_dir: /w\nx-keyway: {setup: \"set -e\\n(cd /w && echo $HOME ${A:-b}\\n)\\n\"}",
 		`"workspaceFolder": "/w", "onCreateCommand": {"a": ["ls", "${containerWorkspaceFolder}"], "b": "true"}`:                "working_dir: /w\nx-keyway: {setup: \"set -e\\n('ls' '/w'\\n)\\n(true\\n)\\n\"}",
 		`"features": {}, "portsAttributes": {}, "postStartCommand": "", "shutdownAction": "none", "updateRemoteUserUID": true`: "",
+		`"postCreateCommand": "echo ${localEnv:USER} $USER ${localEnv:NONE:a b}"`:                                              "x-keyway: {setup: \"set -e\\n(echo ada $USER a b\\n)\\n\"}",
+		`"onCreateCommand": ["echo", "${localEnv:QUOTED} $x"], "postCreateCommand": "${localEnv:EMPTY}"`:                       "x-keyway: {setup: \"set -e\\n('echo' 'it'\\\\''s $HOME $x'\\n)\\n\"}",
+		`"workspaceFolder": "/w/p/", "postCreateCommand": "ls ${containerWorkspaceFolderBasename}"`:                            "working_dir: /w/p/\nx-keyway: {setup: \"set -e\\n(ls p\\n)\\n\"}",
+		`"workspaceFolder": "/w/${localEnv:NONE:a/b}/$c/", "containerEnv": {"A": "${containerWorkspaceFolderBasename}"}`:       "working_dir: /w/a/b/$$c/\nenvironment: {A: $$c}",
+		`"runArgs": ["-iu1000", "-itv/a:/b", "-tie", "A=b", "-qw=/w"]`:                                                         "user: \"1000\"\nvolumes: [\"/a:/b\"]\nenvironment: {A: b}\nworking_dir: /w",
 		`"appPort": ["8000:80", 81]`: "expose: [\"80\", \"81\"]",
 	} {
-		env := map[string]string{"USER": "ada"}
+		env := map[string]string{"USER": "ada", "QUOTED": "it's $HOME", "EMPTY": ""}
 		got, left, err := container(t, "{\n// what is trained\n\"image\": \"i:1\", /* , */ "+settings+",\n}", env)
 		if err != nil || len(left) > 0 {
 			t.Errorf("%s: %v, left %v", settings, err, left)
@@ -113,7 +119,7 @@ func TestDevcontainerSettings(t *testing.T) {
 		if err != nil {
 			t.Fatal(compose, err)
 		}
-		if !reflect.DeepEqual(got.Spec, want.Spec) || got.Setup != want.Setup || !slices.Equal(got.Extensions, want.Extensions) {
+		if !reflect.DeepEqual(got.Spec, want.Spec) || got.Arch != want.Arch || got.Setup != want.Setup || !slices.Equal(got.Extensions, want.Extensions) {
 			t.Errorf("%s:\n%+v %q\nwant\n%+v %q", settings, got.Spec, got.Setup, want.Spec, want.Setup)
 		}
 	}
@@ -142,8 +148,9 @@ func TestDevcontainerVolume(t *testing.T) {
 // TestDevcontainerLeft checks that every ignored setting is listed, with its line and a reason.
 func TestDevcontainerLeft(t *testing.T) {
 	for settings, want := range map[string]string{
-		`"features": {"registry.example/features/git:1": {}}`:                    "features",
-		`"build": {"dockerfile": "Dockerfile"}`:                                  "build",
+		`"features": {"registry.example/features/git:1": {}}`: "features.registry.example/features/git:1",
+		`"features": ["git"]`:                   "features",
+		`"build": {"dockerfile": "Dockerfile"}`: "build",
 		`"workspaceMount": "source=${localWorkspaceFolder},target=/w,type=bind"`: "workspaceMount",
 		`"mounts": ["source=${localWorkspaceFolder},target=/w,type=bind"]`:       "mounts",
 		`"mounts": ["source=/a,target=/w,type=bind,bind-propagation=shared"]`:    "mounts",
@@ -177,7 +184,8 @@ func TestDevcontainerLeft(t *testing.T) {
 		`"runArgs": ["--runtime=nvidia"]`:                                        "runArgs --runtime",
 		`"mounts": ["source=${devcontainerId}-a,target=/a"]`:                     "mounts",
 		`"mounts": ["type=bind,source=/a,target=/b,readonly=maybe"]`:             "mounts",
-		`"postCreateCommand": "echo ${localEnv:A}"`:                              "postCreateCommand",
+		`"postCreateCommand": "echo ${devcontainerId}"`:                          "postCreateCommand",
+		`"runArgs": ["-itp80:80"]`:                                               "runArgs -p",
 		`"hostRequirements": {"gpu": 2}`:                                         "hostRequirements.gpu",
 	} {
 		a, left, err := container(t, "{\n\"image\": \"i\",\n"+settings+"\n}", nil)
@@ -186,6 +194,21 @@ func TestDevcontainerLeft(t *testing.T) {
 		}
 		if !reflect.DeepEqual(a.Spec, keyway.Spec{Image: "i", Access: a.Spec.Access, Resources: a.Spec.Resources, Process: a.Spec.Process}) || a.Setup != "" {
 			t.Errorf("%s became %+v %q", settings, a.Spec, a.Setup)
+		}
+	}
+}
+
+// TestTheFoldersLastPart checks ${containerWorkspaceFolderBasename}: it has no value if a variable, whose
+// value may have a slash, is in the last part.
+func TestTheFoldersLastPart(t *testing.T) {
+	for folder, want := range map[string]string{
+		"/w/p": "p", "/w/p/": "p", "/w/p//": "p", "/": "/", "/w/${localEnv:N:a/b}/p$": "p$", "/w/$p": "$p", "/w/é": "é",
+		"/w/${localEnv:N:a/b}": "", "/w/p-${localEnv:N:a}": "", "/w/${localEnv:N:a/b}/": "", "/w/${localWorkspaceFolderBasename}": "", "/w/${devcontainerId}": "",
+	} {
+		a, left, err := container(t, `{"image": "i", "workspaceFolder": "`+folder+`", "containerEnv": {"A": "${containerWorkspaceFolderBasename}"}}`, nil)
+		listed := slices.ContainsFunc(left, func(l devcontainer.Left) bool { return l.Setting == "containerEnv.A" })
+		if err != nil || a.Spec.Env["A"] != want || listed != (want == "") {
+			t.Errorf("%s: %q, left %v, %v", folder, a.Spec.Env["A"], left, err)
 		}
 	}
 }
@@ -200,9 +223,12 @@ func TestDevcontainerRefused(t *testing.T) {
 		`{"image": "i"`:                          "this is not",
 		`{"image": "i", "user": 1, "runArgs": [`: "this is not",
 		``:                                       "is empty",
-		`{"image": "i", "mounts": [{"source": "../x", "type": "volume", "target": "/x"}]}`: "volume",
-		`{"image": "i", "containerEnv": {"A": "${localEnv:UNSET}"}}`:                       "UNSET is not set",
-		`{"image": "` + strings.Repeat("x", document.MaxFile) + `"}`:                       "larger than",
+		`{"image": "i", "mounts": [{"source": "../x", "type": "volume", "target": "/x"}]}`:                          "volume",
+		`{"image": "i", "containerEnv": {"A": "${localEnv:UNSET}"}}`:                                                "UNSET is not set",
+		"{\"image\": \"i\",\n\"postCreateCommand\": \"echo ${localEnv:UNSET}\"}":                                    "devcontainer.json:2: the variable UNSET is not set",
+		`{"image": "i", "postCreateCommand": "` + strings.Repeat("${localEnv:N:0123456789abcdefghij}", 1900) + `"}`: "longer than 32 KiB",
+		`{"image": "i", "postCreateCommand": "` + strings.Repeat("0123456789", 5000) + `"}`:                         "longer than 32 KiB",
+		`{"image": "` + strings.Repeat("x", document.MaxFile) + `"}`:                                                "larger than",
 	} {
 		_, _, err := container(t, text, nil)
 		if !keyway.Is(err, keyway.BadConfig) || !strings.Contains(err.Error(), want) {

@@ -40,6 +40,8 @@ func (t Template) Publish(w compose.Where, image func(string) (string, error)) (
 	case s.ForwardAgent:
 		return catalogue.Template{}, fail("%s asks for its users' agents, and that is theirs to say", t.Name).
 			Hint("leave forward_agent out").Advise(keyway.InsteadForward)
+	case a.Arch != "":
+		return catalogue.Template{}, fail("%s has a platform, and a place has one architecture", t.Name).Hint("leave platform out")
 	case s.Image == "":
 		return catalogue.Template{}, fail("%s names no image", t.Name).Hint("for example: image: pytorch/pytorch:2.8.0-cuda12.6-cudnn9-devel")
 	}

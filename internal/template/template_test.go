@@ -201,6 +201,9 @@ func TestProblemsHaveALine(t *testing.T) {
 		"a pipe":          {"command: cat /data | sort", "3", `no shell reads it, and "|" is a shell's`, "[sh, -c,"},
 		"merge of none":   {"image: i\n<<: 5", "4", "there is none behind it", "<<: *NAME"},
 		"large port":      {"image: i\nports: ['70000']", "4", "70000", ""},
+		"a platform":      {"platform: linux/amd64/v8/x", "3", `"linux/amd64/v8/x" is no platform`, "linux/amd64"},
+		"of Windows":      {"platform: windows/amd64", "3", "containers are of linux, not windows", "linux/amd64"},
+		"a list as name":  {"environment: {? [a, b] : c}", "3", "the name of a field is a word", "NAME: VALUE"},
 		"network":         {"networks: [x]", "3", "networks is not for workspaces", ""},
 	} {
 		_, err := resolveText(t, service(c.text), map[string]string{"EMPTY": ""})
@@ -268,6 +271,17 @@ func TestTwiceIsAnError(t *testing.T) {
 		}
 		if said := keyway.AsError(err); !keyway.Is(err, keyway.BadConfig) || !strings.Contains(said.Message, ".yaml:"+c.second+": ") || !strings.Contains(said.Message, c.says) || said.Next != "keep one of the two" {
 			t.Errorf("%s: %v", name, said)
+		}
+	}
+}
+
+// TestPlatform checks the architecture that a platform stands for.
+func TestPlatform(t *testing.T) {
+	for given, want := range map[string]string{
+		"''": "", "linux": "", "linux/amd64": "amd64", "amd64": "amd64", "linux/x86_64": "amd64", "linux/arm64/v8": "arm64", "aarch64": "arm64", "linux/arm/v7": "arm", "${P:-linux/arm64}": "arm64",
+	} {
+		if a, err := resolveText(t, service("image: i\nplatform: "+given), nil); err != nil || a.Arch != want {
+			t.Errorf("%s: %q, %v", given, a.Arch, err)
 		}
 	}
 }

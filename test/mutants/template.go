@@ -96,8 +96,8 @@ var templates = []mutant{
 	{
 		claim: "a devcontainer.json mounts no directory that it names by the laptop",
 		file:  "internal/template/devcontainer/devcontainer.go",
-		old:   `return v, ok`,
-		new:   `return v, true`,
+		old:   `return value, ok`,
+		new:   `return value, true`,
 		pkg:   "internal/template", run: "TestDevcontainerLeft",
 	},
 	{

@@ -32,9 +32,6 @@ const (
 	asImage  = "image"
 )
 
-// maxSetup bounds the script, in bytes: it is passed as an argument of a command.
-const maxSetup = 32 << 10
-
 // extension reads x-keyway of the services in names, of which each extends the next. A field of
 // an earlier service takes precedence, as with Compose's own fields.
 func (d source) extension(names []string) (x Extension, err error) {
@@ -70,8 +67,8 @@ func (d source) extend(x *Extension, n *yaml.Node) error {
 	switch {
 	case x.As != "" && x.As != asCaller && x.As != asImage:
 		return d.Errorf(document.Field(n, "as"), "x-keyway.as is %.40q", x.As).Hint("%s", extensionForms["as"])
-	case len(x.Setup) > maxSetup:
-		return d.Errorf(document.Field(n, "setup"), "x-keyway.setup is longer than %d KiB", maxSetup>>10).Hint("mount a script, and call it")
+	case len(x.Setup) > document.MaxSetup:
+		return d.Errorf(document.Field(n, "setup"), "x-keyway.setup is longer than %d KiB", document.MaxSetup>>10).Hint("mount a script, and call it")
 	case x.Home != "" && !keyway.IsVolumeName(x.Home):
 		return d.Errorf(document.Field(n, "home"), "x-keyway.home is %.40q", x.Home).Hint("%s", extensionForms["home"])
 	}

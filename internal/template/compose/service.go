@@ -34,6 +34,8 @@ type Asked struct {
 	Extension
 	// Variables lists the variables of this laptop that were filled in.
 	Variables []string
+	// Arch is the architecture that the place must have, as Go calls it; empty: any.
+	Arch string
 }
 
 // Resolve returns what the service requests. Its errors name the file and the line.
@@ -75,8 +77,19 @@ func (d source) asked(names []string, service loaded, env environment, w Where) 
 	if a.Spec, err = c.spec(); err != nil {
 		return Asked{}, err
 	}
+	if a.Arch, err = c.architecture(); err != nil {
+		return Asked{}, err
+	}
 	if a.Extension, err = d.extension(names); err != nil {
 		return Asked{}, err
+	}
+	if d.Setup != nil {
+		if a.Setup, err = d.Setup(env.lookup); err != nil {
+			return Asked{}, err
+		}
+		if len(a.Setup) > document.MaxSetup {
+			return Asked{}, d.Errorf(nil, "its commands are longer than %d KiB", document.MaxSetup>>10).Hint("put a script into the image, and call it")
+		}
 	}
 	for name := range taken {
 		if taken[name] && !slices.Contains(a.Variables, name) {

@@ -14,6 +14,7 @@ import (
 	"github.com/compose-spec/compose-go/v2/types"
 
 	"keyway/internal/keyway"
+	"keyway/internal/lazyregexp"
 	"keyway/internal/template/document"
 	"keyway/internal/template/fields"
 )
@@ -48,6 +49,32 @@ func (c converter) spec() (s keyway.Spec, err error) {
 		}
 	}
 	return s, nil
+}
+
+// sameArch maps names of architectures to those that Go has for them.
+var sameArch = map[string]string{"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64", "armhf": "arm", "i386": "386"}
+
+// platformForm matches OS, ARCH, OS/ARCH and OS/ARCH/VARIANT.
+var platformForm = lazyregexp.New(`^[a-z0-9_-]+(/[a-z0-9_-]+(/v[0-9]+)?)?$`)
+
+// architecture converts platform to an architecture. A variant is not compared: places do not tell theirs.
+func (c converter) architecture() (string, error) {
+	given := c.service.Platform
+	if given == "" {
+		return "", nil
+	}
+	os, arch, both := strings.Cut(given, "/")
+	arch, _, _ = strings.Cut(arch, "/")
+	switch {
+	case !platformForm.MatchString(given):
+		return "", c.errorf("platform", "%.40q is no platform", given).Hint("for example: linux/amd64")
+	case os == "linux":
+	case !both: // the architecture alone
+		arch = os
+	default:
+		return "", c.errorf("platform", "a workspace's containers are of linux, not %.40s", os).Hint("for example: linux/amd64")
+	}
+	return cmp.Or(sameArch[arch], arch), nil
 }
 
 func (c converter) limits(s *keyway.Spec) error {

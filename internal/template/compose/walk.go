@@ -45,10 +45,6 @@ func (w *walker) walk(n *yaml.Node, r *fields.Rule, where string) {
 	seen := map[string]bool{}
 	for _, p := range document.OwnPairs(n) {
 		name := p.Key.Value
-		if p.Key.Kind != yaml.ScalarNode {
-			w.add(w.Errorf(p.Key, "the name of a field is a word, not a list or a mapping"))
-			continue
-		}
 		if seen[name] {
 			w.add(w.Errorf(p.Key, "%s%s is there twice", where, name).Hint("remove one of the two"))
 		}

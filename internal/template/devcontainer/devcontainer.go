@@ -18,6 +18,7 @@ import (
 	"keyway/internal/lazyregexp"
 	"keyway/internal/template/document"
 	"keyway/internal/template/fields"
+	"keyway/internal/template/variables"
 )
 
 // Name is the name of the template of a devcontainer.json.
@@ -63,6 +64,12 @@ func Parse(file string, data []byte) (*document.Document, []Left, error) {
 		}
 	}
 	for _, p := range document.OwnPairs(doc.Root) {
+		if p.Key.Value == "features" && document.Shape(p.Value) == "{" {
+			for _, feature := range document.Pairs(p.Value) {
+				d.leave("features."+feature.Key.Value, feature.Key, reasonFor("features"))
+			}
+			continue
+		}
 		if !slices.Contains(settingOrder, p.Key.Value) && !slices.Contains(meaningless, p.Key.Value) && !empty(p.Value) {
 			d.leave(p.Key.Value, p.Key, reasonFor(p.Key.Value))
 		}
@@ -72,7 +79,11 @@ func Parse(file string, data []byte) (*document.Document, []Left, error) {
 	root := document.Mapping()
 	document.Put(root, "services", services)
 	slices.SortStableFunc(d.left, func(a, b Left) int { return a.Line - b.Line })
-	return &document.Document{File: file, Root: root, Undeclared: true}, d.left, nil
+	made := &document.Document{File: file, Root: root, Undeclared: true}
+	if len(d.commands) > 0 {
+		made.Setup = func(lookup func(string) (string, bool)) (string, error) { return d.script(doc, lookup) }
+	}
+	return made, d.left, nil
 }
 
 // withoutComments returns JSON in which comments, and tabs outside strings, are replaced by
@@ -110,11 +121,12 @@ var (
 
 // conversion converts one devcontainer.json.
 type conversion struct {
-	service *yaml.Node
-	left    []Left
-	known   map[string]string // the values of variables that are not of an environment, in Compose's form
-	set     map[string]string // the workspace's variables that the file gives a value, in Compose's form
-	made    int               // bytes of the values that were filled in
+	service  *yaml.Node
+	left     []Left
+	commands []*yaml.Node      // of the setup, in order
+	known    map[string]string // the values of variables that are not of an environment, in Compose's form
+	set      map[string]string // the workspace's variables that the file gives a value, in Compose's form
+	made     int               // bytes of the values that were filled in
 }
 
 // know sets the values of variables for directories: of the laptop's only the name, and of the
@@ -124,14 +136,25 @@ func (d *conversion) know(file string, folder *yaml.Node) {
 	if filepath.Base(dir) == ".devcontainer" {
 		dir = filepath.Dir(dir)
 	}
-	known := map[string]string{"localWorkspaceFolderBasename": strings.ReplaceAll(filepath.Base(dir), "$", "$$")}
-	if folder != nil && folder.Kind == yaml.ScalarNode {
-		if inside, ok := d.substituted(folder.Value); ok {
-			known["containerWorkspaceFolder"], known["containerWorkspaceFolderBasename"] = inside, path.Base(inside)
-		}
+	d.known = map[string]string{"localWorkspaceFolderBasename": strings.ReplaceAll(filepath.Base(dir), "$", "$$")}
+	if folder == nil || folder.Kind != yaml.ScalarNode || namedByLaptop(folder.Value) {
+		return
 	}
-	d.known = known
+	inside, ok := d.substituted(folder.Value)
+	if !ok {
+		return
+	}
+	d.known["containerWorkspaceFolder"] = inside
+	// The value of a variable may have a slash, so that it is no last part.
+	whole := variablePattern.ReplaceAllFunc([]byte(folder.Value), func(v []byte) []byte { return bytes.Repeat([]byte{0}, len(v)) })
+	if base := path.Base(string(whole)); !strings.Contains(base, "\x00") {
+		d.known["containerWorkspaceFolderBasename"] = strings.ReplaceAll(base, "$", "$$")
+	}
 }
+
+// namedByLaptop reports whether a directory of the workspace has its name from this laptop's, which
+// others would mount there: nothing makes it.
+func namedByLaptop(folder string) bool { return strings.Contains(folder, "${localWorkspaceFolder") }
 
 // refuse refuses a file that does not itself say what to run.
 func (d *conversion) refuse(doc *document.Document) error {
@@ -194,7 +217,7 @@ func (d *conversion) take(name string, n *yaml.Node) {
 	case "containerUser", "remoteUser":
 		d.text(name, "user", n)
 	case "workspaceFolder":
-		if strings.Contains(n.Value, "${local") && !strings.Contains(n.Value, "${localEnv:") { // nothing makes that directory
+		if namedByLaptop(n.Value) {
 			d.leave(name, n, notOfTheLaptop)
 			return
 		}
@@ -256,25 +279,41 @@ func (d *conversion) substituted(text string) (string, bool) {
 
 // value returns the value of a variable, in Compose's form. All values together have as many bytes
 // as a file at most: each variable of the workspace may contain others several times.
-func (d *conversion) value(variable string) (string, bool) {
-	v, ok := d.known[variable]
-	kind, name, _ := strings.Cut(variable, ":")
-	name, def, hasDefault := strings.Cut(name, ":")
+func (d *conversion) value(text string) (string, bool) {
+	value, ok := d.known[text]
+	v := parseVariable(text)
 	switch {
-	case ok:
-	case !environmentName.MatchString(name) || strings.ContainsAny(def, "${}"):
-	case kind == "localEnv" || kind == "env":
-		if hasDefault {
-			name += ":-" + def
+	case ok || !v.valid():
+	case v.kind == "localEnv" || v.kind == "env":
+		value, ok = "${"+v.name+"}", true
+		if v.hasDefault {
+			value = "${" + v.name + ":-" + v.def + "}"
 		}
-		v, ok = "${"+name+"}", true
-	case kind == "containerEnv": // only those that the file sets: the image may have others
-		v, ok = d.set[name]
+	case v.kind == "containerEnv": // only those that the file sets: the image may have others
+		value, ok = d.set[v.name]
 	}
-	if d.made += len(v); d.made > document.MaxFile {
+	if d.made += len(value); d.made > document.MaxFile {
 		return "", false
 	}
-	return v, ok
+	return value, ok
+}
+
+// variable is what stands in ${…}.
+type variable struct {
+	kind, name, def string
+	hasDefault      bool
+}
+
+// parseVariable parses KIND:NAME and KIND:NAME:DEFAULT.
+func parseVariable(text string) (v variable) {
+	v.kind, v.name, _ = strings.Cut(text, ":")
+	v.name, v.def, v.hasDefault = strings.Cut(v.name, ":")
+	return v
+}
+
+// valid reports whether v may be a variable of an environment.
+func (v variable) valid() bool {
+	return environmentName.MatchString(v.name) && !strings.ContainsAny(v.def, "${}")
 }
 
 var environmentName = lazyregexp.New(`^[A-Za-z_][A-Za-z0-9_]*$`)
@@ -464,7 +503,7 @@ func (d *conversion) customizations(n *yaml.Node) {
 	}
 }
 
-// setup adds a command that runs once to the setup.
+// setup adds the commands of a setting to the setup. It leaves out those that have no value here.
 func (d *conversion) setup(setting string, n *yaml.Node) {
 	commands := []*yaml.Node{n}
 	if n.Kind == yaml.MappingNode { // its commands may run at the same time, but need not
@@ -473,29 +512,54 @@ func (d *conversion) setup(setting string, n *yaml.Node) {
 			commands = append(commands, document.Resolve(p.Value))
 		}
 	}
-	x := document.Field(d.service, "x-keyway")
-	script := ""
-	if before := document.Field(x, "setup"); before != nil {
-		script = before.Value
-	}
 	for _, each := range commands {
-		c, why := d.command(each)
+		line, why := d.command(each, func(variable) string { return "value" })
 		switch {
 		case why != fields.Reason{}:
 			d.leave(setting, n, why)
-		case strings.TrimSpace(c) != "":
-			script = cmp.Or(script, "set -e\n") + "(" + c + "\n)\n"
+		case strings.TrimSpace(line) != "":
+			d.commands = append(d.commands, each)
 		}
-	}
-	if script != "" {
-		document.Put(d.inner("x-keyway"), "setup", document.Word(script, n.Line))
 	}
 }
 
+// script returns the setup, with the values of the laptop's variables. A default also replaces an empty
+// value, as in the other settings.
+func (d *conversion) script(doc *document.Document, lookup func(string) (string, bool)) (string, error) {
+	d.made = 0
+	var problem error
+	script, filled := "set -e\n", 0
+	for _, n := range d.commands {
+		line, _ := d.command(n, func(v variable) string {
+			value, ok := lookup(v.name)
+			if value == "" && v.hasDefault {
+				value, ok = v.def, true
+			}
+			filled += len(value)
+			switch {
+			case problem != nil:
+			case !ok:
+				problem = doc.Errorf(n, "%v", variables.UnsetError{Name: v.name}).
+					Hint("set it: export %[1]s=VALUE\nor give it a default in the file: ${localEnv:%[1]s:VALUE}", v.name)
+			case filled > document.MaxSetup:
+				problem = doc.Errorf(n, "the commands are longer than %d KiB with their variables filled in", document.MaxSetup>>10).Hint("use a long value less often")
+			}
+			if problem != nil {
+				return ""
+			}
+			return value
+		})
+		if strings.TrimSpace(line) != "" {
+			script += "(" + line + "\n)\n"
+		}
+	}
+	return script, problem
+}
+
 // command returns a shell command for n, which is a line of shell or a list of words, or why there
-// is none. Variables of the devcontainer's kind that have a value are filled in; others are the
-// shell's.
-func (d *conversion) command(n *yaml.Node) (line string, why fields.Reason) {
+// is none. Variables of the devcontainer's kind that have a value are filled in, those of the laptop
+// by lookup; others are the shell's.
+func (d *conversion) command(n *yaml.Node, lookup func(variable) string) (line string, why fields.Reason) {
 	shape := document.Shape(n)
 	if !strings.Contains("s[0", shape) || slices.ContainsFunc(n.Content, func(item *yaml.Node) bool { return !strings.Contains("sinb", document.Shape(item)) }) {
 		return "", unknownForm
@@ -503,11 +567,14 @@ func (d *conversion) command(n *yaml.Node) (line string, why fields.Reason) {
 	fill := func(text string) string {
 		return string(variablePattern.ReplaceAllFunc([]byte(text), func(found []byte) []byte {
 			name := string(found[2 : len(found)-1])
-			if v, ok := d.value(name); ok && v == d.known[name] && !strings.Contains(v, "$") { // not of an environment
-				return []byte(v)
+			v := parseVariable(name)
+			if v.kind == "localEnv" && v.valid() {
+				return []byte(lookup(v))
 			}
-			kind, _, _ := strings.Cut(name, ":")
-			if slices.Contains(ownVariables, kind) {
+			if value, ok := d.value(name); ok && value == d.known[name] && !strings.Contains(value, "$") { // not of an environment
+				return []byte(value)
+			}
+			if slices.Contains(ownVariables, v.kind) {
 				why = unknownVariable
 			}
 			return found
@@ -535,7 +602,7 @@ var notOfTheLaptop = fields.Reason{Why: "directories are of the place, not of th
 
 // reasons maps each setting that is left out to the reason.
 var reasons = map[string]fields.Reason{
-	"features":             {Why: "build them into the image, or install what they bring in postCreateCommand"},
+	"features":             {Why: "it is built into an image: devcontainer build --workspace-folder . --image-name NAME; or install what it brings in postCreateCommand"},
 	"privileged":           {Why: "name the capabilities that it needs instead: capAdd"},
 	"overrideCommand":      {Why: "the image's own command is not started", Step: keyway.InsteadRun},
 	"build":                {Why: "the image that is named counts; build it where it will run"},

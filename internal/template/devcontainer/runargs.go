@@ -17,7 +17,7 @@ import (
 // runOptions maps options of docker run to the fields of the service.
 var runOptions = map[string]string{
 	"--shm-size": "shm_size", "--memory": "mem_limit", "-m": "mem_limit", "--cpus": "cpus", "--pids-limit": "pids_limit", "--user": "user", "-u": "user",
-	"--workdir": "working_dir", "-w": "working_dir",
+	"--workdir": "working_dir", "-w": "working_dir", "--platform": "platform",
 }
 
 // runLists maps the options that may be repeated to lists of the service.

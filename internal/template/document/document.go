@@ -16,8 +16,12 @@ import (
 	"keyway/internal/lazyregexp"
 )
 
-// MaxFile bounds a file, in bytes.
-const MaxFile = 1 << 20
+// Bounds in bytes: on a file, and on the script of a setup, which is passed as an argument of a
+// command.
+const (
+	MaxFile  = 1 << 20
+	MaxSetup = 32 << 10
+)
 
 // Bounds on a file's content. Real templates need about a hundredth of them.
 const (
@@ -32,6 +36,9 @@ type Document struct {
 	Root *yaml.Node
 	// Undeclared permits volumes that the file does not declare.
 	Undeclared bool
+	// Setup, if not nil, returns the script that the only service runs once. lookup has the values
+	// of the laptop's variables.
+	Setup func(lookup func(string) (string, bool)) (string, error)
 }
 
 // Read reads the Compose file at path.
@@ -156,7 +163,7 @@ func (d *Document) unique(n *yaml.Node) error {
 	for i := 0; i < len(n.Content); i += 2 {
 		key := Resolve(n.Content[i])
 		if key.Kind != yaml.ScalarNode {
-			continue
+			return d.Errorf(n.Content[i], "the name of a field is a word, not a list or a mapping").Hint("write it as NAME: VALUE, without ? and brackets")
 		}
 		if n.Content[i].Tag == "!!merge" && !mergeable(n.Content[i+1]) {
 			return d.Errorf(n.Content[i], "<< takes in the fields of a mapping, and there is none behind it").Hint("for example: <<: *NAME")

@@ -70,7 +70,7 @@ const Extension = "x-keyway"
 // Service describes a service: the fields that keyway honours, and the reasons against the other
 // fields of Compose.
 var Service = having(all(
-	shaped(text, "image", "user", "working_dir"), shaped(number, "cpus"), shaped(whole, "shm_size", "mem_limit", "pids_limit"),
+	shaped(text, "image", "user", "working_dir", "platform"), shaped(number, "cpus"), shaped(whole, "shm_size", "mem_limit", "pids_limit"),
 	shaped(truth, "read_only", "stdin_open", "tty", "init"), shaped(texts, "cap_add", "security_opt"), shaped(textOrTexts, "tmpfs"),
 	shaped(words, "command", "entrypoint"), shaped(pairsOrTexts, "environment", "labels"), shaped(Form{One: "[", Each: "sin"}, "expose"),
 	map[string]*Rule{
@@ -141,7 +141,6 @@ func refused() map[string]*Rule {
 		{"give shm_size for more shared memory, or choose it when the workspace is made", keyway.InsteadIPC}: "ipc",
 		{Why: "the workspace has its own"}:                                                   "pid uts userns_mode use_api_socket",
 		{Why: "ask for GPUs by gpus, and the engine finds the runtime"}:                      "runtime",
-		{Why: "take an image of the place's own architecture"}:                               "platform",
 		{Why: "mount a file instead: volumes"}:                                               "configs credential_spec",
 		{Why: "write them as labels"}:                                                        "label_file annotations",
 		{"what a job prints is in its log", keyway.InsteadLogs}:                              "logging log_driver log_opt",
@@ -174,7 +173,7 @@ var unchanged = map[string]string{
 	"cgroup_parent": "''", "cpu_count": "0", "cpu_percent": "0", "cpu_period": "0", "cpu_quota": "0", "cpu_rt_period": "0", "cpu_rt_runtime": "0",
 	"cpu_shares": "0 1024", "cpuset": "''", "mem_reservation": "0", "memswap_limit": "0", "oom_kill_disable": "false", "oom_score_adj": "0", "sysctls": "{} []",
 	"storage_opt": "{}", "blkio_config": "{}", "isolation": "default ''",
-	"privileged": "false", "ipc": "private ''", "pid": "~ ''", "uts": "''", "userns_mode": "''", "use_api_socket": "false", "runtime": "runc ''", "platform": "''",
+	"privileged": "false", "ipc": "private ''", "pid": "~ ''", "uts": "''", "userns_mode": "''", "use_api_socket": "false", "runtime": "runc ''",
 	"configs": "[]", "label_file": "[]", "annotations": "{} []", "logging": "{}", "group_add": "[]", "device_cgroup_rules": "[]",
 	"cap_drop": "[] [AUDIT_WRITE] [MKNOD] [NET_RAW] [CAP_AUDIT_WRITE] [CAP_MKNOD] [CAP_NET_RAW]", // docker's that no workspace has
 }

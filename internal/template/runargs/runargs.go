@@ -17,39 +17,53 @@ type Option struct {
 
 // switches lists the options that take no word behind them.
 var switches = map[string]bool{
-	"--init": true, "--privileged": true, "--rm": true, "--read-only": true, "--tty": true, "-t": true, "--interactive": true, "-i": true, "-it": true, "-ti": true,
-	"--detach": true, "-d": true, "--no-healthcheck": true, "--oom-kill-disable": true, "--publish-all": true, "-P": true, "--sig-proxy": true,
+	"--init": true, "--privileged": true, "--rm": true, "--read-only": true, "--tty": true, "-t": true, "--interactive": true, "-i": true,
+	"--detach": true, "-d": true, "--no-healthcheck": true, "--oom-kill-disable": true, "--publish-all": true, "-P": true, "--sig-proxy": true, "--quiet": true, "-q": true,
 }
 
 // Options returns the options in words. A word that begins none is an option without a value. An option
 // that docker does not have takes no other option for its value, so that each is in the result.
 func Options(words []string) (all []Option) {
 	for i := 0; i < len(words); i++ {
-		o := Option{Index: i}
-		var given bool
-		o.Name, o.Value, given = split(words[i])
-		if !given && !switches[o.Name] && strings.HasPrefix(o.Name, "-") && i+1 < len(words) && !strings.HasPrefix(words[i+1], "--") {
-			i++
-			o.Value = words[i]
+		found, complete := split(words[i])
+		for j := range found {
+			found[j].Index = i
 		}
-		all = append(all, o)
+		last := &found[len(found)-1]
+		if !complete && len(last.Name) > 1 && last.Name[0] == '-' && i+1 < len(words) && !strings.HasPrefix(words[i+1], "--") {
+			i++
+			last.Value = words[i]
+		}
+		all = append(all, found...)
 	}
 	return all
 }
 
-// split splits --option=VALUE, -o=VALUE and -oVALUE.
-func split(word string) (name, value string, given bool) {
-	name, value, given = strings.Cut(word, "=")
-	if len(name) < 3 || name[0] != '-' || name[1] == '-' || switches[name] {
-		return name, value, given
+// split splits --option=VALUE, and a group of letters, of which the last may have a value: -o, -oVALUE,
+// -o=VALUE, -abo VALUE. complete reports that no value can follow.
+func split(word string) (all []Option, complete bool) {
+	if len(word) < 2 || word[0] != '-' || word[1] == '-' {
+		name, value, given := strings.Cut(word, "=")
+		return []Option{{Name: name, Value: value}}, given || switches[name]
 	}
-	return word[:2], word[2:], true
+	for rest := word[1:]; rest != ""; {
+		o := Option{Name: "-" + rest[:1]}
+		rest = rest[1:]
+		value, given := strings.CutPrefix(rest, "=")
+		if given || rest != "" && !switches[o.Name] {
+			o.Value, rest, complete = value, "", true
+		} else {
+			complete = switches[o.Name]
+		}
+		all = append(all, o)
+	}
+	return all, complete
 }
 
 // same maps options to the values with which they say what is so for every workspace; an empty one
 // is any.
 var same = map[string]string{
-	"--init": "", "--tty": "", "-t": "", "--interactive": "", "-i": "", "-it": "", "-ti": "", "--detach": "", "-d": "", "--no-healthcheck": "", "--sig-proxy": "",
+	"--init": "", "--tty": "", "-t": "", "--interactive": "", "-i": "", "--detach": "", "-d": "", "--no-healthcheck": "", "--sig-proxy": "", "--quiet": "", "-q": "",
 	"--privileged": "false", "--rm": "false", "--oom-kill-disable": "false", "--publish-all": "false", "-P": "false", "--ipc": "private", "--network": "bridge default",
 	"--net": "bridge default", "--pull": "missing", "--restart": "no", "--runtime": "runc", "--isolation": "default", "--cgroupns": "private",
 }

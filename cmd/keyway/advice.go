@@ -100,7 +100,7 @@ var sentences = map[keyway.Step]string{
 	keyway.InsteadStop:    "end it: keyway stop NAME, or keyway rm NAME",
 
 	keyway.NamePlace:      "name a place: --on HOST",
-	keyway.AddHost:        "add it to ~/.ssh/config (Host %s), or name another place: --on PLACE",
+	keyway.AddHost:        "add it to ~/.ssh/config (Host %s), or name another place",
 	keyway.SeePlace:       "see where it stops: keyway status %s",
 	keyway.StatusNow:      "keyway status %s",
 	keyway.UnlockNow:      "keyway unlock",

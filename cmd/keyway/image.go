@@ -172,7 +172,7 @@ func runImageCopy(ctx context.Context, o imageCopyOptions, args []string, stdout
 	}
 	how := size(done.Bytes) + " were sent"
 	if done.Had > 0 {
-		how += fmt.Sprintf("; of its %d layers %d were there", done.Layers, done.Had)
+		how += fmt.Sprintf("; it has %d of %d layers from before", done.Had, done.Layers)
 	}
 	_, err = plain.Fprintf(stdout, "%s has %s as %s has it: %s\n", args[1], done.Image, args[0], how)
 	return err

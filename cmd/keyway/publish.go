@@ -153,7 +153,7 @@ func (o publishOptions) write(t catalogue.Template, stdout, news io.Writer) erro
 	}
 	path := filepath.Join(o.to, t.Name+catalogue.Suffix)
 	if err := os.MkdirAll(o.to, 0o755); err != nil {
-		return keyway.Errorf(keyway.BadConfig, "%s cannot be made: %w", o.to, err)
+		return keyway.Errorf(keyway.BadConfig, "%s cannot be made: %w", o.to, err).Hint("name a directory of yours: --to .")
 	}
 	if err := keyway.WriteFile(path, data, 0o644); err != nil {
 		return err

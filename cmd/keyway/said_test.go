@@ -42,6 +42,27 @@ func TestRoomIsTried(t *testing.T) {
 	}
 }
 
+// TestRemoval checks what rm asks and says: of a container that was adopted, whether its files go.
+func TestRemoval(t *testing.T) {
+	adopted := keyway.Workspace{Container: "web", State: keyway.Running}
+	own, dead := adopted, adopted
+	own.Guest.Home = ownHome
+	dead.Guest.Home, dead.State, dead.Reason, dead.Next = ownHome, keyway.Broken, "its container is dead", keyway.RemoveRest
+	for name, c := range map[string]struct {
+		w              keyway.Workspace
+		question, said string
+	}{
+		"made":     {keyway.Workspace{State: keyway.Running}, "with all its files?", "removed"},
+		"adopted":  {adopted, "Its container stays.", "removed, and left its container as it is:"},
+		"own home": {own, "and the files in /.keyway/data/home?", "with the files in /.keyway/data/home"},
+		"dead":     {dead, "the record of web?", "removed the record, and nothing in its container, since its container is dead:"},
+	} {
+		if question, said := removal("web", c.w); !strings.Contains(question, c.question) || !strings.Contains(said, c.said) {
+			t.Errorf("%s: %q, %q", name, question, said)
+		}
+	}
+}
+
 // TestRemovedButNotForgotten checks that the error reports the removal of the workspace, and names
 // the command that forgets it.
 func TestRemovedButNotForgotten(t *testing.T) {

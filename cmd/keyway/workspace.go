@@ -171,15 +171,9 @@ func (a *app) confirmRemove(ctx context.Context, node *api.Client, arg string, n
 		return "", err
 	}
 	jobs, unseen := a.runningJobs(ctx, w, arg)
-	said = "removed"
-	question := "Remove " + arg + " with all its files?"
-	if w.Container != "" {
-		question, said = "Remove "+arg+"? Its container stays.", "removed, and left its container as it is:"
-	}
+	question, said := removal(arg, w)
 	alone, asked := false, true // alone: nothing runs, but there is something to lose
 	if w.Container != "" && w.Guest.Home == ownHome {
-		question = "Remove " + arg + " and the files in " + ownHome + "? Its container stays."
-		said = "removed, with the files in " + ownHome + ", and left its container as it is:"
 		alone = len(jobs) == 0 && unseen == nil && interactive() && !yes
 	}
 	if alone {
@@ -197,6 +191,22 @@ func (a *app) confirmRemove(ctx context.Context, node *api.Client, arg string, n
 		err = a.stopFirst(ctx, node, name, len(jobs) > 0, stderr)
 	}
 	return said, err
+}
+
+// removal returns the question before w is removed, and the message after that. Of an adopted container
+// that is dead, nothing is reached but the place's record.
+func removal(arg string, w keyway.Workspace) (question, said string) {
+	switch {
+	case w.Container == "":
+		return "Remove " + arg + " with all its files?", "removed"
+	case w.Next == keyway.RemoveRest:
+		return "Remove the record of " + arg + "? What is in its container stays.",
+			"removed the record, and nothing in its container, since " + plain.Line(w.Reason) + ":"
+	case w.Guest.Home == ownHome:
+		return "Remove " + arg + " and the files in " + ownHome + "? Its container stays.",
+			"removed, with the files in " + ownHome + ", and left its container as it is:"
+	}
+	return "Remove " + arg + "? Its container stays.", "removed, and left its container as it is:"
 }
 
 // goneAt reports whether the place answers and does not list the workspace.

@@ -17,7 +17,7 @@ func ParseGPUs(s string) (GPUs, error) {
 	}
 	if n, err := strconv.Atoi(s); err == nil {
 		if n < 0 || n > maxGPUs {
-			return GPUs{}, Errorf(Usage, "%s GPUs cannot be asked for: from 0 to %d can", s, maxGPUs)
+			return GPUs{}, Errorf(Usage, "%s GPUs cannot be asked for: from 0 to %d can", s, maxGPUs).Advise(GPUForms)
 		}
 		return GPUs{Count: n}, nil
 	}

@@ -163,7 +163,7 @@ func (e *Engine) describeAdopted(ctx context.Context, rec engine.Record) *keyway
 	case st.Paused:
 		state, reason, next = keyway.Broken, "its container is paused", ""
 	case st.Dead:
-		state, reason, next = keyway.Broken, "its container "+beside.DoesNotRun(st), ""
+		state, reason, next = keyway.Broken, "its container "+beside.DoesNotRun(st), keyway.RemoveRest
 	case !st.Running:
 		reason, next = "its container "+beside.DoesNotRun(st), ""
 	case !e.beside().Gone(ctx, rec):

@@ -84,7 +84,7 @@ var othersOptions = map[string]string{
 	// docker run, in a devcontainer.json
 	"internal/template/devcontainer/runargs.go": "--shm-size --memory --cpus --pids-limit --user --workdir --cap-add --security-opt --device --tmpfs --read-only --volume --label --gpus --env --ulimit --mount --ipc --privileged --network --net --publish --name --rm --runtime --platform",
 	// docker run
-	"internal/template/runargs/runargs.go": "--init --privileged --rm --read-only --tty --interactive --detach --no-healthcheck --oom-kill-disable --publish-all --sig-proxy --ipc --network --net --pull --restart --runtime --isolation --cgroupns",
+	"internal/template/runargs/runargs.go": "--init --privileged --rm --read-only --tty --interactive --detach --no-healthcheck --oom-kill-disable --publish-all --sig-proxy --ipc --network --net --pull --restart --runtime --isolation --cgroupns --quiet",
 	// notify-send
 	"internal/watch/desktop.go": "--app-name",
 }

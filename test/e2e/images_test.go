@@ -59,8 +59,8 @@ func TestNonRootReadOnly(t *testing.T) {
 	if r := w.do("keyway", "run", "ro", "--", "sh", "-c", "id -u; exit 3"); r.Code != 3 || r.Stdout != "1000\n" {
 		t.Errorf("a job: %s", r)
 	}
-	w.up(t, "other", "--image", string(lab.Base), "--user", "4711:4711")
-	holds(t, "a user that the image does not know", w.must(t, "ssh", "other", "id -u; whoami; ls -d ~"), "4711\n")
+	w.up(t, "other", "--image", string(lab.Base), "--user", "1000055:1000055")
+	holds(t, "a user that the image does not know", w.must(t, "ssh", "other", "id -u; whoami; ls -d ~"), "1000055\n")
 }
 
 // TestTemplate checks that the options of keyway up take effect in the workspace, and that no port

@@ -282,16 +282,15 @@ func (s sshWords) text() string {
 	}
 	defer f.Close()
 	text, _ := io.ReadAll(io.LimitReader(f, maxSSHWords))
+	if first, rest, ok := strings.Cut(string(text), "\n"); ok && strings.TrimRight(first, "\r") == sentAway {
+		return rest
+	}
 	return string(text)
 }
 
 // show prints the messages. ssh has no name for the other end of its proxy command.
 func (s sshWords) show(to io.Writer, name keyway.Name) {
-	for line := range strings.Lines(strings.ReplaceAll(s.text(), "UNKNOWN port 65535", string(name))) {
-		if strings.TrimRight(line, "\r\n") != sentAway {
-			_, _ = io.WriteString(to, line)
-		}
-	}
+	_, _ = io.WriteString(to, strings.ReplaceAll(s.text(), "UNKNOWN port 65535", string(name)))
 }
 
 func (s sshWords) remove() { os.Remove(s.path) }

@@ -10,18 +10,23 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/crypto/ssh"
+	"golang.org/x/sys/unix"
+	"golang.org/x/term"
 
 	"keyway/internal/api"
 	"keyway/internal/dirs"
 	"keyway/internal/keyway"
+	"keyway/internal/laptop"
 	"keyway/internal/link"
 	"keyway/internal/mux"
 	"keyway/internal/plain"
+	"keyway/internal/proctree"
 	"keyway/internal/sshconfig"
 )
 
@@ -47,7 +52,11 @@ func serveMux(ctx context.Context, name keyway.Name, log io.Writer) error {
 	dir, err := mux.Home(filepath.Dir(sockets), sockets, identity, name, func(dir string) (err error) {
 		s, err = mux.NewServer(mux.Config{
 			Dir: dir, Identity: identity, Log: slog.New(slog.NewTextHandler(log, nil)),
-			Suits: known.sameAs,
+			Suits: known.sameAs, Screen: screenOf,
+			Killed: func(name keyway.Name) string {
+				e := link.Killed(string(name))
+				return e.Message + "\n" + nextOf(e)
+			},
 			Dial: func(ctx context.Context, name keyway.Name) (mux.Target, error) {
 				if err := known.suits(ctx, name); err != nil {
 					return mux.Target{}, err
@@ -74,6 +83,43 @@ func serveMux(ctx context.Context, name keyway.Name, log io.Writer) error {
 	defer close(resized)
 	defer signal.Stop(resized)
 	s.Serve(ctx, name)
+	return nil
+}
+
+// screenOf returns the terminal on which the user of an ssh sees news, as for the proxy command of
+// that ssh: its standard error, or that of the command of keyway's that runs it. It returns nil if
+// that is no terminal.
+func screenOf(pid, errs int) mux.Screen {
+	fd, err := unix.FcntlInt(uintptr(errs), unix.F_DUPFD_CLOEXEC, 0)
+	if err == nil && term.IsTerminal(fd) {
+		return terminalScreen(fd)
+	}
+	if err == nil {
+		unix.Close(fd)
+	}
+	environ, err := proctree.Environment(pid)
+	if err != nil || !slices.Contains(environ, laptop.EnvOwnSSH+"="+laptop.OnTerminal) {
+		return nil
+	}
+	p, err := proctree.Read(pid)
+	if err != nil {
+		return nil
+	}
+	f := proctree.Errors(p.Parent) // the command's
+	if f == nil {
+		return nil
+	}
+	defer f.Close()
+	if fd, err = unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0); err != nil {
+		return nil
+	}
+	return terminalScreen(fd)
+}
+
+func terminalScreen(fd int) mux.Screen {
+	if t := link.OnTerminal(fd); t != nil {
+		return t
+	}
 	return nil
 }
 

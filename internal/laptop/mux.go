@@ -3,6 +3,7 @@ package laptop
 import (
 	"context"
 	"net"
+	"os"
 	"runtime"
 
 	"golang.org/x/crypto/ssh"
@@ -64,6 +65,7 @@ type MuxRoute struct {
 	User    string
 	HostKey ssh.PublicKey
 	Agent   string
+	News    *os.File
 }
 
 // MuxRoute reaches a workspace for the mux. No question is asked.
@@ -89,6 +91,6 @@ func (here *Laptop) MuxRoute(ctx context.Context, name keyway.Name) (w MuxRoute,
 	if err != nil {
 		return w, err
 	}
-	w.Conn, err = l.Stream(ctx, link.Guest{Place: e.Place, Name: e.Name, HostKey: e.HostKey}, nil)
+	w.Conn, w.News, err = l.StreamWithNews(ctx, link.Guest{Place: e.Place, Name: e.Name, HostKey: e.HostKey})
 	return w, err
 }

@@ -242,11 +242,32 @@ func (c *Client) Stream(ctx context.Context, to Guest, terminal *os.File) (*net.
 	if terminal != nil && !term.IsTerminal(int(terminal.Fd())) {
 		terminal = nil
 	}
-	return c.upgrade(ctx, streamProtocol, to, terminal)
+	return c.upgrade(ctx, streamProtocol, to, passedNews{terminal, inItsPlace})
 }
 
-// upgrade asks the link for a stream by protocol, and passes news to it, which may be nil.
-func (c *Client) upgrade(ctx context.Context, protocol string, to Guest, news *os.File) (*net.UnixConn, error) {
+// StreamWithNews is Stream for a program that gives the connection to several users. It reads from
+// news what the link would show on the terminal of one (docs/PROTOCOL.api.md), until the connection
+// has ended. An earlier link tells nothing.
+func (c *Client) StreamWithNews(ctx context.Context, to Guest) (conn *net.UnixConn, news *os.File, err error) {
+	news, w, err := os.Pipe()
+	if err != nil {
+		return nil, nil, err
+	}
+	defer w.Close()
+	if conn, err = c.upgrade(ctx, streamProtocol, to, passedNews{w, inLines}); err != nil {
+		news.Close()
+	}
+	return conn, news, err
+}
+
+// passedNews is what the link writes news to, which may be nil, and the value of headerTerminal.
+type passedNews struct {
+	to   *os.File
+	form string
+}
+
+// upgrade asks the link for a stream by protocol, and passes news to it.
+func (c *Client) upgrade(ctx context.Context, protocol string, to Guest, news passedNews) (*net.UnixConn, error) {
 	conn, err := dialLink(c.socket)
 	if err != nil {
 		return nil, keyway.Errorf(keyway.Other, "the link does not answer: %w", err)
@@ -255,16 +276,16 @@ func (c *Client) upgrade(ctx context.Context, protocol string, to Guest, news *o
 	defer end()
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
-	shown := news != nil && runtime.GOOS != "windows"
+	shown := news.to != nil && runtime.GOOS != "windows"
 	fmt.Fprintf(conn, "POST /v1/places/%s/v1/workspaces/%s/stream HTTP/1.1\r\nHost: link\r\nConnection: Upgrade\r\nUpgrade: %s\r\n%s: %s\r\n",
 		url.PathEscape(string(to.Place)), url.PathEscape(string(to.Name)), protocol, headerHostKey, strings.Join(strings.Fields(to.HostKey), " "))
 	if shown {
-		fmt.Fprintf(conn, "%s: follows\r\n", headerTerminal)
+		fmt.Fprintf(conn, "%s: %s\r\n", headerTerminal, news.form)
 	}
 	fmt.Fprint(conn, "\r\n")
 	err = readUpgrade(conn)
 	if err == nil && shown {
-		err = passTerminal(conn, int(news.Fd()))
+		err = passTerminal(conn, int(news.to.Fd()))
 	}
 	if err != nil {
 		conn.Close()

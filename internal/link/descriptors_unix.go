@@ -27,8 +27,8 @@ func passTerminal(conn *net.UnixConn, fd int) error {
 }
 
 // receiveNews receives the descriptor of passTerminal: a terminal, or something else. Both are nil
-// if there is none.
-func receiveNews(conn net.Conn) (onTerminal, other screen, err error) {
+// if there is none. A pipe that takes lines counts as a terminal.
+func receiveNews(conn net.Conn, lines bool) (onTerminal, other screen, err error) {
 	c, ok := conn.(*net.UnixConn)
 	if !ok {
 		return nil, nil, net.ErrClosed
@@ -43,10 +43,10 @@ func receiveNews(conn net.Conn) (onTerminal, other screen, err error) {
 		closeAll(fds)
 		return nil, nil, nil
 	}
-	if isTerminal(fds[0]) {
+	if isTerminal(fds[0]) || lines && isPipe(fds[0]) {
 		return newTerminal(fds[0]), nil, nil
 	}
-	return nil, &file{terminal{fds[0]}}, nil
+	return nil, &file{terminal{fd: fds[0]}}, nil
 }
 
 // passEnds sends the two descriptors over conn, beside one byte.
@@ -87,13 +87,13 @@ func newPipes(in, out int) *pipe.Pair {
 	return p
 }
 
-// newTerminal returns the screen of fd; nil if it is not a terminal.
+// newTerminal returns the screen of fd; nil if it is neither a terminal nor a pipe.
 func newTerminal(fd int) screen {
-	if !isTerminal(fd) {
+	if !isTerminal(fd) && !isPipe(fd) {
 		unix.Close(fd)
 		return nil
 	}
-	return &terminal{fd}
+	return &terminal{fd, isPipe(fd)}
 }
 
 func isTerminal(fd int) bool {
@@ -210,8 +210,13 @@ func closeAll(fds []int) {
 	}
 }
 
-// terminal is the terminal of a user's ssh.
-type terminal struct{ fd int }
+// terminal is the terminal of a user's ssh, or a pipe to a program that tells the users of several.
+type terminal struct {
+	fd   int
+	pipe bool
+}
+
+func (t *terminal) lined() bool { return t.pipe }
 
 func (t *terminal) size() int {
 	w, err := unix.IoctlGetWinsize(t.fd, unix.TIOCGWINSZ)

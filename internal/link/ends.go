@@ -18,7 +18,7 @@ const endsProtocol = "keyway-stream-ends"
 // The link writes to news, if it is not nil, why there is no connection. If news is a terminal, it
 // also shows there what becomes of the connection later.
 func (c *Client) Proxy(ctx context.Context, to Guest, news, in, out *os.File) error {
-	conn, err := c.upgrade(ctx, endsProtocol, to, news)
+	conn, err := c.upgrade(ctx, endsProtocol, to, passedNews{news, inItsPlace})
 	if err != nil {
 		return err
 	}

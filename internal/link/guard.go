@@ -100,11 +100,17 @@ func Guard(in *os.File, next func(*keyway.Error) string) error {
 		return nil
 	}
 	for _, h := range held {
-		killed := keyway.Errorf(keyway.Unreachable, "the process that carried this connection (keyway link) was killed, and the connection to %s with it", h.name).
-			Advise(keyway.JobsGoOn, h.name)
+		killed := Killed(h.name)
 		say(h.screen, killed.Message+"\n"+next(killed))
 	}
 	return nil
+}
+
+// Killed returns the reason for which the connection to a workspace has ended with a link that was
+// killed. The name is that of commands.
+func Killed(workspace string) *keyway.Error {
+	return keyway.Errorf(keyway.Unreachable, "the process that carried this connection (keyway link) was killed, and the connection to %s with it", workspace).
+		Advise(keyway.JobsGoOn, workspace)
 }
 
 // guarded is a connection whose terminal the guard holds.

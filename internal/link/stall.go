@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"keyway/internal/plain"
 	"keyway/internal/stream"
 )
 
@@ -16,8 +17,11 @@ const (
 	stallRedraw = time.Second
 )
 
-// screen shows a user news of a connection: the terminal of its ssh. A nil screen shows nothing.
+// screen shows a user news of a connection: the terminal of its ssh, or a program that tells the
+// users of several. A nil screen shows nothing.
 type screen interface {
+	// lined reports whether it takes lines of text, and each as soon as it is true.
+	lined() bool
 	size() (columns int)
 	// write writes at once, or not at all: an ssh that is stopped by Ctrl-S must not block the
 	// link.
@@ -29,12 +33,18 @@ type screen interface {
 // ends.
 func (c *proxied) watchStalls(ctx context.Context, guest *stream.Conn) {
 	line := stallLine{screen: c.screen}
+	if c.screen.lined() {
+		line.text = unknown
+	}
 	defer line.clear()
 	timer := time.NewTimer(stallTime)
 	defer timer.Stop()
 	for {
 		st := guest.Status()
 		text, next := stallText(string(c.uplink.place), st, time.Since(st.Since), c.advice())
+		if c.screen.lined() {
+			text = stallNews(st, text)
+		}
 		line.show(text)
 		timer.Reset(next)
 		select {
@@ -64,6 +74,17 @@ func stallText(place string, st stream.Status, since time.Duration, help string)
 	return text, stallRedraw
 }
 
+// stallNews returns what a program is told of a stream: nothing if all is well.
+func stallNews(st stream.Status, text string) string {
+	if st.State == stream.Up || st.State == stream.Ended {
+		return ""
+	}
+	return "stalled\t" + text + "\t" + plain.Line(st.Why)
+}
+
+// unknown is what a program has been told of a stream that this process has just begun to carry.
+const unknown = "unknown"
+
 // stallLine is one dim line in the top right corner, where it covers the least: the bottom has the
 // prompt, and the layout of a full-screen program is unknown.
 type stallLine struct {
@@ -75,6 +96,11 @@ type stallLine struct {
 // show replaces the line by text.
 func (l *stallLine) show(text string) {
 	if l.screen == nil || text == l.text {
+		return
+	}
+	if l.screen.lined() {
+		l.screen.write(text + "\n")
+		l.text = text
 		return
 	}
 	columns := l.screen.size()
@@ -96,7 +122,12 @@ func (l *stallLine) show(text string) {
 	l.text = text
 }
 
-func (l *stallLine) clear() { l.show("") }
+// clear takes the line away. A program is told next why the stream has ended.
+func (l *stallLine) clear() {
+	if l.screen != nil && !l.screen.lined() {
+		l.show("")
+	}
+}
 
 // lines returns a sentence, with the next step on a line of its own, for a terminal.
 func lines(text string) string {
@@ -105,7 +136,11 @@ func lines(text string) string {
 
 // say writes a sentence on a line of its own, for a connection that has ended in the middle.
 func say(s screen, text string) {
-	if s != nil {
+	switch {
+	case s == nil:
+	case s.lined():
+		s.write("ended\t" + strings.ReplaceAll(text, "\n", "\t") + "\n")
+	default:
 		s.write("\r\n" + lines(text))
 	}
 }

@@ -33,9 +33,11 @@ func TestStallText(t *testing.T) {
 // paper is a screen that records its input.
 type paper struct {
 	columns int
+	lines   bool
 	strings.Builder
 }
 
+func (p *paper) lined() bool       { return p.lines }
 func (p *paper) size() int         { return p.columns }
 func (p *paper) write(text string) { p.WriteString(text) }
 func (p *paper) close()            {}
@@ -43,6 +45,20 @@ func (p *paper) close()            {}
 func (p *paper) take() string {
 	defer p.Reset()
 	return p.String()
+}
+
+// TestNewsForAProgram checks the lines that a program gets.
+func TestNewsForAProgram(t *testing.T) {
+	p := &paper{lines: true}
+	l := stallLine{screen: p, text: unknown}
+	for _, st := range []stream.Status{{State: stream.Up}, {State: stream.Up}, {State: stream.Stalled}, {State: stream.Redialling, Why: "a\tb"}, {State: stream.Up}, {State: stream.Ended}} {
+		l.show(stallNews(st, "stalled 3s"))
+	}
+	l.clear()
+	say(p, "it was stopped\nstart it")
+	if said := p.take(); said != "\nstalled\tstalled 3s\t\nstalled\tstalled 3s\ta b\n\nended\tit was stopped\tstart it\n" {
+		t.Errorf("%q", said)
+	}
 }
 
 // TestStallLine checks that the line appears in the corner and is removed completely, also where a

@@ -29,8 +29,11 @@ const (
 	// Without it there is no stream, only a pipe.
 	headerHostKey = "Keyway-Host-Key"
 	// headerTerminal announces that the descriptor of the ssh's standard error follows the answer,
-	// for news.
+	// for news. Its value is the form of the news: inItsPlace on a terminal, or inLines on a pipe to
+	// a program.
 	headerTerminal = "Keyway-Terminal"
+	inItsPlace     = "follows"
+	inLines        = "lines"
 )
 
 // switching returns the answer to an upgrade. It is written without net/http, because nothing
@@ -109,7 +112,7 @@ func (c *proxied) begin(conn net.Conn, r *http.Request) (err error) {
 	c.ssh = conn
 	_, err = io.WriteString(conn, switching(r.Header.Get("Upgrade")))
 	if err == nil && r.Header.Get(headerTerminal) != "" {
-		c.screen, c.paper, err = receiveNews(conn)
+		c.screen, c.paper, err = receiveNews(conn, r.Header.Get(headerTerminal) == inLines)
 	}
 	if err == nil && wantsEnds(r) {
 		c.ssh, err = receiveEnds(conn)
@@ -181,7 +184,10 @@ func (l *Link) proxy(ctx context.Context, c *proxied) {
 		return
 	}
 	defer l.gone(c)
-	unguard := l.guard.add(c.screen, c.uplink.place.Of(c.name))
+	unguard := func() {}
+	if c.screen == nil || !c.screen.lined() { // a program notices by itself that the link was killed
+		unguard = l.guard.add(c.screen, c.uplink.place.Of(c.name))
+	}
 	defer unguard()
 	err := errPlain
 	if c.hostKey != nil {
@@ -200,7 +206,11 @@ func (l *Link) proxy(ctx context.Context, c *proxied) {
 	switch {
 	case moved:
 		<-c.moving.sent
-	case err != nil:
+	case err == nil:
+		if c.screen != nil && c.screen.lined() {
+			say(c.screen, "")
+		}
+	default:
 		err = c.inWords(err)
 		l.cfg.Log.Info("connection ended", "workspace", c.name, "place", c.uplink.place, "error", err)
 		c.sayWhy(ctx, l.spelledOut(keyway.AsError(err)))
@@ -228,7 +238,11 @@ func (c *proxied) sayWhy(ctx context.Context, e *keyway.Error) {
 		say(c.screen, text)
 		return
 	}
-	cmp.Or(c.screen, c.paper).write(lines(text))
+	if c.screen != nil && c.screen.lined() {
+		say(c.screen, text)
+	} else {
+		cmp.Or(c.screen, c.paper).write(lines(text))
+	}
 	endIdentified(c.ssh)
 }
 

@@ -38,15 +38,22 @@ type observed struct {
 	finished bool
 	reply    []byte // the message with the host's key and signature
 
+	closed atomic.Bool // by this process
+	lost   atomic.Bool // it ended otherwise
+
 	mu    sync.Mutex
 	held  []byte
-	deep  int         // number of holds
-	timer *time.Timer // ends a long hold
+	deep  int           // number of holds
+	timer *time.Timer   // ends a long hold
+	next  chan struct{} // closed with the next write; nil: nobody waits for it
 }
 
 // Read implements net.Conn.
 func (o *observed) Read(p []byte) (int, error) {
 	n, err := o.Conn.Read(p)
+	if err != nil && !o.closed.Load() {
+		o.lost.Store(true)
+	}
 	o.reads.Add(1)
 	o.count(n)
 	if !o.finished {
@@ -54,6 +61,15 @@ func (o *observed) Read(p []byte) (int, error) {
 	}
 	return n, err
 }
+
+// Close implements net.Conn.
+func (o *observed) Close() error {
+	o.closed.Store(true)
+	return o.Conn.Close()
+}
+
+// broke reports whether the connection has ended, and not by this process.
+func (o *observed) broke() bool { return o.lost.Load() }
 
 // count adds n bytes.
 func (o *observed) count(n int) {
@@ -125,6 +141,7 @@ func (o *observed) Write(p []byte) (int, error) {
 	o.count(len(p))
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.wroteLocked()
 	if o.deep > 0 && len(o.held)+len(p) <= maxHeld {
 		if o.timer == nil {
 			o.timer = time.AfterFunc(maxHold, o.flush)
@@ -157,6 +174,31 @@ func (o *observed) flush() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	_ = o.flushLocked() // the next write returns the error
+}
+
+func (o *observed) wroteLocked() {
+	if o.next != nil {
+		close(o.next)
+		o.next = nil
+	}
+}
+
+// written has start run f, which writes and then waits for an answer. It returns when something has
+// been written, or f has returned.
+func (o *observed) written(f func(), start func(func())) {
+	o.mu.Lock()
+	if o.next == nil {
+		o.next = make(chan struct{})
+	}
+	next := o.next
+	o.mu.Unlock()
+	start(func() {
+		f()
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		o.wroteLocked()
+	})
+	<-next
 }
 
 // together sends in one piece everything that f writes.

@@ -3,17 +3,22 @@
 package mux
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
+	"path/filepath"
+	"strings"
+	"sync"
 	"time"
+
+	"golang.org/x/crypto/ssh"
 
 	"golang.org/x/sys/unix"
 
 	"keyway/internal/mux/call"
+	"keyway/internal/mux/stdio"
 	"keyway/internal/proctree"
 	"keyway/internal/unixsock"
 )
@@ -37,6 +42,7 @@ type control struct {
 	w     *workspace
 	in    call.Call
 
+	screen   Screen     // for news; may be nil
 	forwards []*forward // that end with the client
 	news     string     // the messages that ssh itself would print about its forwards
 }
@@ -59,6 +65,9 @@ func (c *control) serve() error {
 		return err
 	}
 	in, err := call.Parse(args)
+	if err == nil && in.Agent != "" && in.Agent != c.w.guest.permit.socket {
+		err = errors.New("called with another agent")
+	}
 	if err == nil && in.User != "" && in.User != c.w.guest.permit.user {
 		err = errors.New("called for another user")
 	}
@@ -67,6 +76,9 @@ func (c *control) serve() error {
 	// refused ssh begins.
 	if err == nil && in.Idle && !proctree.ErrorsOnTerminal(c.pid) {
 		err = errors.New("called for no session, and not on a terminal")
+	}
+	if err == nil && !in.Control && (c.w.news.isStalled() || hungUp(c.w.guest.wire.Conn)) {
+		err = errSilent
 	}
 	if err == nil && !in.Control {
 		err = c.allow()
@@ -225,30 +237,44 @@ func (c *control) session(q request) error {
 	}
 	s := &session{
 		guest: c.w.guest, ask: q.session, over: func() { c.endForwards(false) },
-		in: newEnd(fds[0], unix.O_RDONLY, c.pid), out: newEnd(fds[1], unix.O_WRONLY, c.pid), errs: newEnd(fds[2], unix.O_WRONLY, c.pid),
+		in: stdio.New(fds[0], unix.O_RDONLY, c.pid), out: stdio.New(fds[1], unix.O_WRONLY, c.pid), errs: stdio.New(fds[2], unix.O_WRONLY, c.pid),
 	}
-	defer s.in.close()
-	defer s.out.close()
-	defer s.errs.close()
+	defer s.in.Close()
+	defer s.out.Close()
+	defer s.errs.Close()
+	s.farewell = func(why string) { c.farewell(s.errs, why) }
 	if err := c.allow(); err != nil {
 		return c.say(message(err.Error(), sayDenied, q.id))
 	}
 	if !c.in.Quiet {
 		_, _ = io.WriteString(s.errs, c.news)
 	}
+	if c.w.server.cfg.Screen != nil {
+		if c.screen = c.w.server.cfg.Screen(c.pid, fds[2]); c.screen != nil {
+			defer c.screen.Close()
+			c.w.news.follow(c.screen)
+			defer c.w.news.unfollow(c.screen)
+		}
+	}
 	if c.in.Idle {
-		return c.wait(q)
+		return c.wait(q, s.errs)
 	}
 	if s.ask.x11 {
 		return c.say(message("keyway's mux forwards no display; ssh connects by itself", sayFailure, q.id))
 	}
-	if s.channel, err = c.w.guest.take(); err != nil {
-		return c.say(message("the connection to the workspace has ended", sayFailure, q.id))
+	s.answer = c.w.guest.wait()
+	defer c.w.guest.answered(s.answer)
+	if s.channel, err = c.w.guest.take(s.answer); errors.Is(err, errSilent) {
+		return c.giveUp(q, s)
+	} else if err != nil {
+		return c.say(message(err.Error(), sayFailure, q.id))
 	}
 	c.w.guest.enter(s)
 	defer c.w.guest.leave(s)
 	ended, err := s.begin()
-	if err != nil {
+	if errors.Is(err, errSilent) {
+		return c.giveUp(q, s)
+	} else if err != nil {
 		s.channel.Close()
 		return c.say(message("the workspace refuses it", sayFailure, q.id))
 	}
@@ -261,14 +287,71 @@ func (c *control) session(q request) error {
 	return nil
 }
 
+// giveUp ends a session that the guest does not answer. If the session were refused, ssh would
+// connect by itself, and wait as long once more.
+func (c *control) giveUp(q request, s *session) error {
+	err := c.say(message("", sayOpened, q.id, sessionNumber))
+	c.farewell(s.errs, c.w.news.noAnswer())
+	return errors.Join(err, errSilent)
+}
+
+// farewell tells a client why its session has ended without an exit status, as the link and ssh
+// would do without a mux. errs is the client's standard error. An empty reason is the connection's.
+func (c *control) farewell(errs *stdio.End, why string) {
+	w := c.w
+	if why == "" {
+		killed := ""
+		if w.server.cfg.Killed != nil {
+			killed = w.server.cfg.Killed(w.name)
+		}
+		why = w.news.whyEnded(killed)
+	}
+	if c.in.Log != "" {
+		c.log(fmt.Sprintf("Connection to %s closed by remote host.\r\n", w.name))
+	}
+	switch {
+	case why == "":
+	case c.screen != nil:
+		c.screen.Say(why)
+	case c.in.Log == "":
+		_, _ = io.WriteString(errs, "keyway: "+strings.ReplaceAll(why, "\n", "\n  ")+"\n")
+	}
+}
+
+// log writes into the client's log file (ssh -E), which the client has made.
+func (c *control) log(line string) {
+	path := c.in.Log
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(cwdOf(c.pid), path)
+	}
+	if f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0); err == nil {
+		_, _ = io.WriteString(f, line)
+		f.Close()
+	}
+}
+
 // wait serves a client that wants no session: until it ends, or the connection to the guest.
-func (c *control) wait(q request) error {
+func (c *control) wait(q request, errs *stdio.End) error {
 	if err := c.say(message("", sayOpened, q.id, sessionNumber)); err != nil {
 		return err
 	}
 	_ = c.conn.SetDeadline(time.Time{})
-	defer context.AfterFunc(c.w.guest.open, func() { c.conn.Close() })()
+	gone := make(chan struct{})
+	var watch sync.WaitGroup
+	watch.Go(func() {
+		select {
+		case <-gone:
+			return
+		case <-c.w.guest.ended:
+		}
+		if c.w.guest.wire.broke() {
+			c.farewell(errs, "")
+		}
+		c.conn.Close()
+	})
 	awaitEnd(c.conn)
+	close(gone)
+	watch.Wait()
 	return nil
 }
 
@@ -278,13 +361,13 @@ func (c *control) stdio(q request) error {
 	if err != nil {
 		return err
 	}
-	std := &stdio{in: newEnd(fds[0], unix.O_RDONLY, c.pid), out: newEnd(fds[1], unix.O_WRONLY, c.pid)}
-	defer std.in.close()
-	defer std.out.close()
+	std := &standard{in: stdio.New(fds[0], unix.O_RDONLY, c.pid), out: stdio.New(fds[1], unix.O_WRONLY, c.pid)}
+	defer std.in.Close()
+	defer std.out.Close()
 	if err := c.allow(); err != nil {
 		return c.say(message(err.Error(), sayDenied, q.id))
 	}
-	channel, requests, err := c.w.guest.direct(q.target, nil)
+	channel, requests, err := c.direct(q.target)
 	if err != nil {
 		return c.say(message("Session open refused by peer", sayFailure, q.id))
 	}
@@ -304,6 +387,20 @@ func (c *control) stdio(q request) error {
 	c.conn.Close()
 	<-gone
 	return nil
+}
+
+// direct opens a channel to a target, and gives up if the guest does not answer.
+func (c *control) direct(to target) (ssh.Channel, <-chan *ssh.Request, error) {
+	var channel ssh.Channel
+	var requests <-chan *ssh.Request
+	var err error
+	g := c.w.guest
+	answer := g.wait()
+	defer g.answered(answer)
+	if !answer.during(g, func() { channel, requests, err = g.direct(to, nil) }) {
+		return nil, nil, errSilent
+	}
+	return channel, requests, err
 }
 
 func closeAll(fds []int) {

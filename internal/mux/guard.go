@@ -189,6 +189,24 @@ func (u *unread) look(reads int64, waits bool) bool {
 	return u.times >= maxUnread
 }
 
+// hungUp reports whether the other end of a connection has ended it.
+func hungUp(conn net.Conn) bool {
+	c, ok := conn.(syscall.Conn)
+	if !ok {
+		return false
+	}
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return true
+	}
+	at := []unix.PollFd{{Events: unix.POLLRDHUP}}
+	err = raw.Control(func(fd uintptr) {
+		at[0].Fd = int32(fd)
+		_, _ = unix.Poll(at, 0)
+	})
+	return err != nil || at[0].Revents != 0
+}
+
 // inputWaits reports whether the kernel has input for a connection.
 func inputWaits(conn net.Conn) bool {
 	c, ok := conn.(syscall.Conn)

@@ -31,14 +31,19 @@ const (
 	loginTime = 30 * time.Second
 )
 
-var errRefused = errors.New("the guest refuses it")
+var (
+	errRefused = errors.New("the guest refuses it")
+	errGone    = errors.New("the connection to the workspace has ended")
+	errSilent  = errors.New("the workspace does not answer")
+)
 
 // Target is a workspace to connect to.
 type Target struct {
 	Conn    net.Conn // to its guest
 	User    string
 	HostKey ssh.PublicKey
-	Agent   string // the agent's socket
+	Agent   string   // the agent's socket
+	News    *os.File // of the link, about Conn; nil: none
 }
 
 // guest is an SSH connection to a workspace.
@@ -60,6 +65,7 @@ type guest struct {
 	leaving bool      // no new sessions
 	work    sync.WaitGroup
 
+	waiters  map[*waiter]struct{}
 	forwards map[forwardRequest]*forward
 	agents   int // number of sessions that forward the agent
 }
@@ -91,7 +97,7 @@ func login(t Target) (*guest, error) {
 		return nil, err
 	}
 	_ = t.Conn.SetDeadline(time.Time{})
-	g := &guest{ssh: c, wire: wire, permit: p, ended: make(chan struct{}), running: map[*session]struct{}{}, idle: time.Now(), forwards: map[forwardRequest]*forward{}}
+	g := &guest{ssh: c, wire: wire, permit: p, ended: make(chan struct{}), running: map[*session]struct{}{}, waiters: map[*waiter]struct{}{}, idle: time.Now(), forwards: map[forwardRequest]*forward{}}
 	g.open, g.end = context.WithCancel(context.Background())
 	g.work.Go(func() { ssh.DiscardRequests(requests) })
 	g.work.Go(func() {
@@ -200,11 +206,12 @@ func (g *guest) openAhead(started func()) {
 }
 
 // take returns a channel for a session: one that is open already, if there is one.
-func (g *guest) take() (opened, error) {
+// answer waits for one that is not.
+func (g *guest) take(answer *waiter) (opened, error) {
 	g.mu.Lock()
 	if g.leaving {
 		g.mu.Unlock()
-		return opened{}, net.ErrClosed
+		return opened{}, errGone
 	}
 	g.touchLocked()
 	if n := len(g.ready); n > 0 {
@@ -214,8 +221,15 @@ func (g *guest) take() (opened, error) {
 		return o, nil
 	}
 	g.mu.Unlock()
-	channel, requests, err := g.ssh.OpenChannel("session", nil)
-	return opened{channel, requests}, err
+	var o opened
+	var err error
+	switch {
+	case !answer.during(g, func() { o.Channel, o.requests, err = g.ssh.OpenChannel("session", nil) }):
+		return opened{}, errSilent
+	case err != nil:
+		return opened{}, errGone
+	}
+	return o, nil
 }
 
 // touchLocked notes that a session or forward has started or ended.
@@ -266,7 +280,7 @@ func (g *guest) resize() {
 		if !s.ask.tty {
 			continue
 		}
-		if now := windowOf(s.in.fd); now != s.size {
+		if now := s.in.Window(); now != s.size {
 			s.size = now
 			_, _ = s.channel.SendRequest("window-change", false, ssh.Marshal(now))
 		}

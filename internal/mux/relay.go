@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"keyway/internal/mux/stdio"
 )
 
 // prompt is a channel whose writes do not wait for those of other sessions.
@@ -60,24 +62,24 @@ func (g *guest) relay(conn halfway, channel ssh.Channel, requests <-chan *ssh.Re
 	})
 }
 
-// stdio combines the standard input and output of a client to one connection.
-type stdio struct{ in, out *end }
+// standard combines the standard input and output of a client to one connection.
+type standard struct{ in, out *stdio.End }
 
 // Read implements io.Reader.
-func (s *stdio) Read(p []byte) (int, error) { return s.in.Read(p) }
+func (s *standard) Read(p []byte) (int, error) { return s.in.Read(p) }
 
 // Write implements io.Writer.
-func (s *stdio) Write(p []byte) (int, error) { return s.out.Write(p) }
+func (s *standard) Write(p []byte) (int, error) { return s.out.Write(p) }
 
 // SetReadDeadline interrupts a waiting Read.
-func (s *stdio) SetReadDeadline(time.Time) error {
-	s.in.stop()
+func (s *standard) SetReadDeadline(time.Time) error {
+	s.in.Stop()
 	return nil
 }
 
 // Close interrupts a waiting Read or Write.
-func (s *stdio) Close() error {
-	s.in.stop()
-	s.out.stop()
+func (s *standard) Close() error {
+	s.in.Stop()
+	s.out.Stop()
 	return nil
 }

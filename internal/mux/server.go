@@ -5,6 +5,7 @@ package mux
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -28,6 +29,8 @@ const (
 	// doorName is the socket by which keyway asks the mux to hold a workspace ready. No
 	// workspace has such a name.
 	doorName = ".door"
+	// awayPrefix begins the names of sockets that no ssh is to find.
+	awayPrefix = ".away-"
 	// maxAsk bounds the bytes of a question or an answer on the door.
 	maxAsk = 512
 	// maxWorkspaces bounds the workspaces that are held ready.
@@ -50,8 +53,13 @@ type Config struct {
 	// connect to the workspace by itself from now on: its configuration has changed, or the workspace
 	// of that name is another than the one with the user and the host key. Suits may be nil.
 	Suits func(ctx context.Context, name keyway.Name, user string, hostKey ssh.PublicKey) error
-	Log   *slog.Logger
-	Idle  time.Duration // 0 means idleTime
+	// Screen returns the terminal of a client for news, by its pid and the descriptor of its standard
+	// error; nil: it has none. Killed returns the reason of an end that the link did not live to tell.
+	// Both may be nil.
+	Screen func(pid, errs int) Screen
+	Killed func(name keyway.Name) string
+	Log    *slog.Logger
+	Idle   time.Duration // 0 means idleTime
 }
 
 // Server holds workspaces ready.
@@ -77,8 +85,12 @@ type workspace struct {
 	server   *Server
 	guest    *guest
 	listener *net.UnixListener
-	once     sync.Once
+	news     *news
 	clients  sync.WaitGroup
+
+	mu      sync.Mutex
+	away    bool // its socket has another name
+	retired bool
 }
 
 // NewServer makes a Server that listens on its door. The caller calls Serve once.
@@ -258,18 +270,29 @@ func (s *Server) connect(name keyway.Name) (*workspace, error) {
 	if err != nil {
 		return nil, err
 	}
+	w := &workspace{name: name, server: s}
+	w.news = newNews(t.News, w.stalls)
+	s.work.Go(w.news.read)
 	stop := context.AfterFunc(s.open, func() { t.Conn.Close() })
 	g, err := login(t)
 	stop()
 	if err != nil {
+		if why := w.news.whyEnded(""); why != "" {
+			err = errors.New(why)
+		}
+		w.news.close()
 		return nil, err
 	}
-	l, err := unixsock.Listen(filepath.Join(s.cfg.Dir, string(name)), 0o600)
+	l, err := unixsock.Listen(w.path(), 0o600)
 	if err != nil {
 		g.close()
+		w.news.close()
 		return nil, err
 	}
-	w := &workspace{name: name, server: s, guest: g, listener: l}
+	w.mu.Lock()
+	w.guest, w.listener = g, l
+	w.mu.Unlock()
+	w.stalls(w.news.isStalled())
 	g.wire.soon = func() { s.work.Go(func() { s.replace(w) }) }
 	return w, nil
 }
@@ -303,6 +326,7 @@ func (w *workspace) serve() {
 	close(stop)
 	watch.Wait()
 	w.guest.close()
+	w.news.close()
 }
 
 // suits returns the reason for which ssh has to connect by itself, if there is one, and then
@@ -318,12 +342,54 @@ func (w *workspace) suits() error {
 	return err
 }
 
-// retire removes the socket. A later ssh connects by itself, and running sessions go on.
+// retire removes the socket. A later ssh connects by itself, and running sessions go on. The
+// workspace can be held ready again meanwhile.
 func (w *workspace) retire() {
-	w.once.Do(func() {
-		os.Remove(filepath.Join(w.server.cfg.Dir, string(w.name)))
+	w.mu.Lock()
+	first := !w.retired
+	w.retired = true
+	if first {
+		os.Remove(w.path())
 		w.listener.Close()
-	})
+	}
+	w.mu.Unlock()
+	s := w.server
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if first && s.ready[w.name] == w {
+		delete(s.ready, w.name)
+		s.old[w] = struct{}{}
+	}
+}
+
+// path returns the path of the socket. No ssh looks for the one of a connection that stalls.
+func (w *workspace) path() string {
+	name := string(w.name)
+	if w.away {
+		name = awayPrefix + name
+	}
+	return filepath.Join(w.server.cfg.Dir, name)
+}
+
+// stalls takes the socket away while the connection has no working path: an ssh then connects by
+// itself, and tells its user what is wrong. Sessions that have waited long for their first answer
+// end.
+func (w *workspace) stalls(stalled bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.guest == nil {
+		return
+	}
+	if stalled != w.away && !w.retired {
+		before := w.path()
+		w.away = stalled
+		if err := os.Rename(before, w.path()); err != nil {
+			w.away = !stalled
+		}
+	}
+	if stalled {
+		w.guest.abandon(w.news.noAnswer())
+	}
 }
 
 // watchIdle ends unused connections, and then the server.

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"keyway/internal/mux/stdio"
 	"keyway/internal/pipe"
 )
 
@@ -26,9 +27,11 @@ type session struct {
 	guest         *guest
 	channel       opened
 	ask           sessionRequest
-	in, out, errs *end
-	size          window // under the guest's lock
-	over          func() // called when it has ended, before the client is told
+	in, out, errs *stdio.End
+	size          stdio.Window // under the guest's lock
+	over          func()       // called when it has ended, before the client is told
+	answer        *waiter
+	farewell      func(reason string) // tells the client why the session has ended without an exit status
 }
 
 // buffers have the size of the payload of one SSH packet, in bytes.
@@ -49,15 +52,14 @@ func (s *session) begin() (ended bool, err error) {
 				return
 			}
 		}
-		kind, payload := s.program()
 		if s.ask.subsystem {
 			return
 		}
-		if _, err = s.channel.SendRequest(kind, false, payload); err != nil || s.ask.tty {
+		if s.request(); s.ask.tty {
 			return
 		}
 		var n int
-		if n, ended = s.in.first(*buf); n > 0 {
+		if n, ended = s.in.First(*buf); n > 0 {
 			_, err = s.channel.Write((*buf)[:n])
 		}
 		if ended && err == nil {
@@ -66,26 +68,44 @@ func (s *session) begin() (ended bool, err error) {
 	})
 	if err == nil && s.ask.subsystem {
 		kind, payload := s.program()
-		ok, asked := s.channel.SendRequest(kind, true, payload)
-		if err = asked; err == nil && !ok {
-			err = errRefused
+		var ok bool
+		var asked error
+		switch {
+		case !s.answer.during(s.guest, func() { ok, asked = s.channel.SendRequest(kind, true, payload) }):
+			return false, errSilent
+		case asked != nil:
+			return false, asked
+		case !ok:
+			return false, errRefused
 		}
+		s.guest.answered(s.answer)
 	}
 	return ended, err
+}
+
+// request requests the program, and returns when the request has been written or held. What is
+// written next comes after it. The answer shows that the guest has the session: until then, the
+// session may be abandoned.
+func (s *session) request() {
+	kind, payload := s.program()
+	s.guest.wire.written(func() {
+		_, _ = s.channel.SendRequest(kind, true, payload)
+		s.guest.answered(s.answer)
+	}, s.guest.work.Go)
 }
 
 // prepare requests a terminal and sends variables.
 func (s *session) prepare() error {
 	if s.ask.tty {
 		s.guest.mu.Lock()
-		s.size = windowOf(s.in.fd)
+		s.size = s.in.Window()
 		size := s.size
 		s.guest.mu.Unlock()
 		_, err := s.channel.SendRequest("pty-req", false, ssh.Marshal(struct {
 			Term                         string
 			Columns, Rows, Width, Height uint32
 			Modes                        []byte
-		}{s.ask.term, size.Columns, size.Rows, size.Width, size.Height, modesOf(s.in.fd)}))
+		}{s.ask.term, size.Columns, size.Rows, size.Width, size.Height, s.in.Modes()}))
 		if err != nil {
 			return err
 		}
@@ -113,38 +133,61 @@ func (s *session) program() (kind string, payload []byte) {
 	return "exec", command
 }
 
-// run carries the session until it or the client ends. conn is the connection of the client. exited
-// reports whether there was an exit status.
-func (s *session) run(conn net.Conn, ended bool) (status uint32, exited bool) {
-	var outputs, inputs sync.WaitGroup
+// run carries the session until it or the client ends. conn is the connection of the client. The
+// client is let go at once: what waits for the guest then goes on without it.
+func (s *session) run(conn net.Conn, ended bool) {
+	work := &s.guest.work
+	var outputs sync.WaitGroup
 	outputs.Go(func() { s.print(s.out, s.channel, true) })
 	outputs.Go(func() { s.print(s.errs, s.channel.Stderr(), false) })
 	if !ended {
-		inputs.Go(s.feed)
+		work.Go(s.feed)
 	}
-	inputs.Go(func() { // a client that sends no more ends its session
+	gone := make(chan struct{})
+	work.Go(func() { // a client that sends no more ends its session
 		awaitEnd(conn)
+		s.out.Stop()
+		s.errs.Stop()
+		s.in.Stop()
+		close(gone)
 		s.channel.Close()
-		s.out.stop()
-		s.errs.stop()
-		s.in.stop()
 	})
-	status, exited = s.exit()
-	outputs.Wait()
-	s.in.stop()
-	s.channel.Close()
-	if exited {
-		s.over()
-		_, _ = conn.Write(message("", sayExit, sessionNumber, status))
+	over := make(chan outcome, 1)
+	work.Go(func() {
+		e := s.exit()
+		outputs.Wait()
+		over <- e
+	})
+	select {
+	case e := <-over:
+		s.in.Stop()
+		s.channel.Close()
+		if e.exited {
+			s.over()
+			_, _ = conn.Write(message("", sayExit, sessionNumber, e.status))
+		} else if s.guest.wire.broke() {
+			s.farewell("")
+		}
+	case why := <-s.answer.abandoned:
+		s.farewell(why + "\n" + mayRun)
+	case <-gone:
 	}
 	conn.Close()
-	inputs.Wait()
-	return status, exited
+	<-gone
+}
+
+// mayRun tells the user of a session that was not answered what nobody knows.
+const mayRun = "what was asked for may still run there when the connection is back"
+
+// outcome is the end of a session: with an exit status if exited.
+type outcome struct {
+	status uint32
+	exited bool
 }
 
 // print copies output to the client. When nobody reads it any more, the guest is told, so that the
 // program ends as it would in a pipeline.
-func (s *session) print(to *end, from io.Reader, standard bool) {
+func (s *session) print(to *stdio.End, from io.Reader, standard bool) {
 	in := pipe.Inlet{Buffers: &buffers}
 	defer in.Shrink()
 	for broken := false; ; {
@@ -167,15 +210,15 @@ func (s *session) print(to *end, from io.Reader, standard bool) {
 func (s *session) feed() {
 	in := pipe.Inlet{Buffers: &buffers}
 	defer in.Shrink()
-	var typed *escapes
+	var typed *stdio.Escapes
 	if s.ask.tty && s.ask.escape != noEscape {
-		typed = &escapes{char: byte(s.ask.escape), command: s.command}
+		typed = &stdio.Escapes{Char: byte(s.ask.escape), Command: s.command}
 	}
 	for {
 		b, err := in.Read(s.in)
 		end := false
 		if typed != nil {
-			b, end = typed.read(b)
+			b, end = typed.Read(b)
 		}
 		if len(b) > 0 {
 			if _, err := s.channel.Write(b); err != nil {
@@ -198,12 +241,12 @@ func (s *session) feed() {
 func (s *session) command(char, c byte) {
 	switch c {
 	case 'B':
-		_, _ = s.channel.SendRequest("break", false, ssh.Marshal(struct{ Milliseconds uint32 }{breakTime}))
+		_, _ = s.channel.SendRequest("break", false, ssh.Marshal(struct{ Milliseconds uint32 }{stdio.BreakTime}))
 		s.guest.wire.flush()
 	case '?':
-		_, _ = fmt.Fprintf(s.errs, escapeHelp, char)
+		_, _ = fmt.Fprintf(s.errs, stdio.EscapeHelp, char)
 	default:
-		_, _ = fmt.Fprintf(s.errs, "%c%s does nothing on a shared connection\r\n", char, caret(c))
+		_, _ = fmt.Fprintf(s.errs, "%c%s does nothing on a shared connection\r\n", char, stdio.Caret(c))
 	}
 }
 
@@ -218,12 +261,12 @@ func awaitEnd(conn net.Conn) {
 }
 
 // exit answers the guest's requests until the channel has ended.
-func (s *session) exit() (status uint32, exited bool) {
+func (s *session) exit() (e outcome) {
 	for req := range s.channel.requests {
 		if req.Type == "exit-status" && len(req.Payload) == 4 {
-			status, exited = binary.BigEndian.Uint32(req.Payload), true
+			e = outcome{binary.BigEndian.Uint32(req.Payload), true}
 		}
 		_ = req.Reply(false, nil)
 	}
-	return status, exited
+	return e
 }

@@ -267,7 +267,7 @@ var leftWith = regexp.MustCompile(`left with \d`)
 func viewers(w *world) []int { return withArgument(w.Laptop.Processes("ssh"), "attach") }
 
 // link returns the laptop's link.
-func link(w *world) []int { return withArgument(w.Laptop.Processes("keyway"), "serve") }
+func link(w *world) []int { return withArgument(w.Laptop.Processes("keyway"), "link serve") }
 
 // withArgument picks the processes that have a word in their command line.
 func withArgument(pids []int, word string) (found []int) {

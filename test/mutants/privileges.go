@@ -280,7 +280,7 @@ var privileges = []mutant{
 	},
 	{
 		claim: "the mux leaves the shell its input",
-		file:  "internal/mux/end.go", old: `if background = !mayRead(e.pid, int(fd)); background {`, new: `if background {`,
+		file:  "internal/mux/stdio/end.go", old: `if background = !mayRead(e.pid, int(fd)); background {`, new: `if background {`,
 		pkg: "test/mux", run: "^TestMuxLeavesTheShellItsInput$",
 	},
 	{

@@ -37,6 +37,7 @@ var sameOptions = map[string]string{
 	"forkafterauthentication": "no",
 	"forwardagent":            "", // the protocol has it, but without a path: see readValue
 	"forwardx11":              "no",
+	"identityagent":           "", // the caller compares it
 	"ignoreunknown":           "",
 	"localforward":            "",
 	"loglevel":                "",
@@ -68,6 +69,8 @@ type Call struct {
 	Control bool   // ssh -O
 	Quiet   bool   // it prints only error messages
 	Idle    bool   // it wants no session (-N)
+	Log     string // the file of its messages (-E); empty: standard error
+	Agent   string // the agent's socket that it is told to ask; empty: the configuration's
 	User    string // empty: the configuration's
 
 	loud  bool // it reports its connection
@@ -108,6 +111,8 @@ func (in *Call) readValue(flag byte, value string) error {
 		in.Control = true
 	case 'l':
 		in.User = value
+	case 'E':
+		in.Log = value
 	case 'o':
 		name, rest := value, ""
 		if i := strings.IndexAny(value, " \t="); i >= 0 {
@@ -120,6 +125,8 @@ func (in *Call) readValue(flag byte, value string) error {
 			in.loud = !in.Quiet && level != usualLevel
 		case lower == "forwardagent" && rest != "yes" && rest != "no":
 			return fmt.Errorf("called with the agent %s", rest)
+		case lower == "identityagent" && in.Agent == "":
+			in.Agent = rest
 		case lower == "sessiontype" && !in.sessionType(strings.ToLower(rest)):
 			return fmt.Errorf("called with -o %s", name)
 		}

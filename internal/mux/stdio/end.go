@@ -1,33 +1,35 @@
 //go:build linux
 
-package mux
+package stdio
 
 import (
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// end is one of a client's descriptors, passed to the mux. Other processes that have it open, such
+// End is one of a client's descriptors, passed to the mux. Other processes that have it open, such
 // as the user's shell, share its flags, so it is never made non-blocking: pipes and terminals are
 // opened again, with flags of their own.
-type end struct {
+type End struct {
 	fd       int      // -1: closed, for file
 	file     *os.File // the same pipe or terminal; nil for others
 	socket   bool
 	terminal bool
 	stopped  atomic.Bool
-	pid      int // the client, where this is a terminal to read from
+	using    sync.Mutex // held by Read and Write
+	pid      int        // the client, where this is a terminal to read from
 }
 
-// newEnd takes over fd.
-func newEnd(fd, mode, pid int) *end {
-	e := &end{fd: fd, pid: pid}
+// New takes over fd.
+func New(fd, mode, pid int) *End {
+	e := &End{fd: fd, pid: pid}
 	var st unix.Stat_t
 	if unix.Fstat(fd, &st) != nil {
 		return e
@@ -57,8 +59,8 @@ const (
 	stopPause       = 100 // milliseconds
 )
 
-// first returns what is there to be read at once. It never waits.
-func (e *end) first(buf []byte) (n int, ended bool) {
+// First returns what is there to be read at once. It never waits.
+func (e *End) First(buf []byte) (n int, ended bool) {
 	if e.terminal {
 		return 0, false
 	}
@@ -81,7 +83,7 @@ func (e *end) first(buf []byte) (n int, ended bool) {
 	return max(n, 0), n == 0 && err == nil
 }
 
-func (e *end) readFD(p []byte) (int, error) {
+func (e *End) readFD(p []byte) (int, error) {
 	if e.socket {
 		n, _, err := unix.Recvfrom(e.fd, p, unix.MSG_DONTWAIT)
 		return n, err
@@ -90,7 +92,9 @@ func (e *end) readFD(p []byte) (int, error) {
 }
 
 // Read implements io.Reader.
-func (e *end) Read(p []byte) (int, error) {
+func (e *End) Read(p []byte) (int, error) {
+	e.using.Lock()
+	defer e.using.Unlock()
 	switch {
 	case e.terminal && e.file != nil:
 		return e.readTerminal(p)
@@ -121,7 +125,7 @@ func (e *end) Read(p []byte) (int, error) {
 }
 
 // readTerminal reads only while the client itself might.
-func (e *end) readTerminal(p []byte) (n int, err error) {
+func (e *End) readTerminal(p []byte) (n int, err error) {
 	raw, err := e.file.SyscallConn()
 	if err != nil {
 		return 0, err
@@ -156,7 +160,9 @@ func (e *end) readTerminal(p []byte) (n int, err error) {
 }
 
 // Write implements io.Writer.
-func (e *end) Write(p []byte) (done int, err error) {
+func (e *End) Write(p []byte) (done int, err error) {
+	e.using.Lock()
+	defer e.using.Unlock()
 	if e.file != nil {
 		return e.file.Write(p)
 	}
@@ -183,15 +189,19 @@ func (e *end) Write(p []byte) (done int, err error) {
 	return done, nil
 }
 
-// stop ends what waits in Read or Write.
-func (e *end) stop() {
+// Stop ends what waits in Read or Write.
+func (e *End) Stop() {
 	e.stopped.Store(true)
 	if e.file != nil {
 		_ = e.file.SetDeadline(time.Unix(1, 0))
 	}
 }
 
-func (e *end) close() {
+// Close waits for Read and Write, which stop has ended.
+func (e *End) Close() {
+	e.Stop()
+	e.using.Lock()
+	defer e.using.Unlock()
 	if e.file != nil {
 		e.file.Close()
 	}

@@ -1,4 +1,4 @@
-package mux
+package stdio
 
 import (
 	"testing"
@@ -25,11 +25,11 @@ func TestEscapes(t *testing.T) {
 	} {
 		for at := range len(c.typed) + 1 {
 			commands := ""
-			e := &escapes{char: '~', command: func(_, c byte) { commands += string(rune(c)) }}
-			sent, ended := e.read([]byte(c.typed[:at]))
+			e := &Escapes{Char: '~', Command: func(_, c byte) { commands += string(rune(c)) }}
+			sent, ended := e.Read([]byte(c.typed[:at]))
 			if !ended {
 				var more []byte
-				more, ended = e.read([]byte(c.typed[at:]))
+				more, ended = e.Read([]byte(c.typed[at:]))
 				sent = append(sent, more...)
 			}
 			if string(sent) != c.sent || ended != c.ended || commands != c.commands {

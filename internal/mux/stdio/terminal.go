@@ -1,6 +1,6 @@
 //go:build linux
 
-package mux
+package stdio
 
 import (
 	"strings"
@@ -9,16 +9,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// window is the payload of window-change, and a part of pty-req (RFC 4254, sections
+// Window is the payload of window-change, and a part of pty-req (RFC 4254, sections
 // 6.2 and 6.7).
-type window struct{ Columns, Rows, Width, Height uint32 }
+type Window struct{ Columns, Rows, Width, Height uint32 }
 
-func windowOf(fd int) window {
-	ws, err := unix.IoctlGetWinsize(fd, unix.TIOCGWINSZ)
+func (e *End) Window() Window {
+	ws, err := unix.IoctlGetWinsize(e.fd, unix.TIOCGWINSZ)
 	if err != nil {
-		return window{}
+		return Window{}
 	}
-	return window{uint32(ws.Col), uint32(ws.Row), uint32(ws.Xpixel), uint32(ws.Ypixel)}
+	return Window{uint32(ws.Col), uint32(ws.Row), uint32(ws.Xpixel), uint32(ws.Ypixel)}
 }
 
 // characters and flags map the numbers of terminal modes in RFC 4254, section 8, and RFC 8160.
@@ -41,8 +41,8 @@ var outputFlags = map[byte]uint32{
 	70: unix.OPOST, 71: unix.OLCUC, 72: unix.ONLCR, 73: unix.OCRNL, 74: unix.ONOCR, 75: unix.ONLRET,
 }
 
-// modesOf encodes the modes of a terminal.
-func modesOf(fd int) []byte {
+// Modes encodes the modes of a terminal.
+func (e *End) Modes() []byte {
 	var b []byte
 	mode := func(number byte, value uint32) {
 		b = append(b, ssh.Marshal(struct {
@@ -50,7 +50,7 @@ func modesOf(fd int) []byte {
 			Value  uint32
 		}{number, value})...)
 	}
-	t, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+	t, err := unix.IoctlGetTermios(e.fd, unix.TCGETS)
 	if err != nil {
 		return []byte{0}
 	}
@@ -74,11 +74,11 @@ func modesOf(fd int) []byte {
 	return append(b, 0)
 }
 
-// escapes interprets escape sequences in typed text (ssh(1), ESCAPE CHARACTERS): two escape
+// Escapes interprets escape sequences in typed text (ssh(1), ESCAPE CHARACTERS): two escape
 // characters stand for one, and a dot after one ends the session.
-type escapes struct {
-	char    byte
-	command func(char, c byte) // called for sequences that do not end the session
+type Escapes struct {
+	Char    byte
+	Command func(char, c byte) // called for sequences that do not end the session
 	begun   bool               // within a line
 	half    bool               // the escape character was the last one
 }
@@ -88,26 +88,26 @@ type escapes struct {
 const escapeCommands = "?B#&CRVv\x1a"
 
 const (
-	// escapeHelp is for a terminal in raw mode.
-	escapeHelp = "%[1]c?\r\nAt the start of a line:\r\n" +
+	// EscapeHelp is for a terminal in raw mode.
+	EscapeHelp = "%[1]c?\r\nAt the start of a line:\r\n" +
 		" %[1]c.   end this session\r\n %[1]cB   send a break\r\n %[1]c%[1]c   type a %[1]c\r\n %[1]c?   show this\r\n"
-	// breakTime is the length of a break in milliseconds.
-	breakTime = 1000
+	// BreakTime is the length of a break in milliseconds.
+	BreakTime = 1000
 )
 
-// read returns the part of b to send, and whether the session ends.
-func (e *escapes) read(b []byte) (out []byte, end bool) {
+// Read returns the part of b to send, and whether the session ends.
+func (e *Escapes) Read(b []byte) (out []byte, end bool) {
 	for _, c := range b {
 		switch {
 		case e.half && c == '.':
 			return out, true
 		case e.half && strings.IndexByte(escapeCommands, c) >= 0:
-			e.command(e.char, c)
+			e.Command(e.Char, c)
 			e.half = false
 			continue
-		case e.half && c != e.char:
-			out = append(out, e.char, c)
-		case !e.half && !e.begun && c == e.char:
+		case e.half && c != e.Char:
+			out = append(out, e.Char, c)
+		case !e.half && !e.begun && c == e.Char:
 			e.half = true
 			continue
 		default:
@@ -118,8 +118,8 @@ func (e *escapes) read(b []byte) (out []byte, end bool) {
 	return out, false
 }
 
-// caret returns c in caret notation.
-func caret(c byte) string {
+// Caret returns c in caret notation.
+func Caret(c byte) string {
 	if c < ' ' {
 		return "^" + string(rune(c+'@'))
 	}

@@ -1,4 +1,4 @@
-package mux
+package stdio
 
 import (
 	"bufio"
@@ -28,13 +28,13 @@ func TestTheBackgroundTakesNothingTyped(t *testing.T) {
 			defer master.Close()
 			defer slave.Close()
 			foreground, background := jobs(t, slave)
-			open := func(pid int) *end {
+			open := func(pid int) *End {
 				fd, err := unix.Dup(int(slave.Fd()))
 				if err != nil {
 					t.Fatal(err)
 				}
-				e := newEnd(fd, unix.O_RDONLY, pid)
-				t.Cleanup(e.close)
+				e := New(fd, unix.O_RDONLY, pid)
+				t.Cleanup(e.Close)
 				if !again {
 					e.file.Close()
 					e.file = nil
@@ -70,7 +70,7 @@ func TestTheBackgroundTakesNothingTyped(t *testing.T) {
 					t.Fatalf("%q was not read", line)
 				}
 			}
-			behind.stop()
+			behind.Stop()
 			if text := <-stolen; text != "" {
 				t.Errorf("%q was read in the background", text)
 			}

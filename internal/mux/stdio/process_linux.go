@@ -1,4 +1,4 @@
-package mux
+package stdio
 
 import (
 	"golang.org/x/sys/unix"

@@ -169,12 +169,13 @@ $(DIST)/jupyter-%.whole:
 	touch $@
 
 SOAK ?= 1h
+PACE ?= 0s
 
 .PHONY: soak
-soak: ## kill bastion, node and ssh, then the mux, at random under everything, each for SOAK (1h)
+soak: ## kill bastion, node and ssh, then the mux, at random under everything, each for SOAK (1h); PACE=20s: the mux at leisure
 	test/lab/install test
 	$(GO) test ./test/faults -run '^TestKillAtRandom$$' -v -timeout 0 -args -duration $(SOAK)
-	KEYWAY_SOAK=$(SOAK) $(GO) test ./test/mux -run '^TestSoak$$' -v -count 1 -timeout 0
+	KEYWAY_SOAK=$(SOAK) KEYWAY_PACE=$(PACE) $(GO) test ./test/mux -run '^TestSoak$$' -v -count 1 -timeout 0
 
 .PHONY: bench
 bench: goversion ## measure against stock OpenSSH; rewrites docs/BENCHMARKS.md (ONLY=connect: that section)

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -21,7 +22,8 @@ import (
 type soak struct {
 	*world
 	t    *testing.T
-	end  time.Time // zero: each harm once is enough
+	end  time.Time     // zero: each harm once is enough
+	pace time.Duration // about how long each waits before its next round
 	seed uint64
 	over atomic.Bool // the works end
 
@@ -40,18 +42,22 @@ const (
 )
 
 // TestSoak runs sessions with the mux and without it, copies, forwards and terminals at once, while
-// the bastion is killed, the cable is cut, the laptop is suspended, the agent is locked and the mux
-// is stopped and killed. It checks that no byte is lost, that sessions end only by an event that
-// may end them, and that nothing is left of them.
+// the bastion, the node, the guest and the link's ssh are killed, the cable is cut, the laptop is
+// suspended, the agent is locked and the mux is stopped and killed. It checks that no byte is lost,
+// that sessions end only by an event that may end them, and that nothing is left of them.
+//
+// KEYWAY_SOAK is how long it does so, and KEYWAY_PACE how long each waits between two rounds. With
+// 20 s an hour takes a few percent of a core.
 func TestSoak(t *testing.T) {
 	t.Parallel()
 	s := &soak{world: muxed(t), t: t, seed: uint64(time.Now().UnixNano()), done: map[string]int{}, ended: map[string]int{}, under: make([]atomic.Int64, len(soakHarms))}
-	if text := os.Getenv("KEYWAY_SOAK"); text != "" {
-		d, err := time.ParseDuration(text)
-		if err != nil {
-			t.Fatal(err)
-		}
+	if d := span(t, "KEYWAY_SOAK"); d > 0 {
 		s.end = time.Now().Add(d)
+	} else {
+		s.pace = 200 * time.Millisecond // beside other tests
+	}
+	if d := span(t, "KEYWAY_PACE"); d > 0 {
+		s.pace = d
 	}
 	if text := os.Getenv("KEYWAY_SEED"); text != "" {
 		s.seed, _ = strconv.ParseUint(text, 10, 64)
@@ -70,6 +76,20 @@ func TestSoak(t *testing.T) {
 	works.Wait()
 	t.Logf("done %v; ended by what was done to them %v", s.done, s.ended)
 	s.nothingIsLeft(before, goroutines)
+}
+
+// span is the duration that a variable says; 0 if it says nothing.
+func span(t *testing.T, name string) time.Duration {
+	t.Helper()
+	text := os.Getenv(name)
+	if text == "" {
+		return 0
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
 }
 
 // prepare puts there what the works send.
@@ -94,12 +114,15 @@ var soakWorks = []soakWork{
 	{"a session without the mux", "ssh -o ControlPath=none train 'echo N; exit 3'", "N\n", 3},
 	{"bytes both ways", "ssh train cat </tmp/data | cmp - /tmp/data && echo same; exit ${PIPESTATUS[0]}", "same\n", 0},
 	{"bytes both ways without the mux", "ssh -o ControlPath=none train cat </tmp/data | cmp - /tmp/data && echo same; exit ${PIPESTATUS[0]}", "same\n", 0},
+	{"bytes both ways with new keys each MiB", "ssh -o ControlPath=none -o RekeyLimit=1M train cat </tmp/data | cmp - /tmp/data && echo same; exit ${PIPESTATUS[0]}", "same\n", 0},
 	{"much output", "ssh train 'seq 100000; exit 5' >/tmp/seqN; c=$?; seq 100000 | head -c $(stat -c %s /tmp/seqN) | cmp - /tmp/seqN && echo right; [ $c = 5 ] && wc -l </tmp/seqN; exit $c", "right\n100000\n", 5},
 	{"scp", "scp -q train:/tmp/data /tmp/scpN && cmp /tmp/scpN /tmp/data && echo same", "same\n", 0},
 	{"rsync", "rsync -a -I /tmp/data train:/tmp/rsyncN && ssh train 'cmp /tmp/data /tmp/rsyncN' && echo same", "same\n", 0},
 	{"a terminal", "script -qec \"ssh -t train 'echo N; exit 6' 2>/tmp/ttyN\" /dev/null | grep -ao '[0-9]*'; c=${PIPESTATUS[0]}; cat /tmp/ttyN >&2; exit $c", "N\n", 6},
 	{"a forward", behindSoak("-L 127.0.0.1:1800N:GPU", "head -c 7 </dev/tcp/127.0.0.1/1800N"), "up\nSSH-2.0", 0},
 	{"a dynamic forward", behindSoak("-D 127.0.0.1:1801N", `exec 3<>/dev/tcp/127.0.0.1/1801N; printf '\5\1\0\5\1\0\3'"\\x$(printf %02x ${#h})$h"'\0\26' >&3; timeout 30 head -c 19 <&3 | tail -c +13; exec 3>&-`), "up\nSSH-2.0", 0},
+	{"a client that is killed", `ssh train 'echo $$; while sleep 0.1; do echo; done' >/tmp/killedN & { until read p </tmp/killedN || ! kill -0 $!; do sleep 0.1; done; kill -KILL $!; wait $!; } 2>/dev/null
+		ssh train "while kill -0 $p; do sleep 0.1; done 2>/dev/null; echo ended N"`, "ended N\n", 0},
 	{"keyway run", "keyway run train -- sh -c 'echo N; exit 4'", "N\n", 4},
 	{"many sessions", "for i in 1 2 3 4 5 6 7 8; do ssh train echo $i & p=\"$p $!\"; done; c=0; for i in $p; do wait $i || c=$?; done; exit $c", "", 0},
 }
@@ -133,9 +156,15 @@ func (s *soak) work(x soakWork, r *rand.Rand) {
 			s.t.Errorf("%s, round %d (excused: %t): %s", x.name, i, excused, got)
 		}
 		s.mu.Unlock()
-		if s.end.IsZero() {
-			time.Sleep(200 * time.Millisecond) // beside other tests
-		}
+		s.rest(r)
+	}
+}
+
+// rest waits about as long as the pace, no longer than until the end.
+func (s *soak) rest(r *rand.Rand) {
+	next := time.Now().Add(s.pace/2 + time.Duration(r.Int64N(int64(s.pace)+1)))
+	for time.Now().Before(next) && !s.over.Load() {
+		time.Sleep(min(time.Until(next), time.Second))
 	}
 }
 
@@ -219,6 +248,13 @@ var soakHarms = []soakHarm{
 		s.pause(time.Second)
 		s.try(s.Bastion.StartSSHD())
 	}},
+	{"the node is killed", none, "", func(s *soak) { s.try(lab.Kill(syscall.SIGKILL, s.GPU.Nodes()...)) }},
+	{"the link's ssh is killed", none, "", func(s *soak) { s.try(lab.Kill(syscall.SIGKILL, s.Laptop.SSHRuns()...)) }},
+	{"the guest is killed", all, "", func(s *soak) {
+		if got := s.do("ssh", train, "kill -9 $(pgrep -f '[k]eyway-guest serve'); sleep 1000"); got.Code != 255 {
+			s.t.Errorf("a session that kills its guest: %s", got)
+		}
+	}},
 	// As any ssh, one that begins now may hear from the system that there is no way.
 	{"the cable is cut", all, "cannot be reached: ", func(s *soak) {
 		s.try(s.Cut(s.Laptop, s.Bastion))
@@ -256,6 +292,7 @@ func (s *soak) harm(r *rand.Rand) {
 		n := i % len(soakHarms)
 		if !s.end.IsZero() {
 			n = r.IntN(len(soakHarms))
+			s.rest(r)
 			time.Sleep(time.Duration(r.IntN(4000)) * time.Millisecond)
 		}
 		h := soakHarms[n]

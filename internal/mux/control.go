@@ -80,6 +80,9 @@ func (c *control) serve() error {
 	if err == nil && !in.Control && (c.w.news.isStalled() || hungUp(c.w.guest.wire.Conn)) {
 		err = errSilent
 	}
+	if why := proctree.Apart(c.pid); err == nil && !in.Control && why != "" {
+		err = errors.New("called " + why)
+	}
 	if err == nil && !in.Control {
 		err = c.allow()
 	}
@@ -136,10 +139,23 @@ func (c *control) converse() error {
 
 // endForwards ends the forwards that end with the client, and their connections if cut is set.
 func (c *control) endForwards(cut bool) {
+	c.tell(nil)
 	for _, f := range c.forwards {
 		f.close(cut)
 	}
 	c.forwards = nil
+}
+
+// tell has the client's forwards print there what ssh itself would print. Its channels are those of
+// the listeners, then the session's, then those of connections.
+func (c *control) tell(errs io.Writer) {
+	first := 1
+	for _, f := range c.forwards {
+		first += len(f.listeners)
+	}
+	for _, f := range c.forwards {
+		f.tell(errs, first)
+	}
 }
 
 func (c *control) greet() error {
@@ -248,6 +264,8 @@ func (c *control) session(q request) error {
 	}
 	if !c.in.Quiet {
 		_, _ = io.WriteString(s.errs, c.news)
+		c.tell(s.errs)
+		defer func() { s.errs.Stop(); c.tell(nil) }() // before it is closed
 	}
 	if c.w.server.cfg.Screen != nil {
 		if c.screen = c.w.server.cfg.Screen(c.pid, fds[2]); c.screen != nil {

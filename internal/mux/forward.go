@@ -8,14 +8,13 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
-	"path/filepath"
 	"strconv"
 	"sync"
 	"time"
 
 	"golang.org/x/crypto/ssh"
 
+	"keyway/internal/mux/near"
 	"keyway/internal/mux/socks"
 	"keyway/internal/unixsock"
 )
@@ -43,6 +42,10 @@ type forward struct {
 	mu    sync.Mutex
 	ended bool
 	conns map[net.Conn]struct{}
+
+	saying sync.Mutex
+	errs   io.Writer // the client's standard error; nil: nothing is printed there
+	first  int       // the number that ssh itself would give to the first connection's channel
 }
 
 // openForward starts a forward.
@@ -67,7 +70,7 @@ func (g *guest) openForward(asked forwardRequest) (*forward, error) {
 	if asked.kind == forwardRemote {
 		err = f.askGuest()
 	} else {
-		err = f.listen()
+		f.listeners, err = f.listen()
 	}
 	if err != nil {
 		g.forget(f)
@@ -172,66 +175,44 @@ func (f *forward) allocated() string {
 	return fmt.Sprintf("Allocated port %d for remote forward to %s\r\n", f.port, to)
 }
 
-// listen listens as ssh does: on the loopback addresses by default, and at a path only for the
-// user.
-func (f *forward) listen() error {
-	at := f.asked.listen
-	if at.port == onPath {
-		l, err := listenOnly(at.host)
-		if err == nil {
-			f.listeners = []net.Listener{l}
-		}
-		return err
+// listen listens as ssh does.
+func (f *forward) listen() ([]net.Listener, error) {
+	if at := f.asked.listen; at.port != onPath {
+		return near.Listen(at.host, at.port)
 	}
-	addresses := []string{at.host}
-	switch at.host {
-	case "", "localhost":
-		addresses = []string{"127.0.0.1", "::1"}
-	case "*":
-		addresses = []string{""}
-	}
-	if at.port == 0 || at.port > 65535 {
-		return errMalformed
-	}
-	var first error
-	for _, a := range addresses {
-		l, err := net.Listen("tcp", net.JoinHostPort(a, strconv.FormatUint(uint64(at.port), 10)))
-		if err == nil {
-			f.listeners = append(f.listeners, l)
-		} else if first == nil {
-			first = err
-		}
-	}
-	if len(f.listeners) == 0 {
-		return first
-	}
-	return nil
+	return near.ListenAt(f.asked.listen.host)
 }
 
-// listenOnly listens at an unused path, only for the user.
-func listenOnly(path string) (net.Listener, error) {
-	// Nobody can connect between bind and chmod: until then, the socket is in a directory that
-	// others cannot enter.
-	dir, err := os.MkdirTemp(filepath.Dir(path), ".keyway-")
-	if err != nil {
-		return nil, err
+// tell has f print to a client's standard error, from now on, what ssh itself would print about its
+// connections. When it returns, nothing is being printed to an earlier one.
+func (f *forward) tell(errs io.Writer, first int) {
+	f.saying.Lock()
+	defer f.saying.Unlock()
+	f.errs, f.first = errs, first
+}
+
+// say prints a line.
+func (f *forward) say(line string) {
+	f.saying.Lock()
+	defer f.saying.Unlock()
+	if f.errs != nil {
+		_, _ = io.WriteString(f.errs, line+"\r\n")
 	}
-	defer os.RemoveAll(dir)
-	made := filepath.Join(dir, "s")
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: made, Net: "unix"})
-	if err != nil {
-		return nil, err
+}
+
+// sayRefused prints why the guest has not opened a channel for a connection that has entered.
+func (f *forward) sayRefused(err error) {
+	var refused *ssh.OpenChannelError
+	if !errors.As(err, &refused) {
+		return
 	}
-	l.SetUnlinkOnClose(false) // as with ssh
-	err = os.Chmod(made, 0o600)
-	if err == nil {
-		err = os.Link(made, path) // does not replace anything
-	}
-	if err != nil {
-		l.Close()
-		return nil, err
-	}
-	return l, nil
+	f.mu.Lock()
+	others := len(f.conns) - 1
+	f.mu.Unlock()
+	f.saying.Lock()
+	number := f.first + others
+	f.saying.Unlock()
+	f.say(fmt.Sprintf("channel %d: open failed: %s: %s", number, refused.Reason, refused.Message))
 }
 
 // enter registers a connection. It reports false if the forward has ended.
@@ -266,16 +247,20 @@ func (f *forward) accept(l net.Listener) {
 
 func (f *forward) carry(conn net.Conn) {
 	to := f.asked.connect
+	var granted []byte
 	if f.asked.kind == forwardDynamic {
 		var err error
-		if to, err = readTarget(conn); err != nil {
+		if to, granted, err = readTarget(conn); err != nil {
 			return
 		}
 	}
 	channel, requests, err := f.guest.direct(to, conn.RemoteAddr())
-	if err == nil {
-		f.guest.relay(conn, channel, requests)
+	if err != nil {
+		f.sayRefused(err)
+		return
 	}
+	_, _ = conn.Write(granted) // a client that has gone is noticed below
+	f.guest.relay(conn, channel, requests)
 }
 
 // direct opens a channel to a target of the guest.
@@ -352,7 +337,7 @@ func (f *forward) receiveDynamic(offered ssh.NewChannel) {
 		return
 	}
 	defer channel.Close()
-	to, err := readTarget(channel)
+	to, granted, err := readTarget(channel)
 	if err != nil {
 		return
 	}
@@ -363,20 +348,28 @@ func (f *forward) receiveDynamic(offered ssh.NewChannel) {
 	defer conn.Close()
 	if f.enter(conn) {
 		defer f.leave(conn)
+		_, _ = channel.Write(granted)
 		f.guest.relay(conn, channel, requests)
 	}
 }
 
+// dial connects to a target of the laptop. A failure is told as ssh itself tells it.
 func (f *forward) dial(to target) (net.Conn, error) {
-	d := net.Dialer{Timeout: dialTime}
+	network, address := "tcp", net.JoinHostPort(to.host, strconv.FormatUint(uint64(to.port), 10))
 	if to.port == onPath {
-		return d.DialContext(f.guest.open, "unix", to.host)
+		network, address = "unix", to.host
 	}
-	return d.DialContext(f.guest.open, "tcp", net.JoinHostPort(to.host, strconv.FormatUint(uint64(to.port), 10)))
+	d := net.Dialer{Timeout: dialTime}
+	conn, err := d.DialContext(f.guest.open, network, address)
+	if err != nil {
+		f.say(near.Unreached(to.host, to.port, to.port == onPath, err))
+	}
+	return conn, err
 }
 
-// readTarget reads the target that a client of a dynamic forward requests.
-func readTarget(conn io.ReadWriter) (target, error) {
-	to, err := socks.Read(conn)
-	return target{to.Host, to.Port}, err
+// readTarget reads the target that a client of a dynamic forward requests, and returns the answer
+// to a client whose target has been reached.
+func readTarget(conn io.ReadWriter) (target, []byte, error) {
+	to, granted, err := socks.Read(conn)
+	return target{to.Host, to.Port}, granted, err
 }

@@ -19,26 +19,28 @@ type Target struct {
 	Port uint32
 }
 
-// Read reads the target of a client of SOCKS 4, 4a or 5 (RFC 1928). It confirms the connection to
-// the client at once, as ssh does.
-func Read(conn io.ReadWriter) (Target, error) {
+// Read reads the target of a client of SOCKS 4, 4a or 5 (RFC 1928). granted is the answer to a client
+// whose target has been reached. If it cannot be reached, the client gets none, as of ssh.
+func Read(conn io.ReadWriter) (to Target, granted []byte, err error) {
 	var head [2]byte
 	if _, err := io.ReadFull(conn, head[:]); err != nil {
-		return Target{}, err
+		return to, nil, err
 	}
 	switch head[0] {
 	case 4:
-		return read4(conn, head[1])
+		to, err = read4(conn, head[1])
+		return to, []byte{0, 90, 0, 0, 0, 0, 0, 0}, err
 	case 5:
-		return read5(conn, int(head[1]))
+		to, err = read5(conn, int(head[1]))
+		return to, []byte{5, 0, 0, 1, 0, 0, 0, 0, 0, 0}, err
 	}
-	return Target{}, errUnknown
+	return to, nil, errUnknown
 }
 
 // connect is the only command that is served, in each version.
 const connect = 1
 
-func read4(conn io.ReadWriter, command byte) (to Target, err error) {
+func read4(conn io.Reader, command byte) (to Target, err error) {
 	var b [6]byte // port, address
 	if _, err := io.ReadFull(conn, b[:]); err != nil {
 		return to, err
@@ -55,8 +57,7 @@ func read4(conn io.ReadWriter, command byte) (to Target, err error) {
 	if command != connect {
 		return to, errUnknown
 	}
-	_, err = conn.Write([]byte{0, 90, 0, 0, 0, 0, 0, 0})
-	return to, err
+	return to, nil
 }
 
 // readWord reads up to a zero byte.
@@ -106,6 +107,5 @@ func read5(conn io.ReadWriter, methods int) (to Target, err error) {
 	} else {
 		to.Host = net.IP(append([]byte{b[4]}, address[:rest]...)).String()
 	}
-	_, err = conn.Write([]byte{5, 0, 0, 1, 0, 0, 0, 0, 0, 0})
-	return to, err
+	return to, nil
 }

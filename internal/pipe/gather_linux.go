@@ -3,6 +3,7 @@ package pipe
 import (
 	"errors"
 	"net"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -30,4 +31,34 @@ func (p *Pair) WriteBuffers(bufs net.Buffers) (total int64, err error) {
 		}
 	}
 	return total, err
+}
+
+// maxVector is the number of buffers that WriteAtOnce writes.
+const maxVector = 16
+
+// WriteAtOnce writes what the pipe has room for, without waiting, and returns the number of bytes.
+// Errors are left to the next Write. The kernel is told not to wait, whatever the mode of the pipe,
+// so Go's scheduler need not prepare for a wait: for a long write it would start another thread.
+func (p *Pair) WriteAtOnce(bufs net.Buffers) (n int) {
+	raw, err := p.Out.SyscallConn()
+	if err != nil {
+		return 0
+	}
+	var vector [maxVector]unix.Iovec
+	count := 0
+	for _, b := range bufs[:min(len(bufs), maxVector)] {
+		if len(b) > 0 {
+			vector[count].Base = &b[0]
+			vector[count].SetLen(len(b))
+			count++
+		}
+	}
+	_ = raw.Write(func(fd uintptr) bool {
+		r, _, errno := unix.RawSyscall6(unix.SYS_PWRITEV2, fd, uintptr(unsafe.Pointer(&vector[0])), uintptr(count), ^uintptr(0), ^uintptr(0), unix.RWF_NOWAIT)
+		if errno == 0 {
+			n = int(r)
+		}
+		return true
+	})
+	return n
 }

@@ -70,3 +70,36 @@ func TestPairWritesBuffersToAFullPipe(t *testing.T) {
 		}
 	}
 }
+
+// TestPairWritesAtOnce checks that a pipe of either mode takes what it has room for, and that
+// WriteAtOnce waits neither for room nor for a reader.
+func TestPairWritesAtOnce(t *testing.T) {
+	for name, blocks := range map[string]bool{"a pipe that does not block": false, "a pipe that blocks": true} {
+		t.Run(name, func(t *testing.T) {
+			in, out, err := os.Pipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer in.Close()
+			defer out.Close()
+			if blocks {
+				out.Fd() // changes the mode
+			}
+			p := &Pair{In: in, Out: out}
+			bufs, said := several(1000, 0, 7, 300_000)
+			n := p.WriteAtOnce(bufs)
+			got := make([]byte, n)
+			if _, err := io.ReadFull(in, got); n <= 1007 || n >= len(said) || err != nil || !bytes.Equal(got, said[:n]) {
+				t.Errorf("%d of %d bytes came: %v", n, len(said), err)
+			}
+			p.WriteAtOnce(bufs)
+			if n := p.WriteAtOnce(bufs); n != 0 {
+				t.Errorf("a full pipe took %d bytes", n)
+			}
+			in.Close()
+			if n := p.WriteAtOnce(bufs); n != 0 {
+				t.Errorf("%d bytes went to nobody", n)
+			}
+		})
+	}
+}

@@ -3,7 +3,6 @@ package stream
 import (
 	"encoding/hex"
 	"errors"
-	"io"
 	"net"
 	"os"
 	"sync"
@@ -156,78 +155,6 @@ func (c *Conn) get(p []byte) (n int, err error) {
 		return do
 	})
 	return n, err
-}
-
-// gather is the number of spans that CopyTo writes at once.
-const gather = 16
-
-// CopyTo writes everything that arrives to w, from the receive buffer. It returns when the other
-// user has closed their direction, or with an error of the stream or of w. It is not called
-// WriteTo, because every program that calls io.Copy would then hold its code.
-func (c *Conn) CopyTo(w io.Writer) (int64, error) {
-	c.in.mu.Lock()
-	defer c.in.mu.Unlock()
-	var total int64
-	var held [gather]*chunk
-	parts := make(net.Buffers, 0, gather)
-	for {
-		bufs, err := c.peek(parts[:0], held[:0])
-		if errors.Is(err, io.EOF) {
-			return total, nil
-		}
-		if err != nil {
-			return total, err
-		}
-		if len(bufs) == 0 {
-			if err := c.in.wait(c.done); err != nil {
-				return total, err
-			}
-			continue
-		}
-		count := len(bufs)
-		n, err := writeAll(w, bufs)
-		total += n
-		c.took(int(n), held[:count])
-		if err != nil {
-			return total, err
-		}
-	}
-}
-
-// gatherer is a writer that takes several buffers by one call. Package net's do so unasked.
-type gatherer interface {
-	WriteBuffers(net.Buffers) (int64, error)
-}
-
-// writeAll writes bufs with as few calls as w allows.
-func writeAll(w io.Writer, bufs net.Buffers) (int64, error) {
-	if len(bufs) == 1 {
-		n, err := w.Write(bufs[0])
-		return int64(n), err
-	}
-	if g, ok := w.(gatherer); ok {
-		return g.WriteBuffers(bufs)
-	}
-	return bufs.WriteTo(w)
-}
-
-// peek returns the available bytes without consuming them, and holds their memory.
-func (c *Conn) peek(bufs net.Buffers, held []*chunk) (got net.Buffers, err error) {
-	if isClosed(c.in.by.passed()) {
-		return nil, os.ErrDeadlineExceeded
-	}
-	now := time.Now()
-	c.step(now, func() (do effects) {
-		got, do, err = c.wire.peek(bufs, held, now)
-		return do
-	})
-	return got, err
-}
-
-// took consumes n bytes of those that peek returned.
-func (c *Conn) took(n int, held []*chunk) {
-	now := time.Now()
-	c.step(now, func() effects { return c.wire.took(n, held, now) })
 }
 
 // Write writes p to the stream. It waits while the ring is full.

@@ -11,6 +11,10 @@ type half struct {
 	mu    sync.Mutex // one user at a time
 	by    deadline
 	ready chan struct{} // has a value when another try is worth it
+	// deliver is called by the reader of a path in place of ready, under no lock; nil: there is no
+	// CopyTo. It is protected by the Conn's lock, and is a function, so that a program without CopyTo
+	// does not hold its code.
+	deliver func()
 }
 
 func newHalf() half { return half{ready: make(chan struct{}, 1)} }

@@ -132,8 +132,8 @@ func Restore(ctx context.Context, cfg Config, state []byte) (*Conn, error) {
 func (q *sendQueue) contents() []byte {
 	b := make([]byte, 0, q.unacked())
 	for _, s := range q.slabs {
-		for i := s.head; i < s.fill; i += s.length(i) {
-			if from, _ := s.span(i); frameType(s.buf[i]) == frameData {
+		for i := 0; i < s.fill; i += s.length(i) {
+			if from, to := s.span(i); to > q.base && frameType(s.buf[i]) == frameData {
 				data := s.buf[i+dataStart : i+s.length(i)]
 				b = append(b, data[max(q.base, from)-from:]...)
 			}

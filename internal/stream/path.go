@@ -154,18 +154,27 @@ func (p *path) received(n int) error {
 	return nil
 }
 
+// framesAtOnce is the number of frames that one step handles: about those of a large chunk.
+const framesAtOnce = 8
+
 // parse handles every complete frame. It returns the length of the incomplete frame after them.
 func (p *path) parse(now time.Time) (need int, err error) {
-	for {
-		f, need, err := parseFrame(p.in.buf[p.at:p.got])
-		if err != nil || f.typ == 0 {
-			return need, err
+	var frames [framesAtOnce]frame
+	for full := true; full && err == nil; {
+		n := 0
+		for n < framesAtOnce {
+			if frames[n], need, err = parseFrame(p.in.buf[p.at:p.got]); err != nil || frames[n].typ == 0 {
+				break
+			}
+			p.at += need
+			n++
 		}
-		if err := p.c.apply(p, f, now); err != nil {
-			return 0, err
+		if applied := p.c.apply(p, frames[:n], now); applied != nil {
+			return 0, applied
 		}
-		p.at += need
+		full = n == framesAtOnce
 	}
+	return need, err
 }
 
 // makeRoom makes sure that the incomplete frame fits into the chunk, and that an idle path holds a
@@ -276,15 +285,30 @@ func (c *Conn) release(s *slab) {
 	c.wire.tx.release(s)
 }
 
-// apply executes a frame. Frames on a path that has been replaced do not count.
-func (c *Conn) apply(p *path, f frame, now time.Time) (err error) {
+// apply executes frames, up to the first violation. Frames on a path that has been replaced do not
+// count.
+func (c *Conn) apply(p *path, frames []frame, now time.Time) (err error) {
+	var deliver func()
 	c.step(now, func() (do effects) {
 		if c.path != p {
 			err = errReplaced
 			return 0
 		}
-		do, err = c.wire.frame(f, p.in, now)
+		for _, f := range frames {
+			var more effects
+			if more, err = c.wire.frame(f, p.in, now); err != nil {
+				break
+			}
+			do |= more
+		}
+		if do.has(canRead) && c.in.deliver != nil {
+			deliver = c.in.deliver
+			do &^= canRead
+		}
 		return do
 	})
+	if deliver != nil {
+		deliver()
+	}
 	return err
 }

@@ -205,6 +205,9 @@ func (q *recvQueue) buffered() int {
 	return int(n)
 }
 
+// drained reports whether all bytes were read, and more may come.
+func (q *recvQueue) drained() bool { return !q.fin && q.received == q.consumed }
+
 // taken returns the number of bytes that the user has read.
 func (q *recvQueue) taken() uint64 {
 	if q.fin && q.consumed == q.received {

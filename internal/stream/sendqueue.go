@@ -16,8 +16,8 @@ const (
 // write several to a path, and to the next path again.
 type slab struct {
 	buf  []byte
-	head int // where the first unacknowledged frame begins
 	fill int
+	end  uint64 // the offset after the last frame
 	// pins counts the writers that hold a part of buf. A writer may be stuck in a path that was
 	// replaced long ago, so a slab with pins is never reused.
 	pins int
@@ -33,7 +33,7 @@ func (s *slab) recycle() {
 	if s.pins > 0 {
 		return
 	}
-	s.head, s.fill = 0, 0
+	s.fill, s.end = 0, 0
 	if len(s.buf) == smallSlab {
 		smallSlabs.Put(s)
 	} else {
@@ -113,6 +113,7 @@ func (q *sendQueue) grow(s *slab, p []byte) int {
 	copy(s.buf[s.fill:], p[:n])
 	s.fill += n
 	q.end += uint64(n)
+	s.end = q.end
 	putHeader(s.buf[q.open:], frameData, s.fill-q.open-headerLen)
 	return n
 }
@@ -183,13 +184,14 @@ func (q *sendQueue) finish() {
 	b := appendNumbers(s.buf[s.fill:s.fill], frameFin, q.end)
 	s.fill += len(b)
 	q.end++
+	s.end = q.end
 }
 
 // take returns the next frames for the live path: at most most bytes, and none beyond the peer's
 // limit. It pins their slab until release. It returns nil when there is nothing to send now.
 func (q *sendQueue) take(most int, limit uint64) (*slab, []byte) {
 	for q.at < len(q.slabs)-1 && q.pos >= q.slabs[q.at].fill {
-		q.at, q.pos = q.at+1, q.slabs[q.at+1].head
+		q.at, q.pos = q.at+1, 0
 	}
 	if q.at >= len(q.slabs) || q.pos >= q.slabs[q.at].fill {
 		return nil, nil
@@ -242,25 +244,19 @@ func (q *sendQueue) ack(consumed uint64) error {
 		return nil
 	}
 	q.base = consumed
-	for len(q.slabs) > 0 && q.trim(q.slabs[0]) {
+	// A slab goes as a whole: its frames are not looked at, since they have left the CPU's cache.
+	for len(q.slabs) > 0 && q.slabs[0].end <= q.base {
 		q.drop()
 	}
-	if len(q.slabs) > 0 && q.at == 0 {
-		// The peer may have received more on the previous path than its hello said.
-		q.pos = max(q.pos, q.slabs[0].head)
+	// The peer may have received more on the previous path than its hello said.
+	for len(q.slabs) > 0 && q.at == 0 && q.pos < q.slabs[0].fill {
+		s := q.slabs[0]
+		if _, to := s.span(q.pos); to > q.base {
+			break
+		}
+		q.pos += s.length(q.pos)
 	}
 	return nil
-}
-
-// trim moves the head of s after the acknowledged frames, and reports whether none is left.
-func (q *sendQueue) trim(s *slab) bool {
-	for s.head < s.fill {
-		if _, to := s.span(s.head); to > q.base {
-			return false
-		}
-		s.head += s.length(s.head)
-	}
-	return true
 }
 
 // drop removes the first slab.
@@ -280,8 +276,6 @@ func (q *sendQueue) drop() {
 	}
 	if q.at > 0 {
 		q.at--
-	} else if len(q.slabs) > 0 {
-		q.pos = q.slabs[0].head
 	} else {
 		q.pos = 0
 	}
@@ -302,7 +296,10 @@ func (q *sendQueue) rewind(offset uint64) { q.at, q.pos = q.find(offset) }
 // find returns the position of the frame that contains offset, or the end of the ring.
 func (q *sendQueue) find(offset uint64) (at, pos int) {
 	for i, s := range q.slabs {
-		for pos := s.head; pos < s.fill; pos += s.length(pos) {
+		if s.end <= offset {
+			continue
+		}
+		for pos := 0; pos < s.fill; pos += s.length(pos) {
 			if _, to := s.span(pos); to > offset {
 				return i, pos
 			}
@@ -333,9 +330,7 @@ func (q *sendQueue) copyFrom(offset, limit uint64, most int) (b []byte, next uin
 			_, next = s.span(pos)
 			pos = stop
 		}
-		if at+1 < len(q.slabs) {
-			pos = q.slabs[at+1].head
-		}
+		pos = 0
 	}
 	return b, next
 }

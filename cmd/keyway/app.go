@@ -117,6 +117,6 @@ func parseName(name string, given bool) (keyway.Name, error) {
 	if err == nil || given {
 		return n, err
 	}
-	return n, keyway.Errorf(keyway.Usage, "no name was given, and the name of its image or container is none for a workspace: %w", err).
+	return n, keyway.Errorf(keyway.Usage, "no name was given, and the name of its image or container cannot be that of a workspace: %w", err).
 		Hint("give it one, for example: --name %s", plain.Shell(strings.Trim(name[:min(len(name), keyway.MaxName/2)], "._-")))
 }

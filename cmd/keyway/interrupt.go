@@ -31,7 +31,7 @@ func wasInterrupted(ctx context.Context) bool {
 }
 
 // afterInterrupt asks the user after Ctrl-C what to do with a job that has no terminal on which it
-// could ask. The ssh that showed its output has ended before.
+// could ask. The ssh that showed its output has already ended.
 func afterInterrupt(cmd *cobra.Command, name string, command []string) error {
 	ctx, out := context.WithoutCancel(cmd.Context()), cmd.ErrOrStderr()
 	as, _ := cmd.Flags().GetString("as")

@@ -23,8 +23,8 @@ type placeImage struct {
 	left  error       // why this laptop's login did not help, and the place pulls the image by itself
 }
 
-// create has the place get the image and make the workspace. If ctx ends first, create removes the
-// workspace.
+// create has the place get the image and make the workspace. If ctx ends first, create waits until
+// the place has removed an unfinished workspace.
 func (i *placeImage) create(ctx context.Context, s keyway.Spec) (keyway.Workspace, error) {
 	if err := i.get(ctx); err != nil {
 		return keyway.Workspace{}, err

@@ -25,7 +25,7 @@ import (
 // The bytes in testdata/version1 are what a link and a node of protocol version 1 said
 // to each other before greetings had a range of versions: a connection a request.
 
-// notingNode answers always the same, and records the requests.
+// notingNode always gives the same answers, and records the requests.
 type notingNode struct {
 	mu    sync.Mutex
 	notes []string

@@ -264,7 +264,7 @@ func rest(f *os.File, each func(Event) error) error {
 }
 
 // lines calls each for every event and returns the length of the complete lines. A line that is no
-// event is left out; Verify is who complains about it.
+// event is left out; Verify reports it.
 func lines(r io.Reader, each func(Event) error) (int64, error) {
 	b := bufio.NewReader(r)
 	var n int64

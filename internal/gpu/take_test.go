@@ -20,8 +20,9 @@ func (l *lockNoting) lock(ctx context.Context) (func(), error) {
 	return func() { l.held = false; unlock() }, err
 }
 
-// TestToldByTheEngineAlone checks that only the engine knows a workspace whose processes this
-// machine does not see. The engine is asked once, under the lock, whether GPUs are granted or not.
+// TestToldByTheEngineAlone checks that GPUs are not granted twice if only the engine knows their
+// workspace, because this machine does not see its processes. The engine is asked once, under the
+// lock, whether GPUs are granted or not.
 func TestToldByTheEngineAlone(t *testing.T) {
 	for _, taken := range []bool{true, false} {
 		place := (&maker{world: newWorld(t, 1, 1)}).place()

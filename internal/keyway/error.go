@@ -21,7 +21,7 @@ const (
 	Denied          Kind = "denied"           // the place does not accept the user's key
 	NoKey           Kind = "no-key"           // the agent is gone or holds no key
 	WrongPassphrase Kind = "wrong-passphrase" // the key was not unlocked
-	Untrusted       Kind = "untrusted"        // a place cannot prove its claim, or answers another request
+	Untrusted       Kind = "untrusted"        // a place cannot prove its claim, or its answer does not match the request
 	EngineAbsent    Kind = "engine-absent"    // the engine is not installed
 	EngineDown      Kind = "engine-down"      // the engine is installed but does not run
 	EngineForbidden Kind = "engine-forbidden" // the user may not use the engine

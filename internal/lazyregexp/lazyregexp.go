@@ -10,7 +10,7 @@ import (
 )
 
 // Regexp is a regexp.Regexp that is compiled by the first call of a method, which panics if the
-// expression is invalid. They are those of regexp.Regexp.
+// expression is invalid. Its methods are those of regexp.Regexp.
 type Regexp struct {
 	expr     string
 	compiled atomic.Pointer[regexp.Regexp]

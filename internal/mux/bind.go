@@ -45,7 +45,7 @@ type observed struct {
 	held  []byte
 	deep  int           // number of holds
 	timer *time.Timer   // ends a long hold
-	next  chan struct{} // closed with the next write; nil: nobody waits for it
+	next  chan struct{} // closed with the next write; nil: no call waits for it
 }
 
 // Read implements net.Conn.

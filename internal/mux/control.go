@@ -146,8 +146,8 @@ func (c *control) endForwards(cut bool) {
 	c.forwards = nil
 }
 
-// tell has the client's forwards print there what ssh itself would print. Its channels are those of
-// the listeners, then the session's, then those of connections.
+// tell has the client's forwards print ssh's own messages to errs. Its channels are those of the
+// listeners, then the session's, then those of connections.
 func (c *control) tell(errs io.Writer) {
 	first := 1
 	for _, f := range c.forwards {

@@ -183,8 +183,8 @@ func (f *forward) listen() ([]net.Listener, error) {
 	return near.ListenAt(f.asked.listen.host)
 }
 
-// tell has f print to a client's standard error, from now on, what ssh itself would print about its
-// connections. When it returns, nothing is being printed to an earlier one.
+// tell has f print, from now on, ssh's own messages about its connections to a client's standard
+// error. When it returns, nothing is being printed to an earlier one.
 func (f *forward) tell(errs io.Writer, first int) {
 	f.saying.Lock()
 	defer f.saying.Unlock()

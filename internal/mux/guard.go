@@ -33,8 +33,8 @@ const (
 // Guard kills muxes that would block ssh, until ctx ends: an ssh that has connected to a socket
 // waits for its greeting, even beyond its ConnectTimeout. These are muxes that are stopped at two
 // checks in a row, and the mux that the link leads to if it does not answer. When the process that
-// guards has ended, a stopped mux goes on: it notices that its connections have ended with the link,
-// and takes its sockets away.
+// guards has ended, a stopped mux continues: it notices that its connections have ended with the
+// link, and removes its sockets.
 func Guard(ctx context.Context, runtime, link string) {
 	guard(ctx, runtime, link, doorPause)
 }

@@ -25,10 +25,10 @@ type Screen interface {
 	Close()
 }
 
-// news is what the link tells of the connection to a guest (docs/PROTOCOL.api.md). Without a link
-// that tells, the connection never stalls and ends for no reason.
+// news has the link's reports about the connection to a guest (docs/PROTOCOL.api.md). With a link
+// that sends none, the connection never stalls, and ends without a reason.
 type news struct {
-	from    *os.File           // nil: nobody tells
+	from    *os.File           // nil: no reports
 	changed func(stalled bool) // called when that changes, and while it lasts
 	told    chan struct{}      // closed when nothing more follows
 
@@ -46,7 +46,7 @@ func newNews(from *os.File, changed func(bool)) *news {
 	return &news{from: from, changed: changed, told: make(chan struct{}), screens: map[Screen]struct{}{}}
 }
 
-// read takes what the link tells until the end, or until close.
+// read reads the link's reports until the end, or until close.
 func (n *news) read() {
 	defer close(n.told)
 	if n.from == nil {
@@ -165,7 +165,7 @@ func (g *guest) abandon(why string) {
 }
 
 // during runs f, which waits for the guest. It reports false if it was abandoned before: f then
-// goes on by itself, and what it makes ends with the connection.
+// continues by itself, and its result ends with the connection.
 func (w *waiter) during(g *guest, f func()) bool {
 	done := make(chan struct{})
 	g.work.Go(func() {

@@ -11,7 +11,7 @@ import (
 	"keyway/internal/unixsock"
 )
 
-// told is a Screen that keeps what it is told.
+// told is a Screen that records its texts.
 type told struct{ shown []string }
 
 func (s *told) Show(text string) { s.shown = append(s.shown, text) }

@@ -13,8 +13,8 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// echoing serves one connection of SSH that changes its keys each megabyte, and sends
-// back what is written to its channels.
+// echoing serves one connection of SSH that changes its keys each megabyte, and echoes the bytes of
+// its channels.
 func echoing(t *testing.T, conn net.Conn, key ssh.Signer) {
 	config := &ssh.ServerConfig{Config: ssh.Config{RekeyThreshold: 1 << 20}, NoClientAuth: true}
 	config.AddHostKey(key)

@@ -342,7 +342,7 @@ func (w *workspace) suits() error {
 	return err
 }
 
-// retire removes the socket. A later ssh connects by itself, and running sessions go on. The
+// retire removes the socket. A later ssh connects by itself, and running sessions continue. The
 // workspace can be held ready again meanwhile.
 func (w *workspace) retire() {
 	w.mu.Lock()
@@ -372,7 +372,7 @@ func (w *workspace) path() string {
 }
 
 // stalls takes the socket away while the connection has no working path: an ssh then connects by
-// itself, and tells its user what is wrong. Sessions that have waited long for their first answer
+// itself, and tells its user the reason. Sessions that have waited long for their first answer
 // end.
 func (w *workspace) stalls(stalled bool) {
 	w.mu.Lock()

@@ -136,7 +136,7 @@ func (s *session) program() (kind string, payload []byte) {
 }
 
 // run carries the session until it or the client ends. conn is the connection of the client. The
-// client is let go at once: what waits for the guest then goes on without it.
+// client is released at once: calls that wait for the guest then continue without it.
 func (s *session) run(conn net.Conn, ended bool) {
 	work := &s.guest.work
 	var outputs sync.WaitGroup
@@ -180,7 +180,7 @@ func (s *session) run(conn net.Conn, ended bool) {
 	<-gone
 }
 
-// mayRun tells the user of a session that was not answered what nobody knows.
+// mayRun tells the user of a session without an answer that its outcome is unknown.
 const mayRun = "what was asked for may still run there when the connection is back"
 
 // outcome is the end of a session: with an exit status if exited.
@@ -189,7 +189,7 @@ type outcome struct {
 	exited bool
 }
 
-// print copies output to the client. When nobody reads it any more, the guest is told, so that the
+// print copies output to the client. When its reader has gone, print tells the guest, so that the
 // program ends as it would in a pipeline. An ssh by itself closes the channel when its input and its
 // output have ended, and then prints no errors either.
 func (s *session) print(to *stdio.End, from io.Reader, standard bool) {

@@ -66,7 +66,7 @@ func (s *Buffers) Carry(conn io.ReadWriteCloser, in io.ReadCloser, out io.Writer
 		case !errors.As(err, &write):
 			conn.Close()
 		}
-		// A side that accepts no more bytes may still answer: the other direction ends with that.
+		// A side that accepts no more bytes may still answer. The end of its answer ends the relay.
 	})
 	_ = s.Copy(out, conn)
 	conn.Close()

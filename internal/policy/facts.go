@@ -87,8 +87,8 @@ func (k Key) String() string {
 // -h).
 type Constraint string
 
-// The verdicts of a key's own constraint. The empty one refuses, because it means that the program
-// was not determined.
+// The verdicts of a key's own constraint. The empty one refuses, because it means that the
+// constraint was not judged.
 const (
 	Unconstrained Constraint = "none"
 	Permits       Constraint = "permits"

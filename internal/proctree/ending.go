@@ -146,8 +146,8 @@ func (e *Ending) By(at time.Time) {
 func (e *Ending) Hurry(now time.Time) { e.by, e.kill = now, now }
 
 // Step sends the signals that are due at that moment. all are the processes to be ended, whose parents it may
-// change, and top those of them without a parent in all. It is to be called again, every few hundredths of a
-// second, until none is left.
+// change, and top those of them with which the end begins: the others are below these. Step must be called
+// again, every few hundredths of a second, until none is left.
 func (e *Ending) Step(now time.Time, all, top []Process) {
 	if now.Before(e.by) {
 		e.members(all)

@@ -298,8 +298,8 @@ func TestAShellThatIsKnownLate(t *testing.T) {
 	expect(t, "at all", w.step(e, start, 10))
 }
 
-// TestAProgramThatWaits checks the end of a program that, like make, ignores a second SIGTERM while
-// it waits for its helpers.
+// TestAProgramThatWaits checks that a program that, like make, does not handle a second SIGTERM while
+// it waits for its helpers gets none.
 func TestAProgramThatWaits(t *testing.T) {
 	start := time.Unix(1000, 0)
 	w := &world{all: []Process{{PID: 10, Parent: 1}, {PID: 11, Parent: 10}}, kinds: map[int]kind{10: program}}

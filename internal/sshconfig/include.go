@@ -156,7 +156,7 @@ func (c Change) refuseUnread(err error) error {
 	return c.refuse("cannot be read", err)
 }
 
-// refuse returns an error that the file cannot be changed, with the line that the user can write
+// refuse returns the error for a file that cannot be changed, with the line that the user can write
 // there.
 func (c Change) refuse(what string, err error) error {
 	if keyway.Is(err, keyway.NoSpace) {

@@ -46,7 +46,7 @@ type Job struct {
 // Report is the result of a Waiter.
 type Report struct {
 	Ends []Ended
-	Next *Job // the next event to wait for, in place of the job; nil: none
+	Next *Job // the job to wait for next, in place of this one; nil: none
 }
 
 // Ended is an end of a job or a cell.

@@ -187,7 +187,7 @@ func (w *window) wait() error { return w.cmd.Wait() }
 // close closes the window, whatever program runs in it.
 func (w *window) close() {
 	w.file.Close()
-	_ = w.cmd.Wait() // SIGHUP has told it
+	_ = w.cmd.Wait() // it gets SIGHUP
 	for range w.change {
 	}
 	w.stop()

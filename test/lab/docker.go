@@ -32,7 +32,7 @@ func (l *Lab) startDocker(ctx context.Context, images []Image) error {
 			return fmt.Errorf("%s is not installed", program)
 		}
 	}
-	// The first to be undone is the last that was started: cgroups outlive their processes.
+	// Registered before dockerd, and so undone after it: cgroups outlive their processes.
 	l.onClose(func() error { return removeCgroups(filepath.Base(l.dir)) })
 	if err := l.StartDockerd(); err != nil {
 		return err

@@ -2,8 +2,8 @@
 
 package mux
 
-// ask has a client of SOCKS 5 ask for a port of the far end where nobody listens, and prints what it is
-// told in hexadecimal.
+// ask has a client of SOCKS 5 request a port of the far end on which no program listens, and prints
+// the answer in hexadecimal.
 func ask(port string) string {
 	return `exec 3<>/dev/tcp/127.0.0.1/` + port + `; printf '\5\1\0\5\1\0\1\177\0\0\1\0\1' >&3; timeout 30 head -c 19 <&3 | od -An -tx1; exec 3>&-
 `

@@ -31,7 +31,7 @@ var ours = []struct{ name, command string }{
 }
 
 // TestMuxCarriesKeywaysCommands checks that keyway's own commands have their sessions on the mux's
-// connection, too. They do what they do without it, and nobody logs in.
+// connection, too. They have the same results as without it, and none logs in.
 func TestMuxCarriesKeywaysCommands(t *testing.T) {
 	t.Parallel()
 	w := muxed(t)

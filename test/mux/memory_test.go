@@ -17,7 +17,7 @@ const (
 	sessionsMemory = 16 << 10
 )
 
-// holdsLittle has the mux hold little memory, whatever it was used for before.
+// holdsLittle checks that the mux uses little memory, whatever it was used for before.
 func (w *world) holdsLittle(t *testing.T) {
 	t.Helper()
 	t.Logf("idle: %d KiB", w.memory(t, idleMemory))
@@ -36,7 +36,7 @@ func (w *world) holdsLittle(t *testing.T) {
 	t.Logf("idle again: %d KiB", w.memory(t, idleMemory))
 }
 
-// memory waits until the mux holds no more than that, and is what it holds then.
+// memory waits until the mux holds no more than most, and returns the amount, both in KiB.
 func (w *world) memory(t *testing.T, most int) (now int) {
 	t.Helper()
 	for end := time.Now().Add(patience); ; time.Sleep(200 * time.Millisecond) {

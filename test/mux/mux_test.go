@@ -47,7 +47,7 @@ func runAll(m *testing.M) (code int, err error) {
 	return m.Run(), nil
 }
 
-// world is a lab with what tests do in it.
+// world is a lab with the tests' methods.
 type world struct{ *lab.Lab }
 
 type result = run.Result
@@ -184,7 +184,7 @@ func behind(options, script string) string {
 		exec 5>&-; wait $!; echo "code $?"; cat $d/out; rm -r $d; `
 }
 
-// socksTo asks a SOCKS server for HOST:22, and prints what that begins with.
+// socksTo asks a SOCKS server for HOST:22, and prints the first bytes of that host.
 func socksTo(address string, port int, host string) string {
 	return fmt.Sprintf(`exec 3<>/dev/tcp/%s/%d; h=%sHOST; printf '\5\1\0\5\1\0\3'"\\x$(printf %%02x ${#h})$h"'\0\26' >&3; timeout 30 head -c 19 <&3 | tail -c 7; exec 3>&-
 `, address, port, host)
@@ -195,7 +195,7 @@ type comparison struct {
 	name, command string
 	byItself      bool // the mux sends the ssh away
 	aside         bool // it never asks the mux
-	says          bool // what ssh itself would say of a forward, the mux does not
+	says          bool // ssh itself reports a forward, and the mux does not
 }
 
 // differential are those of each thing that ssh does.
@@ -520,7 +520,7 @@ var tries = []string{
 }
 
 // late is a client that greets the mux in time, and wants its session a while after it has
-// been told to go on. It prints the number of the answer.
+// been told to continue. It prints the number of the answer.
 const late = `
 import socket, struct, subprocess, sys, time
 config = subprocess.run(["ssh", "-G", "train"], capture_output=True, text=True).stdout
@@ -578,15 +578,15 @@ func TestMuxIsNoWayAroundTheAgent(t *testing.T) {
 	if w.sessions(t) != allowed {
 		t.Error("a locked agent allows a session")
 	}
-	_, _ = io.WriteString(open.in, "goes on") // as keyway lock says of what is open
+	_, _ = io.WriteString(open.in, "goes on") // as keyway lock says of open sessions
 	open.in.Close()
 	if rest, err := io.ReadAll(open.out); string(rest) != "goes on" {
 		t.Errorf("an open session: %q, %v", rest, err)
 	}
 }
 
-// withdrawn are the ways in which the key that the mux has logged in with stops being good for a
-// session that nobody is asked about. FILE is the key's.
+// withdrawn are the ways in which the key of the mux's login becomes unusable for a session about
+// which the user is not asked. FILE is the key's.
 var withdrawn = []struct{ name, how string }{
 	{"locked", "keyway lock"},
 	{"expired", "ssh-add -q -t 1 FILE && while ssh-add -l; do sleep 0.1; done"},
@@ -603,7 +603,7 @@ var withdrawn = []struct{ name, how string }{
 }
 
 // TestMuxEndsWithItsKey checks that the mux gives no session after the key is withdrawn, whatever
-// its connection to the guest, and that an open session goes on.
+// its connection to the guest, and that an open session continues.
 func TestMuxEndsWithItsKey(t *testing.T) {
 	t.Parallel()
 	w := muxed(t)
@@ -694,7 +694,7 @@ func TestMuxLosesNothing(t *testing.T) {
 	t.Parallel()
 	w := muxed(t)
 	const steps = 3
-	// Each step waits for a line, so that what is done in between is done in the middle.
+	// Each step waits for a line, so that each fault happens in the middle of the session.
 	before := w.sessions(t)
 	open := w.open(t, fmt.Sprintf("for i in $(seq %d); do echo begun $i; read go; seq 200000; done; exit 7", steps))
 	laptop := append(w.pids("[m]ux serve"), w.pids("[l]ink serve")...)
@@ -746,7 +746,7 @@ func TestMuxLosesNothing(t *testing.T) {
 	}
 }
 
-// TestMuxOutlivesAGuest checks that a session ends with 255 at once when its guest starts anew, and
+// TestMuxOutlivesAGuest checks that a session ends with 255 at once when its guest restarts, and
 // that the next ssh works.
 func TestMuxOutlivesAGuest(t *testing.T) {
 	t.Parallel()

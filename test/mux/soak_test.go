@@ -31,7 +31,7 @@ type soak struct {
 	under []atomic.Int64
 	mu    sync.Mutex
 	done  map[string]int
-	ended map[string]int // by what was done to them
+	ended map[string]int // rounds that a harm has ended, by work
 }
 
 // The connections that a harm may end.
@@ -92,7 +92,7 @@ func span(t *testing.T, name string) time.Duration {
 	return d
 }
 
-// prepare puts there what the works send.
+// prepare writes the files that the works send.
 func (s *soak) prepare() {
 	data := make([]byte, 3<<20)
 	rand.NewChaCha8([32]byte{7}).Read(data)
@@ -222,8 +222,8 @@ func (s *soak) counts() []int64 {
 	return counts
 }
 
-// excused reports whether a harm that may end x was under way since before. stderr is what
-// x has said.
+// excused reports whether a harm that may end x was under way since before. stderr is the standard
+// error of x.
 func (s *soak) excused(x soakWork, before []int64, stderr string) bool {
 	alone := strings.Contains(x.command, "ControlPath=none")
 	for i, h := range soakHarms {
@@ -237,8 +237,8 @@ func (s *soak) excused(x soakWork, before []int64, stderr string) bool {
 // A soakHarm does something, and mends it.
 type soakHarm struct {
 	name string
-	ends int    // what may end by it
-	says string // in what ends
+	ends int    // the works that may end by it
+	says string // in the standard error of those
 	do   func(s *soak)
 }
 
@@ -339,7 +339,7 @@ func (s *soak) kill(signal string, pids []string) {
 // usage is the resources of a process.
 type usage struct{ descriptors, threads, memory int } // memory in KiB
 
-// take measures what is there for long: by its name on the host that it runs on.
+// take measures the processes that run for long, by their names.
 func (s *soak) take() map[string]usage {
 	used := map[string]usage{}
 	for name, at := range map[string]struct {
@@ -389,7 +389,7 @@ func (s *soak) goroutines() int {
 	return strings.Count(strings.TrimPrefix(text, before), "\ngoroutine ")
 }
 
-// more is how much more a process may hold after a soak: what is open for the next ssh,
+// more is how much more a process may hold after a soak: descriptors that are open for the next ssh,
 // threads that the runtime keeps, of which the guest needed one for each process that it waited
 // for at once (a process for each work, and seven more for many sessions), and a heap that was
 // needed and is collected later.
@@ -400,7 +400,7 @@ func (s *soak) nothingIsLeft(before map[string]usage, goroutines int) {
 	s.awaitMux(s.t)
 	more := more
 	if s.end.IsZero() {
-		more.memory *= 4 // a heap that has just been needed; what grows shows in an hour
+		more.memory *= 4 // a heap that has just been needed; a leak shows in an hour
 	}
 	var text, said string
 	for end := time.Now().Add(patience); ; time.Sleep(time.Second) {

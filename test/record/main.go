@@ -121,7 +121,7 @@ func read(from *os.File, to chan<- []byte) {
 	}
 }
 
-// quiet collects output until it has paused for patience, for ten times that at most.
+// quiet collects output until it has paused for patience, or for ten times patience.
 func quiet(chunks <-chan []byte, patience time.Duration) (output []byte) {
 	deadline := time.After(10 * patience)
 	output = <-chunks

@@ -35,7 +35,7 @@ func (w world) halfMade(t *testing.T) {
 		}
 		plan := client.ContainerCreateOptions{Name: w.container("half"), Config: found.Container.Config, HostConfig: found.Container.HostConfig}
 		plan.Config.Hostname = ""
-		plan.HostConfig.Ulimits = nil // Podman's message about it is in a form that Podman does not accept
+		plan.HostConfig.Ulimits = nil // Podman describes them by names that it does not accept itself
 		if _, err := w.daemon.client.ContainerCreate(ctx, plan); err != nil {
 			t.Fatal(err)
 		}

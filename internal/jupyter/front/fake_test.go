@@ -241,7 +241,7 @@ func (f *fake) channels(w http.ResponseWriter, r *http.Request) {
 	f.receive(conn, wire.JSON)
 }
 
-// receive passes on what a client requests, until it ends.
+// receive passes on a client's requests, until it ends.
 func (f *fake) receive(conn *websocket.Conn, p wire.Protocol) {
 	f.mu.Lock()
 	f.sockets = append(f.sockets, conn)

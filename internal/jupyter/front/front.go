@@ -185,7 +185,7 @@ func (f *Front) resume(ctx context.Context) error {
 	f.work.Go(func() { connected <- f.connectAll(theirs) })
 	select {
 	case err = <-connected:
-	case <-ctx.Done(): // it goes on, and the next attempt waits for it
+	case <-ctx.Done(): // connectAll continues, and the next attempt waits for it
 		err = ctx.Err()
 	}
 	_, _ = f.sessions(ctx) // stores the paths; a later request asks again
@@ -228,7 +228,7 @@ func (f *Front) connectAll(ids []string) error {
 // Close ends all connections. The journals stay.
 func (f *Front) Close() { f.shut() }
 
-// Stop does what Close does, and first writes all outputs into the notebooks, because the kernels
+// Stop is Close, but first writes all outputs into the notebooks, because the kernels
 // are about to end. A running cell gets a notice. Stop searches for notebooks last, because the
 // caller may kill this program soon.
 func (f *Front) Stop(ctx context.Context) {
@@ -290,7 +290,7 @@ func kernelOf(path, what string) (id string, ok bool) {
 	return id, isKernel && isWhat && isKernelID(id)
 }
 
-// roomPath is what the paths of collaboration rooms begin with, below the base.
+// roomPath is the beginning of the paths of collaboration rooms, below the base.
 const roomPath = "api/collaboration/session/"
 
 // route serves the program's own paths, and passes other requests on.
@@ -339,7 +339,7 @@ func (f *Front) channels(w http.ResponseWriter, r *http.Request, id string) {
 }
 
 // kernel returns the kernel with the given id. It connects to the kernel if there is no connection
-// yet, which goes on after ctx ends.
+// yet, and continues to do so after ctx ends.
 func (f *Front) kernel(ctx context.Context, id string) (*kernel.Kernel, error) {
 	f.mu.Lock()
 	k, o := f.kernels[id], f.opening[id]

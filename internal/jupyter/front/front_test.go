@@ -714,9 +714,9 @@ func TestClientsWithoutASession(t *testing.T) {
 	}
 }
 
-// TestNotQuiteJSON has a kernel send what other languages take for JSON, in the encoding in which the
-// Jupyter server passes it on unread. It checks that the page and the notebook get what can be shown, and a
-// notice in place of the rest, and that the cell ends.
+// TestNotQuiteJSON has a kernel send texts that other languages accept as JSON, in the encoding in
+// which the Jupyter server passes them on unread. It checks that the page and the notebook get the parts
+// that can be shown, and a notice in place of the rest, and that the cell ends.
 func TestNotQuiteJSON(t *testing.T) {
 	f := newFake(t)
 	f.raw = func(w http.ResponseWriter, r *http.Request) {

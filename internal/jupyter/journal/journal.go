@@ -258,7 +258,7 @@ func uncommitted(path string) error {
 // bytes.
 func readFile(path string, f func(record) error) (int64, error) { return readPath(path, readAll, f) }
 
-// readPath does what readFile does, with readAll or a lender as read.
+// readPath is readFile with readAll or a lender as read.
 func readPath(path string, read func(sized, func(record) error) (int64, error), f func(record) error) (int64, error) {
 	file, err := os.Open(path)
 	if err != nil {

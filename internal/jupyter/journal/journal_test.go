@@ -167,8 +167,8 @@ func TestTornRecord(t *testing.T) {
 }
 
 // TestLongOutputStaysOnDisk checks which messages stay on disk while clients get them: outputs of more
-// than longOutput, without buffers, on a disk that can be written. They are what they are in memory, when
-// they are queued and when they are shown again, also after their files were replaced and removed.
+// than longOutput, without buffers, on a disk that can be written. They equal those in memory, when they
+// are queued and when they are shown again, also after their files were replaced and removed.
 func TestLongOutputStaysOnDisk(t *testing.T) {
 	display := func(size int) wire.Message {
 		return said("display_data", map[string]any{"data": map[string]string{"image/png": strings.Repeat("Q", size)}})

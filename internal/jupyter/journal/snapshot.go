@@ -16,7 +16,7 @@ import (
 const mergeText = 128 << 10
 
 // Snapshot is the state of an execution at one moment. It does not change while the execution
-// goes on.
+// continues.
 type Snapshot struct {
 	Reply  *wire.Message // the execute_reply, and
 	Idle   *wire.Message // the status that ends the execution, if Messages has reached them
@@ -64,7 +64,7 @@ func (s *Snapshot) Close() error {
 // few pieces. A message is valid until the next one. After an error, it returns no more.
 func (s *Snapshot) Messages() iter.Seq2[wire.Message, error] { return s.messages(0) }
 
-// InPlace does what Messages does, and leaves the content of long messages in the files
+// InPlace is Messages, but leaves the content of long messages in the files
 // (wire.Message.Long), which must stay open.
 func (s *Snapshot) InPlace() iter.Seq2[wire.Message, error] { return s.messages(longOutput) }
 

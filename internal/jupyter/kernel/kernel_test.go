@@ -233,7 +233,7 @@ func TestSessionOfABrokenHandshake(t *testing.T) {
 	}
 }
 
-// TestPauseGrows checks the pauses between attempts to write a file: they grow, begin anew after a
+// TestPauseGrows checks the pauses between attempts to write a file: they grow, start again after a
 // success, and end at Close.
 func TestPauseGrows(t *testing.T) {
 	called := make(chan bool, 10)

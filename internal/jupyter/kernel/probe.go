@@ -34,8 +34,8 @@ func unheard(e *journal.Execution) bool {
 	return !e.Finished() && (e.Running || e.Sent || e.Tried) || halfEnded(e)
 }
 
-// cut does what unheard does on a connection that an earlier program has left: that program may not
-// have received an answer.
+// cut is unheard for a connection that an earlier program has left: that program may not have
+// received an answer.
 func cut(e *journal.Execution) bool { return e.Cut && unheard(e) }
 
 // halfEnded reports whether only one of the two messages that end an execution has come: the reply

@@ -96,8 +96,8 @@ func (k *Kernel) carry(ctx context.Context, conn *websocket.Conn) {
 	}
 }
 
-// leftOut returns what stands for a message without its content: at an output's place, a notice. Replies
-// and states count also without content.
+// leftOut returns the replacement of a message whose content is left out: for an output, a notice.
+// Replies and states count also without content.
 func leftOut(m wire.Message) wire.Message {
 	if m.Channel != "iopub" || m.Origin.ID == "" {
 		return m

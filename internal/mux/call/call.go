@@ -1,4 +1,4 @@
-// Package call tells from the command line of an ssh what it wants of the mux.
+// Package call derives from the command line of an ssh its request to the mux.
 package call
 
 import (

@@ -59,7 +59,7 @@ const (
 	stopPause       = 100 // milliseconds
 )
 
-// First returns what is there to be read at once. It never waits.
+// First returns the bytes that can be read at once. It never waits.
 func (e *End) First(buf []byte) (n int, ended bool) {
 	if e.terminal {
 		return 0, false
@@ -189,7 +189,7 @@ func (e *End) Write(p []byte) (done int, err error) {
 	return done, nil
 }
 
-// Stop ends what waits in Read or Write.
+// Stop ends waiting calls of Read and Write.
 func (e *End) Stop() {
 	e.stopped.Store(true)
 	if e.file != nil {

@@ -41,7 +41,7 @@ func pieces(p []byte, n int) (all [][]byte) {
 func TestEscapes(t *testing.T) {
 	for _, c := range []struct {
 		typed, sent  string
-		left, typing bool // only if it is typed: keys that arrive at once were pasted
+		left, typing bool // typing: only keys that arrive one by one; all at once count as pasted
 	}{
 		{"ls\r", "ls\r", false, false},
 		{"~d", "", true, false},

@@ -25,7 +25,7 @@ func (l *lab) trainingJob() (command, saved string) {
 	return "python3 " + program + " " + saved, saved
 }
 
-// filter is the command of a filter that ignores SIGTERM unless it has an argument.
+// filter is the command of a filter. It handles SIGTERM only if it has an argument.
 func (l *lab) filter() string {
 	program, err := filepath.Abs("testdata/filter.py")
 	if err != nil {

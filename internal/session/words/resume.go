@@ -110,8 +110,8 @@ func (p *progress) earlier(s wire.Stream, n int) int {
 	return int(min(uint64(n), p.from[file(s)][inLog]-min(p.at, p.from[file(s)][inLog])))
 }
 
-// reach records that the output has reached the position where it continues. The rows above that
-// were printed.
+// reach records that the output has reached the position where it continues. The rows above it have
+// been printed before.
 func (l *logSink) reach() {
 	for s, c := range l.All {
 		from := l.from[file(wire.Stream(s))]

@@ -21,7 +21,7 @@ type standIn struct {
 	mu       sync.Mutex
 	version  string
 	podman   bool
-	proxied  bool // its answers have the signature of another daemon
+	proxied  bool // a proxy sets the header Server of its answers
 	rootless bool
 	asked    map[string]int
 }

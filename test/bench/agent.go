@@ -252,7 +252,7 @@ func (a *agents) measure(ctx context.Context, runs int) (string, error) {
 
 func (a *agents) report(loads map[*runningAgent]map[int]*load, stock, slower time.Duration, memory, after int64) string {
 	var s strings.Builder
-	fmt.Fprintf(&s, "Ed25519 signatures for logins, by clients that each keep a connection and ask again at once; %d keys; ours with the standard policy, and each signature in its log. Rounds of %v in turns.\n\n",
+	fmt.Fprintf(&s, "Ed25519 signatures for logins, by clients that each keep a connection and ask again at once; %d keys; keyway's with the standard policy and a log of each signature. Rounds of %v in turns.\n\n",
 		agentKeys, agentRound)
 	s.WriteString("| clients | agent | signatures/s | p50 | p99 | CPU each |\n|--:|---|--:|--:|--:|--:|\n")
 	var t targets

@@ -16,7 +16,7 @@ var bulkSection = section{
 	lab:   true,
 	measure: func(ctx context.Context, b *bench) (string, error) {
 		var s strings.Builder
-		fmt.Fprintf(&s, "The median of %d transfers of each kind, taken in turns, without the time that connecting takes: who connects faster must not seem to move more.\n", b.bulk)
+		fmt.Fprintf(&s, "The median of %d transfers of each kind, taken in turns, without the time that connecting takes, so that a faster connection does not count as a higher rate.\n", b.bulk)
 		for _, l := range lines {
 			connect, err := b.connects(ctx, l, b.bulk)
 			if err != nil {

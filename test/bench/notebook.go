@@ -76,7 +76,7 @@ func measureNotebook(ctx context.Context, _ *bench) (string, error) {
 	cpu := (cpuOf(n.serve, n.keep) - began).Seconds() / (notebookLines / notebookRate)
 	var text strings.Builder
 	fmt.Fprintf(&text, "A cell of ipykernel prints %d lines a second for a minute, with a page at the Jupyter server, and then with one at `keyway-jupyter` "+
-		"before it, over unix sockets. The delay of a line is from the moment in which the cell prints it.\n\n| | lines | p50 | p99 |\n|---|--:|--:|--:|\n", notebookRate)
+		"before it, over unix sockets. The delay of a line begins when the cell prints it.\n\n| | lines | p50 | p99 |\n|---|--:|--:|--:|\n", notebookRate)
 	row := func(who string, delays []time.Duration) (p99 time.Duration) {
 		slices.Sort(delays)
 		p99 = delays[len(delays)*99/100]

@@ -47,8 +47,8 @@ var screenSection = section{
 		var s strings.Builder
 		fmt.Fprintf(&s, "The output of a job passes through a terminal of %d columns and %d rows, %d MB of it, with a history of %d lines. "+
 			"Megabytes for each second of CPU time, user and system, of the process that reads the terminal; the median of %d, in turns. "+
-			"A process that only reads is the most that there can be. Feeding is what comes beside the reading: of tmux its time less that of "+
-			"who only reads, of the model the time to take the same from memory, %d bytes at once.\n\n"+
+			"A process that only reads is the upper limit. Feeding is the time without the reading: for tmux its time less that of the process "+
+			"that only reads, for the model the time to take the same bytes from memory, %d at once.\n\n"+
 			"| output | tmux | keyway | | only reading | feeding: tmux | keyway | |\n|---|--:|--:|--:|--:|--:|--:|--:|\n",
 			screenCols, screenRows, screenMegabytes, screenLines, screenRuns, screenPiece)
 		var t targets

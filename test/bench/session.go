@@ -152,7 +152,7 @@ func (s *sessionBench) measure(ctx context.Context, b *bench) (string, error) {
 
 // printing measures a job that prints as fast as it can.
 func (s *sessionBench) printing(text io.Writer, t *targets) error {
-	fmt.Fprintf(text, "A job that prints %d MB as fast as it can, median of %d runs each, in turn. The session keeps a log and a\nscreen of it; raw means that the bytes are read and thrown away, kept that each read is written to a file. What keeps a\nlog can be no faster than that.\n\n| output | terminal, raw | kept | session | of raw | of kept |\n|---|--:|--:|--:|--:|--:|\n", sessionMegabytes, sessionRuns)
+	fmt.Fprintf(text, "A job that prints %d MB as fast as it can, median of %d runs each, in turn. The session keeps a log and a\nscreen of it; raw means that the bytes are read and thrown away, kept that each read is written to a file.\n\n| output | terminal, raw | kept | session | of raw | of kept |\n|---|--:|--:|--:|--:|--:|\n", sessionMegabytes, sessionRuns)
 	for _, kind := range screenOutputs {
 		file := filepath.Join(s.dir, "output")
 		size, err := kind.write(file, sessionMegabytes*1_000_000)

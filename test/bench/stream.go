@@ -26,7 +26,7 @@ var streamSection = section{
 		var s strings.Builder
 		fmt.Fprintf(&s, "The cost: the same ssh, link, node and guest with and without the stream between link and guest, taken in turns; %d transfers of %d MiB each way, CPU time of link and guest for them, and %d round trips of one byte through `ssh -L`, medians. ",
 			b.bulk, streamMiB, echoes)
-		fmt.Fprintf(&s, "How fast it comes back: the stream alone over TCP with a round trip of %v, median of %d. What it holds: 1,000 idle streams in one process.\n\n", streamRTT, comebacks)
+		fmt.Fprintf(&s, "The return after a cut: the stream alone over TCP with a round trip of %v, median of %d. The memory: 1,000 idle streams in one process.\n\n", streamRTT, comebacks)
 		if err := m.prepare(); err != nil {
 			return "", err
 		}
@@ -37,7 +37,7 @@ var streamSection = section{
 		}
 		s.WriteString(m.targets.String())
 		s.WriteString("\nThe least that a resumable stream does is a copy of each byte into a ring at its sender, a checksum at both ends and a header for each frame. Put into the relays without the stream, with no acknowledgement and no other work, these alone took 1.03 × the CPU time in the link and 1.15 × in the guest from guest to laptop, 0.96 × and 1.06 × the other way (2026-11-30, medians of 4 in turns; the stream itself took 1.07, 1.22, 1.28 and 1.18).\n")
-		s.WriteString("\nFor comparison, by their sources: Eternal Terminal keeps a buffer of 64 MiB a connection, Teleport's resumption 2.2 MiB; both for streams that nobody uses, too.\n")
+		s.WriteString("\nFor comparison, by their sources: Eternal Terminal keeps a buffer of 64 MiB a connection, Teleport's resumption 2.2 MiB; both also for idle streams.\n")
 		s.WriteString("\n" + m.notes.String())
 		return s.String(), nil
 	},

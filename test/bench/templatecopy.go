@@ -35,7 +35,7 @@ func (w *templateBench) copies(ctx context.Context) error {
 		}
 	}
 	fmt.Fprintf(&w.notes, "\nOn the GPU machine itself, without any line, `docker save` writes the first byte after %.2f s and the last one after %.2f s, and `docker load` ends %.2f s after it has the last byte: "+
-		"the classic image store writes the whole image to a disk before it gives any of it away, and takes it apart when all of it has come.\n",
+		"the classic image store writes the whole image to a disk before it sends the first byte, and unpacks an image only after its last byte.\n",
 		alone.first.Seconds(), alone.save.Seconds(), alone.after.Seconds())
 	var most int64
 	for _, pid := range w.lab.GPU.ProcessesThat(func(name string) bool { return strings.HasPrefix(name, "keyway-") }) {

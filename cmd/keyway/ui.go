@@ -162,7 +162,7 @@ func (u *terminalUI) line(p keyway.Progress) {
 // slowNotice is the time after which a command says why it waits.
 const slowNotice = time.Second
 
-// whenSlow prints the name of the work, unless done is called soon. done must be called before the
+// whenSlow prints the message, unless done is called within slowNotice. done must be called before the
 // next output.
 func (u *terminalUI) whenSlow(format string, args ...any) (done func()) {
 	said := make(chan struct{})

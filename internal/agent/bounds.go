@@ -13,7 +13,7 @@ const (
 	maxText          = 4 << 10   // bytes of a comment or a path
 	maxUser          = 256       // bytes of a user name in a destination, as OpenSSH
 	maxKeys          = 4096      // held by the agent
-	maxConnections   = 1024      // of this machine, open at once; one more ends the one that was idle longest
+	maxConnections   = 1024      // of this machine, open at once; one more ends one of the process with the most
 	maxRemote        = 512       // remote ones, likewise
 	maxRemotePerPeer = 128       // of those, through one ssh
 	maxRefusals      = 64        // on one connection, which then ends

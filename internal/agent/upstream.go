@@ -36,7 +36,7 @@ func (u *upstream) close() {
 	u.client, u.told = nil, 0
 }
 
-// exchange relays a request. An upstream that was restarted since then is connected to again.
+// exchange relays a request. If the upstream was restarted since the last one, it connects again.
 func (u *upstream) exchange(ctx context.Context, binds []bind, request []byte) ([]byte, error) {
 	reached := u.client != nil
 	answer, err := u.try(ctx, binds, request)

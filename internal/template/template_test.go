@@ -127,7 +127,7 @@ func TestFieldsBecomeASpec(t *testing.T) {
 	}
 }
 
-// normal has nil for what is empty.
+// normal replaces empty lists and maps by nil.
 func normal(s keyway.Spec) keyway.Spec {
 	if len(s.Command) == 0 {
 		s.Command = nil

@@ -18,9 +18,8 @@ import (
 	"keyway/test/lab"
 )
 
-// TestScripts runs testdata/*.txtar, each in a lab of its own: what goes wrong,
-// what is said about it, how the command exits, and what is left. Besides
-// testscript's own commands there are:
+// TestScripts runs testdata/*.txtar, each in a lab of its own. They check faults: the error, the exit
+// code and the remains. Besides testscript's own commands there are:
 //
 //	lab [docker] [IMAGE…]    start the lab; must be first
 //	unlocked                 keyway init and unlock have been done
@@ -28,7 +27,7 @@ import (
 //	on HOST CMD…             run CMD on a host, which must work
 //	sshd stop|start|newkey HOST
 //	dockerd stop|start|freeze|thaw
-//	answer WORD…             what is answered to each further question, the last to all after
+//	answer WORD…             the answers to further questions; the last one is for all after
 //	user NAME UID ALIAS      another user on gpu1, whom the laptop reaches as ALIAS
 //	workspaces [NAME=STATE…] what keyway ls must tell, and nothing else
 //	nothing-left             no container, no guest and no Host entry exists

@@ -62,7 +62,7 @@ func TestEnvironmentWithGPUs(t *testing.T) {
 	if env := environment(taken, gpuOrder{}); !slices.Contains(env, "A") || !slices.Contains(env, "NVIDIA_VISIBLE_DEVICES=void") {
 		t.Errorf("without variables of the image the environment is %q", env)
 	}
-	// Then the daemon itself reports it.
+	// For all GPUs, the daemon itself sets the variable.
 	all := keyway.Spec{Resources: keyway.Resources{GPUs: keyway.GPUs{All: true}}}
 	if env := environment(all, gpuOrder{asked: all.GPUs}); slices.ContainsFunc(env, func(kv string) bool { return strings.HasPrefix(kv, gpu.VisibleDevices) }) {
 		t.Errorf("the environment is %q", env)

@@ -1,9 +1,9 @@
 //go:build linux
 
-// Labtool is what the lab runs in other namespaces than its own: the first
-// process of each of its hosts, the way into a host, the slow line between two
-// hosts, and a stopwatch. It is also the one static program in the image that
-// holds nothing else.
+// Labtool has the lab's programs for other namespaces than the lab's own: the
+// first process of each of its hosts, the entrance to a host, the slow line
+// between two hosts, and a stopwatch. It is also the one static program in the
+// image that holds nothing else.
 //
 //	labtool init CONFIG              be the first process of a host
 //	labtool exec PID -- CMD [ARG]…   run CMD in the host whose first process is PID

@@ -21,8 +21,8 @@ const (
 )
 
 // Complete completes s with facts of the place: its owner's uid, the size of its memory, and, for an
-// engine without root on this machine (local), the limits of processes. It returns the values that
-// were not requested.
+// engine without root on this machine (local), the limits of processes. It returns the completed Spec
+// and a record of the place's choices.
 func Complete(s keyway.Spec, d daemon.Identity, local bool, host system.Info, report func(keyway.Progress)) (keyway.Spec, *engine.Chosen) {
 	c := &engine.Chosen{}
 	if s.Template != "" && s.ShmSize == 0 && s.IPC != keyway.IPCHost && !s.Mounted(keyway.ShmDir) {

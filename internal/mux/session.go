@@ -9,7 +9,6 @@ import (
 	"net"
 	"strings"
 	"sync"
-	"sync/atomic"
 
 	"golang.org/x/crypto/ssh"
 
@@ -33,7 +32,6 @@ type session struct {
 	over          func()       // called when it has ended, before the client is told
 	answer        *waiter
 	farewell      func(reason string) // tells the client why the session has ended without an exit status
-	shut          atomic.Int32        // how many of input and standard output have ended
 }
 
 // buffers have the size of the payload of one SSH packet, in bytes.
@@ -142,9 +140,7 @@ func (s *session) run(conn net.Conn, ended bool) {
 	var outputs sync.WaitGroup
 	outputs.Go(func() { s.print(s.out, s.channel, true) })
 	outputs.Go(func() { s.print(s.errs, s.channel.Stderr(), false) })
-	if ended {
-		s.shut.Add(1)
-	} else {
+	if !ended {
 		work.Go(s.feed)
 	}
 	gone := make(chan struct{})
@@ -190,18 +186,16 @@ type outcome struct {
 }
 
 // print copies output to the client. When its reader has gone, print tells the guest, so that the
-// program ends as it would in a pipeline. An ssh by itself closes the channel when its input and its
-// output have ended, and then prints no errors either.
+// program ends as it would in a pipeline.
 func (s *session) print(to *stdio.End, from io.Reader, standard bool) {
 	in := pipe.Inlet{Buffers: &buffers}
 	defer in.Shrink()
 	for broken := false; ; {
 		b, err := in.Read(from)
-		if len(b) > 0 && !broken && (standard || s.shut.Load() < 2) {
+		if len(b) > 0 && !broken {
 			if _, werr := to.Write(b); werr != nil {
 				broken = true
 				if standard {
-					s.shut.Add(1)
 					_, _ = s.channel.SendRequest("eow@openssh.com", false, nil)
 				}
 			}
@@ -237,7 +231,6 @@ func (s *session) feed() {
 			return
 		}
 		if err != nil {
-			s.shut.Add(1)
 			_ = s.channel.CloseWrite()
 			return
 		}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/ed25519"
-	"encoding/binary"
 	"errors"
 	"net"
 	"slices"
@@ -32,13 +31,10 @@ type spare struct {
 	version string // including the end of the line
 	born    time.Time
 
-	dialled bool // only Dial uses it
-	reading sync.WaitGroup
-	said    []byte                      // by the guest, for the ssh
+	dialled bool                        // only Dial uses it
 	guest   atomic.Pointer[stream.Conn] // nil: not begun
 	user    atomic.Pointer[proxied]     // nil: none yet
 	taken   chan struct{}               // closed when it has a user
-	quiet   chan struct{}               // closed when only a user reads guest
 }
 
 const (
@@ -53,8 +49,6 @@ const (
 	versionTime = 50 * time.Millisecond
 	// maxVersion bounds the bytes of a version line (RFC 4253, section 4.2).
 	maxVersion = 255
-	// maxGreeting bounds the bytes of a version line and a list of algorithms.
-	maxGreeting = 4 << 10
 )
 
 var errSpareLost = errors.New("the spare stream has lost its path")
@@ -62,7 +56,7 @@ var errSpareLost = errors.New("the spare stream has lost its path")
 // beginSpare begins a spare for the workspace of c, over the present uplink. It returns nil if that
 // is down.
 func (l *Link) beginSpare(ctx context.Context, c *proxied, version string) *spare {
-	s := &spare{conn: c.uplink.current(), hostKey: c.hostKey, version: version, born: time.Now().Round(0), taken: make(chan struct{}), quiet: make(chan struct{})}
+	s := &spare{conn: c.uplink.current(), hostKey: c.hostKey, version: version, born: time.Now().Round(0), taken: make(chan struct{})}
 	s.dialer = dialer{uplink: c.uplink, name: c.name, begun: s.born, opened: s.opened, hostKey: c.hostKey, help: func(e *keyway.Error) {
 		if user := s.user.Load(); user != nil {
 			user.helps(l.nextOf(e))
@@ -80,7 +74,6 @@ func (l *Link) beginSpare(ctx context.Context, c *proxied, version string) *spar
 	}
 	s.guest.Store(guest)
 	_, _ = guest.Write([]byte(version)) // fails if the stream has ended; it is then dropped
-	s.reading.Go(s.read)
 	return s
 }
 
@@ -137,34 +130,8 @@ func (s *spare) matches(c *proxied, version string, now time.Time) bool {
 		s.conn != nil && s.conn == c.uplink.current() && 0 <= age && age < spareTime
 }
 
-// read takes what the guest says before its ssh comes. What is not taken, the guest would keep to
-// send it again, and each end would ask the other whether it is still there.
-func (s *spare) read() {
-	var said [maxGreeting]byte
-	n := 0
-	for n < len(said) && !isGreeting(said[:n]) {
-		more, err := s.guest.Load().Read(said[n:])
-		n += more
-		if err != nil {
-			break
-		}
-	}
-	s.said = bytes.Clone(said[:n])
-}
-
-// isGreeting reports whether b has a line and, behind it, a packet without encryption (RFC 4253,
-// section 6).
-func isGreeting(b []byte) bool {
-	_, packet, _ := bytes.Cut(b, []byte("\n"))
-	return len(packet) >= 4 && uint64(len(packet)) >= 4+uint64(binary.BigEndian.Uint32(packet))
-}
-
 // wait waits until the spare is used or useless.
 func (s *spare) wait(ctx context.Context) {
-	defer close(s.quiet)
-	defer func() { _ = s.guest.Load().SetReadDeadline(time.Time{}) }()
-	defer s.reading.Wait()
-	defer func() { _ = s.guest.Load().SetReadDeadline(longAgo) }()
 	timeout := time.NewTimer(spareTime)
 	defer timeout.Stop()
 	select {
@@ -198,8 +165,6 @@ func (l *Link) spareFor(c *proxied) *stream.Conn {
 	}
 	c.moving.unsent = said[len(version):]
 	l.began(c, said)
-	<-s.quiet
-	c.greeting = s.said
 	return s.guest.Load()
 }
 

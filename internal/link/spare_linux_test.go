@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"keyway/internal/keyway"
-	"keyway/internal/stream"
 )
 
 const testVersion = "SSH-2.0-Test_1.0\r\n"
@@ -65,33 +64,6 @@ func TestASpareIsThereForTheNext(t *testing.T) {
 		conn.Close()
 		before++
 		w.awaitSpare(before)
-	}
-}
-
-// TestASpareIsHeard checks that the link takes what the guest says on a spare: the guest neither
-// keeps it nor asks after it.
-func TestASpareIsHeard(t *testing.T) {
-	w := startWorld(t)
-	w.spared()
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
-		said := w.guest.last.Load().Status()
-		if said.State == stream.Up && said.Up == uint64(len(testVersion)) && said.Unacked == 0 {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%d bytes of %d have not been taken within a minute", said.Unacked, said.Up)
-		}
-	}
-}
-
-func TestGreeting(t *testing.T) {
-	for text, whole := range map[string]bool{
-		"": false, "SSH-2.0-x\r\n": false, "SSH-2.0-x\r\n\x00\x00\x00": false, "SSH-2.0-x\r\n\x00\x00\x00\x02a": false,
-		"SSH-2.0-x\r\n\x00\x00\x00\x02ab": true, "SSH-2.0-x\r\n\xff\xff\xff\xffab": false, "SSH-2.0-x\r\n\x00\x00\x00\x02abc": true,
-	} {
-		if isGreeting([]byte(text)) != whole {
-			t.Errorf("%q: %t", text, !whole)
-		}
 	}
 }
 

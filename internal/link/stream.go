@@ -44,19 +44,18 @@ func switching(protocol string) string {
 
 // proxied is one ssh connection that the link proxies.
 type proxied struct {
-	uplink   *uplink
-	name     keyway.Name
-	since    time.Time
-	ssh      net.Conn          // to the user's ssh
-	screen   screen            // its terminal; may be nil
-	paper    screen            // its standard error without a terminal, until the guest has answered; may be nil
-	hostKey  ed25519.PublicKey // the guest's; nil: no stream
-	said     []byte            // bytes of the ssh before the guest has answered, to repeat to a plain guest
-	keeping  bool              // the guest may still turn out to be plain
-	forgot   bool              // there were too many to keep
-	spoke    func([]byte)      // called with the first bytes of the ssh
-	spare    *stream.Conn      // a stream that has begun already; nil: none
-	greeting []byte            // what the guest has said on spare
+	uplink  *uplink
+	name    keyway.Name
+	since   time.Time
+	ssh     net.Conn          // to the user's ssh
+	screen  screen            // its terminal; may be nil
+	paper   screen            // its standard error without a terminal, until the guest has answered; may be nil
+	hostKey ed25519.PublicKey // the guest's; nil: no stream
+	said    []byte            // bytes of the ssh before the guest has answered, to repeat to a plain guest
+	keeping bool              // the guest may still turn out to be plain
+	forgot  bool              // there were too many to keep
+	spoke   func([]byte)      // called with the first bytes of the ssh
+	spare   *stream.Conn      // a stream that has begun already; nil: none
 
 	guest    atomic.Pointer[stream.Conn] // nil: a plain pipe
 	plain    atomic.Bool
@@ -336,7 +335,6 @@ func (c *proxied) overStream(ctx context.Context, cfg stream.Config) error {
 	if c.paper != nil {
 		beside.Go(func() { c.keepPaper(listening, guest) })
 	}
-	c.greet()
 	_, err = guest.CopyTo(c.ssh)
 	c.ssh.SetReadDeadline(longAgo) // ends upload without closing: the ssh may still be told the reason
 	if !isClosed(c.moving.leave) {
@@ -359,22 +357,6 @@ func (c *proxied) overStream(ctx context.Context, cfg stream.Config) error {
 		c.ssh.SetReadDeadline(time.Time{})
 	}
 	return err
-}
-
-// greet sends to the ssh what the guest has said on a spare. The beginning of a move to another
-// process, which has no part of it, does not keep it back.
-func (c *proxied) greet() {
-	for len(c.greeting) > 0 {
-		n, err := c.ssh.Write(c.greeting)
-		c.greeting = c.greeting[n:]
-		if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
-			return // guest.CopyTo notices it, too
-		}
-		if err != nil {
-			c.ssh.SetWriteDeadline(time.Time{}) // set once, by the move
-			defer c.ssh.SetWriteDeadline(longAgo)
-		}
-	}
 }
 
 // longAgo is a deadline that has passed.

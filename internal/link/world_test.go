@@ -172,7 +172,6 @@ type guest struct {
 	key     ed25519.PrivateKey
 	streams *stream.Server
 	visits  atomic.Int64 // streams accepted so far
-	last    atomic.Pointer[stream.Conn]
 	all     sync.WaitGroup
 	l, old  net.Listener
 }
@@ -196,7 +195,6 @@ func startGuest(t *testing.T, dir string) *guest {
 	g.serve(g.l.Accept, func(c net.Conn) { g.streams.Handle(context.Background(), c) })
 	g.serve(g.old.Accept, oldGuest)
 	g.serve(func() (net.Conn, error) { return g.streams.Accept() }, func(c net.Conn) {
-		g.last.Store(c.(*stream.Conn))
 		g.visits.Add(1)
 		io.Copy(c, c)
 		c.Close()

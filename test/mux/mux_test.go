@@ -513,7 +513,7 @@ var tries = []string{
 	"mkdir -p /tmp/link && ln -sf /usr/bin/ssh /tmp/link/ssh && /tmp/link/ssh train echo N",
 	"mkdir -p /tmp/copy && cp /usr/bin/ssh /tmp/copy/ssh && /tmp/copy/ssh train echo N",
 	"setsid -w ssh train echo N",
-	"(trap '' HUP INT TERM; ssh train echo N)",
+	"(trap '' INT TERM; ssh train echo N)",
 	"python3 -c 'import subprocess, sys; sys.exit(subprocess.call([\"ssh\", \"train\", \"echo N\"]))'",
 	"keyway ssh train echo N",
 	"keyway run train -- echo N",

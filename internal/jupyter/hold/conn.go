@@ -167,16 +167,18 @@ func again(call func(int, []byte) (int, error), fd uintptr, b []byte) (n int, er
 // Close closes the connection in this process.
 func (p *Conn) Close() error {
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	if p.fd < 0 {
+		p.mu.Unlock()
 		return net.ErrClosed
 	}
 	err := syscall.Close(p.fd)
 	p.fd = -1
-	for _, f := range []*os.File{p.wait, p.in} {
-		if f != nil {
-			err = errors.Join(err, f.Close())
-		}
+	if p.wait != nil {
+		err = errors.Join(err, p.wait.Close())
+	}
+	p.mu.Unlock()
+	if p.in != nil {
+		err = errors.Join(err, p.in.Close()) // which waits for a Read, and that for the lock
 	}
 	return err
 }

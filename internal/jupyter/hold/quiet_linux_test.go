@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -76,6 +77,47 @@ func TestQuietIsInterrupted(t *testing.T) {
 		}
 		if err := <-read; !errors.Is(err, test.want) {
 			t.Errorf("%s: the read ends with %v", name, err)
+		}
+	}
+}
+
+// TestQuietIsClosedWhileItIsRead checks that Close and a Read that begins meanwhile do not wait for each
+// other.
+func TestQuietIsClosedWhileItIsRead(t *testing.T) {
+	comes := func() { // lets a goroutine come to where it waits for the lock
+		for range 1000 {
+			runtime.Gosched()
+		}
+	}
+	for range 20 {
+		conn, _ := quiet(t)
+		raw, err := conn.SyscallConn()
+		if err != nil {
+			t.Fatal(err)
+		}
+		held, free, ended := make(chan struct{}), make(chan struct{}), make(chan error, 3)
+		go func() { ended <- raw.Control(func(uintptr) { close(held); <-free }) }()
+		<-held
+		go func() { ended <- conn.Close() }()
+		comes()
+		go func() {
+			_, err := conn.Read(make([]byte, 1))
+			if errors.Is(err, net.ErrClosed) {
+				err = nil
+			}
+			ended <- err
+		}()
+		comes()
+		close(free)
+		for range cap(ended) {
+			select {
+			case err := <-ended:
+				if err != nil {
+					t.Fatal(err)
+				}
+			case <-time.After(time.Minute):
+				t.Fatal("Close and Read wait for each other")
+			}
 		}
 	}
 }

@@ -87,15 +87,15 @@ func runDrift(ctx context.Context, o driftOptions, stdout, news io.Writer) error
 			return keyway.Errorf(keyway.Usage, "--ignore %.40s: there is no such field", field).Hint("the fields are: %s", strings.Join(pin.Fields, ", "))
 		}
 	}
-	t, err := findPinnable(ctx, "drift", o.names)
+	a, err := newApp()
+	if err != nil {
+		return err
+	}
+	t, err := a.findPinnable(ctx, "drift", o.names, o.on)
 	if err != nil {
 		return err
 	}
 	lock, err := readLock(t)
-	if err != nil {
-		return err
-	}
-	a, err := newApp()
 	if err != nil {
 		return err
 	}
@@ -122,13 +122,35 @@ func readLock(t pinnable) (pin.Lock, error) {
 	lock, err := pin.Read(t.lock)
 	if errors.Is(err, fs.ErrNotExist) {
 		return lock, keyway.Errorf(keyway.NotFound, "there is no %s, so nothing is pinned", t.lock).
-			Hint("make it: keyway pin %s", plain.Shell(t.from.Name))
+			Hint("make it: %s", t.pinCommand())
 	}
 	if err == nil && len(lock.Of(t.from.Name)) == 0 {
 		return lock, keyway.Errorf(keyway.NotFound, "%s has no pin of the template %s", t.lock, t.from.Name).
-			Hint("add it: keyway pin %s", plain.Shell(t.from.Name))
+			Hint("add it: %s", t.pinCommand())
 	}
 	return lock, err
+}
+
+// pinCommand returns the command that pins the template.
+func (t pinnable) pinCommand() string {
+	return "keyway pin " + plain.Shell(t.from.Name) + onOption(t.publisher())
+}
+
+// templatesOf returns the places whose template t is compared with the lock: those of its
+// workspaces. If there are none, it returns those that answered, if the user has named them, or
+// else the place for which t was resolved.
+func (s surveyed) templatesOf(t pinnable, named bool) []keyway.Place {
+	var places []keyway.Place
+	for _, w := range s.found {
+		places = append(places, w.place)
+	}
+	if len(places) == 0 && named {
+		places = s.answered
+	}
+	if len(places) == 0 {
+		places = []keyway.Place{keyway.Place(t.place)}
+	}
+	return slices.Compact(places)
 }
 
 func (a *app) drift(ctx context.Context, t pinnable, lock pin.Lock, o driftOptions, news io.Writer) (drift, error) {
@@ -143,11 +165,22 @@ func (a *app) drift(ctx context.Context, t pinnable, lock pin.Lock, o driftOptio
 	if lock.Meddled() {
 		add(pin.Difference{Where: pin.FileName, Field: "lock", Want: "as keyway pin wrote it", Found: "changed by other means"})
 	}
+	s, err := a.survey(ctx, t.from.Name, o.on)
+	if err != nil {
+		return d, err
+	}
 	pins := lock.Of(t.from.Name)
-	for _, p := range pins {
-		for _, differs := range p.CompareTemplate(t.from.File, t.Spec) {
-			if !slices.Contains(d.Differences, differs) { // another architecture's pin may have the same difference
-				add(differs)
+	for _, place := range s.templatesOf(t, len(o.on) > 0) {
+		there, err := t.at(ctx, place)
+		if err != nil {
+			d.missed(keyway.AsError(err))
+			continue
+		}
+		for _, p := range pins {
+			for _, differs := range p.CompareTemplate(there.from.File, there.Spec) {
+				if !slices.Contains(d.Differences, differs) { // another architecture's pin may have the same difference
+					add(differs)
+				}
 			}
 		}
 	}
@@ -163,10 +196,6 @@ func (a *app) drift(ctx context.Context, t pinnable, lock pin.Lock, o driftOptio
 			add(moved...)
 		}
 	}
-	s, err := a.survey(ctx, t.from.Name, o.on)
-	if err != nil {
-		return d, err
-	}
 	for _, w := range s.found {
 		d.Compared = append(d.Compared, w.where())
 		d.engines[w.where()] = w.Engine
@@ -179,7 +208,7 @@ func (a *app) drift(ctx context.Context, t pinnable, lock pin.Lock, o driftOptio
 	}
 	d.missed(slices.Concat(s.failed, s.stopped)...)
 	if len(d.Compared)+len(s.failed)+len(s.stopped) == 0 {
-		at, on := "a place that this laptop knows", ""
+		at, on := "a place that this laptop knows", onOption(t.publisher())
 		if len(o.on) > 0 {
 			at, on = strings.Join(o.on, ", "), onOption(o.on[0])
 		}

@@ -23,29 +23,50 @@ import (
 const halfSeen = "half-seen"
 
 // half is the node of such a place: a workspace in Docker that is known only from its record,
-// and one of another engine.
+// and two of another engine, each of a template that the place publishes.
 type half struct{ liar }
 
+// halfsWorkspaces are the workspaces that run there, with their templates. base is
+// built into keyway, too.
+var halfsWorkspaces = map[keyway.Name]string{"here": "base", "crew": "team"}
+
+// halfsTemplate returns a template of the place.
+func halfsTemplate(name string) catalogue.Template {
+	t := catalogue.Template{Format: catalogue.Format, Name: name, Only: true}
+	t.Spec.Image, t.Spec.Template = "127.0.0.1:1/"+name+"@sha256:"+strings.Repeat("a", 64), name
+	return t
+}
+
 func (half) List(context.Context) (api.Listing, error) {
-	origin := keyway.Origin{Template: "base"}
-	return api.Listing{
-		Workspaces: []keyway.Workspace{
-			{Name: "here", Engine: keyway.EnginePodman, State: keyway.Running, Origin: origin},
-			{Name: "train", Engine: keyway.EngineDocker, State: keyway.Unknown, Origin: origin},
-		},
-		Problems: []*keyway.Error{keyway.Errorf(keyway.EngineDown, "Docker does not run")},
-	}, nil
+	list := api.Listing{
+		Workspaces: []keyway.Workspace{{Name: "train", Engine: keyway.EngineDocker, State: keyway.Unknown, Origin: keyway.Origin{Template: "base"}}},
+		Problems:   []*keyway.Error{keyway.Errorf(keyway.EngineDown, "Docker does not run")},
+	}
+	for name, template := range halfsWorkspaces {
+		list.Workspaces = append(list.Workspaces, keyway.Workspace{Name: name, Engine: keyway.EnginePodman, State: keyway.Running, Origin: keyway.Origin{Template: template}})
+	}
+	return list, nil
 }
 
-func (half) Environments(context.Context, []keyway.Name) ([]keyway.Environment, error) {
-	return []keyway.Environment{{Name: "here", Arch: "amd64"}}, nil
+func (half) Environments(_ context.Context, names []keyway.Name) (all []keyway.Environment, _ error) {
+	for _, name := range names {
+		env := halfsTemplate(halfsWorkspaces[name]).Spec.Environment()
+		env.Name, env.Engine, env.Arch = name, keyway.EnginePodman, "amd64"
+		env.Image.ID = "sha256:" + strings.Repeat("b", 64)
+		all = append(all, env)
+	}
+	return all, nil
 }
 
-func (half) Templates(context.Context) ([][]byte, error) {
-	only := catalogue.Template{Format: catalogue.Format, Name: "base", Only: true}
-	only.Spec.Image, only.Spec.Template = "debian@sha256:"+strings.Repeat("a", 64), "base"
-	file, err := json.Marshal(only)
-	return [][]byte{file}, err
+func (half) Templates(context.Context) (files [][]byte, _ error) {
+	for _, template := range halfsWorkspaces {
+		file, err := json.Marshal(halfsTemplate(template))
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, file)
+	}
+	return files, nil
 }
 
 func (half) Facts(context.Context, keyway.Spec) (keyway.Facts, error) {

@@ -259,7 +259,7 @@ func TestNoWordOfAPlaceIsObeyed(t *testing.T) {
 				"ls --on gpu1", "ls --on gpu1 --json", "status gpu1", "status gpu1 --json", "stop train", "start train", "stop train gpu1/other",
 				"up --on gpu1 --image 127.0.0.1:1/x --name other", "up --on gpu1 --image 127.0.0.1:1/x --name other --json", "add gpu1/other", "rm gpu1/a gpu1/b",
 				"adopt --on gpu1", "adopt --on gpu1 --json", "adopt web --on gpu1 --name other",
-				"gpus --on gpu1", "pin base --on gpu1", "templates --on gpu1", "templates --on gpu1 --json", "up lied --on gpu1 --name other",
+				"gpus --on gpu1", "pin base --on gpu1", "pin lied --on gpu1", "templates --on gpu1", "templates --on gpu1 --json", "up lied --on gpu1 --name other",
 			} {
 				said, code := onTTY(t, nil, strings.Fields(line)...)
 				judgeSaid(t, said, code, line, how)

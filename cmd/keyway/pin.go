@@ -19,6 +19,7 @@ import (
 	"keyway/internal/pin"
 	"keyway/internal/plain"
 	"keyway/internal/registry"
+	"keyway/internal/template"
 )
 
 type pinOptions struct {
@@ -26,6 +27,7 @@ type pinOptions struct {
 	on    []string
 	from  string
 	json  bool
+	only  keyway.Name // the workspace that from names, at the only place in on; empty: any
 }
 
 func newPinCommand() *cobra.Command {
@@ -66,12 +68,18 @@ differences. Commit keyway.lock to your repository.` +
 // pinnable is a template with the path of its lock.
 type pinnable struct {
 	asked
-	lock string // a path
+	lock string          // a path
+	by   templateOptions // how it was named; for at
 }
 
-// findPinnable returns the template that was given to a command about locks, or the nearest one.
-func findPinnable(ctx context.Context, command string, names []string) (pinnable, error) {
-	from, err := templateOptions{names: names, command: command}.resolve(ctx, upOptions{place: string(keyway.Local)})
+// findPinnable returns the template that was given to a command about locks, or the nearest one. If
+// this laptop has none of that name, it asks the places that on names, or those where this laptop
+// knows a workspace.
+func (a *app) findPinnable(ctx context.Context, command string, names, on []string) (pinnable, error) {
+	by := templateOptions{names: names, command: command}
+	anywhere := by
+	anywhere.elsewhere = func(name string) (template.Template, string, error) { return a.firstPublished(ctx, name, on) }
+	from, err := anywhere.resolve(ctx, upOptions{place: string(keyway.Local)})
 	if err != nil {
 		return pinnable{}, err
 	}
@@ -79,11 +87,53 @@ func findPinnable(ctx context.Context, command string, names []string) (pinnable
 		return pinnable{}, keyway.Errorf(keyway.Usage, "there is no keyway.yaml here with one template in it, and none was named").
 			Hint("name one, for example: keyway %s pytorch\nsee which there are: keyway templates", command)
 	}
-	return pinnable{from, lockFile(from)}, nil
+	return pinnable{from, lockFile(from), by}, nil
+}
+
+// firstPublished returns the template of that name of the first place that publishes one. If there
+// is none, the error is that of a place that could not be asked.
+func (a *app) firstPublished(ctx context.Context, name string, on []string) (found template.Template, place string, err error) {
+	machines, err := a.Machines(ctx, on, false)
+	if err != nil {
+		return template.Template{}, "", err
+	}
+	all, failed := make([][]template.Template, len(machines)), make([]error, len(machines))
+	var asked sync.WaitGroup
+	for i, m := range machines {
+		if m.Place() != keyway.Local { // findPinnable has asked this machine
+			asked.Go(func() { all[i], failed[i] = a.published(ctx, m.Place()) })
+		}
+	}
+	asked.Wait()
+	a.ui.end()
+	for i, m := range machines {
+		for _, t := range all[i] {
+			if t.Name == name {
+				return t, string(m.Place()), nil
+			}
+		}
+	}
+	return template.Template{}, "", cmp.Or(failed...)
+}
+
+// at returns the template as keyway up resolves it at a place, whose own comes before one that is
+// built in or that another place publishes.
+func (t pinnable) at(ctx context.Context, place keyway.Place) (pinnable, error) {
+	if t.from.Dir() != "" || t.place == string(place) {
+		return t, nil
+	}
+	there, err := t.by.resolve(ctx, upOptions{place: string(place)})
+	if keyway.Is(err, keyway.Usage) { // the place has none, and gave a workspace that was made of another
+		return t, nil
+	}
+	if err == nil {
+		t.asked = there
+	}
+	return t, err
 }
 
 // lockFile returns the path of a template's lock: beside the template's file, or in the working
-// directory for a built-in template.
+// directory for a template without a file on this laptop.
 func lockFile(a asked) string {
 	if dir := a.from.Dir(); dir != "" {
 		return filepath.Join(dir, pin.FileName)
@@ -107,6 +157,7 @@ func (w workspaceOf) where() string { return string(w.place) + "/" + string(w.Na
 // surveyed holds what survey found of a template's workspaces.
 type surveyed struct {
 	found           []workspaceOf
+	answered        []keyway.Place
 	failed, stopped []*keyway.Error // of places that cannot be asked; of workspaces that do not run
 }
 
@@ -127,6 +178,8 @@ func (a *app) survey(ctx context.Context, template string, on []string) (surveye
 			defer mu.Unlock()
 			if err != nil {
 				s.failed = append(s.failed, keyway.AsError(err))
+			} else {
+				s.answered = append(s.answered, m.Place())
 			}
 			s.failed = append(s.failed, problems...)
 			for _, w := range rest {
@@ -172,16 +225,19 @@ func notLookedInto(where string, state keyway.State) *keyway.Error {
 }
 
 func runPin(ctx context.Context, o pinOptions, stdout, news io.Writer) error {
-	t, err := findPinnable(ctx, "pin", o.names)
+	a, err := newApp()
+	if err == nil {
+		o, err = a.settleFrom(o)
+	}
+	if err != nil {
+		return err
+	}
+	t, err := a.findPinnable(ctx, "pin", o.names, o.on)
 	if err != nil {
 		return err
 	}
 	lock, err := pin.Read(t.lock)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	a, err := newApp()
-	if err != nil {
 		return err
 	}
 	p, from, err := a.pin(ctx, t, o, news)
@@ -215,20 +271,25 @@ func summary(p pin.Pin) []string {
 	return append(words, p.Image.Digests[0])
 }
 
+// settleFrom returns o with the place and the name of the workspace of --from.
+func (a *app) settleFrom(o pinOptions) (pinOptions, error) {
+	o.only = keyway.Name(o.from)
+	if place, name, err := laptop.SplitWorkspace(o.from); err == nil {
+		o.on, o.only = []string{string(place)}, name
+	} else if o.from != "" && len(o.on) == 0 {
+		e, err := a.Lookup(o.from)
+		if err != nil {
+			return o, err
+		}
+		o.on = []string{string(e.Place)}
+	}
+	return o, nil
+}
+
 // pin makes a pin from a running workspace, or otherwise from the registry's answer, and reports
 // which.
 func (a *app) pin(ctx context.Context, t pinnable, o pinOptions, news io.Writer) (pin.Pin, string, error) {
-	on, from := o.on, keyway.Name(o.from)
-	if place, name, err := laptop.SplitWorkspace(o.from); err == nil {
-		on, from = []string{string(place)}, name
-	} else if o.from != "" && len(on) == 0 {
-		e, err := a.Lookup(o.from)
-		if err != nil {
-			return pin.Pin{}, "", err
-		}
-		on = []string{string(e.Place)}
-	}
-	s, err := a.survey(ctx, t.from.Name, on)
+	s, err := a.survey(ctx, t.from.Name, o.on)
 	if err != nil {
 		return pin.Pin{}, "", err
 	}
@@ -237,7 +298,7 @@ func (a *app) pin(ctx context.Context, t pinnable, o pinOptions, news io.Writer)
 	}
 	found, failed := s.found, s.failed
 	if o.from != "" {
-		found = slices.DeleteFunc(found, func(w workspaceOf) bool { return w.Name != from })
+		found = slices.DeleteFunc(found, func(w workspaceOf) bool { return w.Name != o.only })
 	}
 	switch {
 	case len(found) == 1:
@@ -254,12 +315,16 @@ func (a *app) pin(ctx context.Context, t pinnable, o pinOptions, news io.Writer)
 	case o.from != "":
 		return pin.Pin{}, "", keyway.Errorf(keyway.NotFound, "%s does not run from the template %s", o.from, t.from.Name).Hint("see what runs: keyway ls")
 	}
-	return a.pinImage(ctx, t, cmp.Or(append(o.on, string(keyway.Local))...))
+	return a.pinImage(ctx, t, cmp.Or(slices.Concat(o.on, []string{t.publisher(), string(keyway.Local)})...))
 }
 
 // pinWorkspace pins the environment of a running workspace. It refuses properties that the
 // template does not have, because the next workspace of the template would lack them.
 func (a *app) pinWorkspace(ctx context.Context, t pinnable, w workspaceOf, news io.Writer) (pin.Pin, string, error) {
+	t, err := t.at(ctx, w.place)
+	if err != nil {
+		return pin.Pin{}, "", err
+	}
 	p := pin.FromWorkspace(t.from.Name, t.Spec.Image, w.Environment)
 	if other := p.CompareTemplate(w.where(), t.Spec); len(other) > 0 {
 		return p, "", keyway.Errorf(keyway.Drifted, "%s was made with other options than the template's: %s", w.where(), strings.Join(fieldNames(other), ", ")).
@@ -282,6 +347,9 @@ func (a *app) pinWorkspace(ctx context.Context, t pinnable, w workspaceOf, news 
 // pinImage pins the registry's answer about the image, for the place's architecture.
 func (a *app) pinImage(ctx context.Context, t pinnable, on string) (pin.Pin, string, error) {
 	place, err := keyway.ParsePlace(on)
+	if err == nil {
+		t, err = t.at(ctx, place)
+	}
 	if err != nil {
 		return pin.Pin{}, "", err
 	}

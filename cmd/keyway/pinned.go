@@ -25,14 +25,14 @@ func (o upOptions) pinned(ctx context.Context, a *app, there api.Node, place key
 	if from.from.Name == "" {
 		return nil, s, keyway.Errorf(keyway.Usage, "--pinned is for templates, and none was named").Advise(keyway.SeeTemplates)
 	}
-	t := pinnable{from, lockFile(from)}
+	t := pinnable{asked: from, lock: lockFile(from)}
 	lock, err := readLock(t)
 	if err != nil {
 		return nil, s, err
 	}
 	if lock.Meddled() {
 		return nil, s, keyway.Errorf(keyway.Drifted, "%s was changed by other means than keyway pin", t.lock).
-			Hint("restore it from where it came from, or make it again: keyway pin %s", plain.Shell(t.from.Name))
+			Hint("restore it from where it came from, or make it again: %s", t.pinCommand())
 	}
 	facts, err := there.Facts(ctx, s)
 	if err != nil {
@@ -45,7 +45,7 @@ func (o upOptions) pinned(ctx context.Context, a *app, there api.Node, place key
 	}
 	if other := p.CompareSpec(t.from.File, s); len(other) > 0 {
 		return nil, s, keyway.Errorf(keyway.Drifted, "the options differ from %s: %s", t.lock, strings.Join(fieldNames(other), ", ")).
-			Hint("%s; if the template was changed: keyway pin %s", asPinned(other), plain.Shell(t.from.Name))
+			Hint("%s; if the template was changed: %s", asPinned(other), t.pinCommand())
 	}
 	if !compat.Runs(facts.Driver.Module, p.DriverFloor) {
 		return nil, s, keyway.Errorf(keyway.NoGPU, "the driver %s of %s does not run what is pinned, which needs %s or newer", facts.Driver.Module, place, p.DriverFloor).

@@ -32,6 +32,10 @@ type templateOptions struct {
 	tmpfs, devices, secrets, labels []string
 	asMe                            bool
 	home                            string
+
+	// elsewhere looks for a template of the name that neither this laptop nor up's place has, and
+	// returns the place that publishes it; nil: nowhere. A zero Template means that there is none.
+	elsewhere func(name string) (found template.Template, place string, err error)
 }
 
 func (o *templateOptions) declare(cmd *cobra.Command) {
@@ -47,7 +51,16 @@ func (o *templateOptions) declare(cmd *cobra.Command) {
 // asked is a resolved template.
 type asked struct {
 	compose.Asked
-	from template.Template // zero: no template
+	from  template.Template // zero: no template
+	place string            // that it was resolved for
+}
+
+// publisher returns the place that publishes the template, or "" for one of this laptop's.
+func (a asked) publisher() string {
+	if a.from.Published == nil {
+		return ""
+	}
+	return a.place
 }
 
 // finder returns a finder of templates that starts in the working directory.
@@ -72,7 +85,13 @@ func (o templateOptions) resolve(ctx context.Context, up upOptions) (asked, erro
 	var found template.Template
 	switch {
 	case len(o.names) > 0:
-		if found, err = f.Find(o.names[0]); keyway.Is(err, keyway.Usage) {
+		found, err = f.Find(o.names[0])
+		if o.elsewhere != nil && keyway.Is(err, keyway.Usage) {
+			if t, place, failed := o.elsewhere(o.names[0]); t.Name != "" || failed != nil {
+				found, up.place, err = t, place, failed
+			}
+		}
+		if keyway.Is(err, keyway.Usage) {
 			return asked{}, noTemplate(ctx, o.command, o.names[0], err)
 		}
 	case up.image != "":
@@ -105,13 +124,18 @@ func askPlace(ctx context.Context, on string) func() ([]template.Template, error
 			return nil, err
 		}
 		defer a.ui.end()
-		published, err := a.Templates(ctx, place)
-		var all []template.Template
-		for _, t := range published {
-			all = append(all, template.FromPlace(place, t))
-		}
-		return all, err
+		return a.published(ctx, place)
 	}
+}
+
+// published returns a place's own templates.
+func (a *app) published(ctx context.Context, place keyway.Place) ([]template.Template, error) {
+	published, err := a.Templates(ctx, place)
+	var all []template.Template
+	for _, t := range published {
+		all = append(all, template.FromPlace(place, t))
+	}
+	return all, err
 }
 
 // resolveAt resolves a template for a place.
@@ -119,7 +143,7 @@ func resolveAt(found template.Template, place string) (asked, error) {
 	home, _ := os.UserHomeDir()
 	a, err := found.Resolve(compose.Where{Local: place == string(keyway.Local), Home: home, Lookup: os.LookupEnv})
 	a.Spec.Template = found.Name
-	return asked{a, found}, err
+	return asked{a, found, place}, err
 }
 
 // tell prints which template is used, and which values of this laptop it contains.
@@ -287,13 +311,7 @@ func completeTemplates(cmd *cobra.Command, args []string, _ string) ([]cobra.Com
 	if err != nil || len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	if on, err := cmd.Flags().GetString("on"); err == nil && on != "" {
-		ctx, cancel := context.WithTimeout(context.Background(), completionTime)
-		defer cancel()
-		if a, err := newApp(); err == nil && a.IsUp(ctx, keyway.Place(on)) {
-			f.AskPlace = askPlace(ctx, on)
-		}
-	}
+	f.AskPlace = func() ([]template.Template, error) { return publishedNow(cmd), nil }
 	all, _ := f.List()
 	var names []cobra.Completion
 	seen := map[string]bool{}
@@ -304,4 +322,28 @@ func completeTemplates(cmd *cobra.Command, args []string, _ string) ([]cobra.Com
 		}
 	}
 	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+// publishedNow returns the templates of the places that a command would ask, if they are connected:
+// completion connects to none.
+func publishedNow(cmd *cobra.Command) (all []template.Template) {
+	a, err := newApp()
+	if err != nil {
+		return nil
+	}
+	var places []keyway.Place
+	if on, err := cmd.Flags().GetString("on"); err == nil {
+		places = []keyway.Place{keyway.Place(on)}
+	} else if on, err := cmd.Flags().GetStringArray("on"); err == nil { // without a place, the command asks all
+		places, _ = a.Places(on)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), completionTime)
+	defer cancel()
+	for _, place := range places {
+		if a.IsUp(ctx, place) {
+			more, _ := a.published(ctx, place)
+			all = append(all, more...)
+		}
+	}
+	return all
 }

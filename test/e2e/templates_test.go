@@ -206,6 +206,8 @@ func (w *world) publishedTemplates(t *testing.T) {
 	}
 	const inside = `echo $MODE $SEED; df -m /dev/shm | awk 'END {print $2}'; cat /mnt/set/file`
 	equal(t, "as published", w.must(t, "ssh", "team", inside), "team\n64\nset\n")
+	holds(t, "the pin", w.must(t, "env", "-C", "/root/empty", "keyway", "pin", "team"), "as ada/team")
+	holds(t, "the comparison", w.must(t, "env", "-C", "/root/empty", "keyway", "drift", "team"), "nothing differs")
 	if r := up("team", "--name", "more", "--shm-size", "128mb", "-e", "SEED=3", "-v", "/srv/data:/mnt/data"); r.Code != 0 {
 		t.Error(r)
 	}

@@ -330,6 +330,7 @@ func (c *control) farewell(errs *stdio.End, why string) {
 	switch {
 	case why == "":
 	case c.screen != nil:
+		w.news.unfollow(c.screen) // nothing is shown below the reason
 		c.screen.Say(why)
 	case c.in.Log == "":
 		_, _ = io.WriteString(errs, "keyway: "+strings.ReplaceAll(why, "\n", "\n  ")+"\n")

@@ -101,3 +101,16 @@ func TestWhyAConnectionEnded(t *testing.T) {
 		}
 	}
 }
+
+// TestNoNewsAfterTheReason checks that a terminal shows no stall after the reason of the end.
+func TestNoNewsAfterTheReason(t *testing.T) {
+	w := &workspace{news: newNews(nil, func(bool) {})}
+	var screen told
+	w.news.follow(&screen)
+	c := &control{w: w, screen: &screen}
+	c.farewell(nil, "gpu1 is down")
+	w.news.take("stalled\tstalled 40s: redialling gpu1\tgpu1 is down")
+	if want := []string{"gpu1 is down"}; !slices.Equal(screen.shown, want) {
+		t.Errorf("a terminal shows %q", screen.shown)
+	}
+}

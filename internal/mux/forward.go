@@ -16,6 +16,7 @@ import (
 
 	"keyway/internal/mux/near"
 	"keyway/internal/mux/socks"
+	"keyway/internal/plain"
 	"keyway/internal/unixsock"
 )
 
@@ -191,7 +192,7 @@ func (f *forward) tell(errs io.Writer, first int) {
 	f.errs, f.first = errs, first
 }
 
-// say prints a line.
+// say prints a line, which has nothing in it that a terminal obeys.
 func (f *forward) say(line string) {
 	f.saying.Lock()
 	defer f.saying.Unlock()
@@ -212,7 +213,7 @@ func (f *forward) sayRefused(err error) {
 	f.saying.Lock()
 	number := f.first + others
 	f.saying.Unlock()
-	f.say(fmt.Sprintf("channel %d: open failed: %s: %s", number, refused.Reason, refused.Message))
+	f.say(fmt.Sprintf("channel %d: open failed: %s: %s", number, refused.Reason, plain.Line(refused.Message)))
 }
 
 // enter registers a connection. It reports false if the forward has ended.
@@ -362,7 +363,7 @@ func (f *forward) dial(to target) (net.Conn, error) {
 	d := net.Dialer{Timeout: dialTime}
 	conn, err := d.DialContext(f.guest.open, network, address)
 	if err != nil {
-		f.say(near.Unreached(to.host, to.port, to.port == onPath, err))
+		f.say(near.Unreached(plain.Line(to.host), to.port, to.port == onPath, err))
 	}
 	return conn, err
 }

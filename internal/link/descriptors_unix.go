@@ -226,7 +226,14 @@ func (t *terminal) size() int {
 	return int(w.Col)
 }
 
+// atOnce is the number of bytes that a pipe takes without waiting, if it takes any (pipe(7),
+// PIPE_BUF). A host on the route may have chosen a longer text.
+const atOnce = 4096
+
 func (t *terminal) write(text string) {
+	if len(text) > atOnce {
+		text = strings.ToValidUTF8(text[:atOnce-1], "") + "\n"
+	}
 	ready := []unix.PollFd{{Fd: int32(t.fd), Events: unix.POLLOUT}}
 	if n, err := unix.Poll(ready, 0); err == nil && n == 1 && ready[0].Revents == unix.POLLOUT {
 		_, _ = unix.Write(t.fd, []byte(text))

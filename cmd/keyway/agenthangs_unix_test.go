@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/crypto/ssh/agent"
 
@@ -34,14 +35,21 @@ func TestAHangingAgentIsNamed(t *testing.T) {
 				}
 			}()
 		}
-		var out strings.Builder
-		sayAgentHangs(&out, socket)
+		said := func() string {
+			var out strings.Builder
+			sayAgentHangs(&out, socket)
+			return out.String()
+		}
 		want := ""
 		if !answers {
 			want = "keyway: the agent " + socket + " does not answer, and ssh waits for it\n"
 		}
-		if out.String() != want {
-			t.Errorf("%s: %q, want %q", name, out.String(), want)
+		got := said()
+		for end := time.Now().Add(time.Minute); answers && got != want && time.Now().Before(end); got = said() {
+			// A busy machine may delay the agent of this process for as long as one may be silent.
+		}
+		if got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
 		}
 	}
 	var out strings.Builder

@@ -159,7 +159,7 @@ func (u *terminalUI) line(p keyway.Progress) {
 	u.tell(p.Message, quarters)
 }
 
-// slowNotice is the time after which a command says why it waits.
+// slowNotice is the time after which a command reports why it waits.
 const slowNotice = time.Second
 
 // whenSlow prints the message, unless done is called within slowNotice. done must be called before the

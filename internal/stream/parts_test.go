@@ -3,6 +3,7 @@ package stream
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -439,6 +440,54 @@ func TestSmallACK(t *testing.T) {
 		}
 		if test.wait > 0 && !w.deadline().Equal(now.Add(test.wait)) {
 			t.Errorf("%s: due %v later", test.name, w.deadline().Sub(now))
+		}
+	}
+}
+
+// TestFinIsAcknowledgedWithTheAnswer checks when the FIN of the other end is acknowledged: a server
+// that has not closed its own direction leaves that to its FIN, because an ACK alone would hold up
+// the FIN. An end that will send no more, or whose stream ends, acknowledges at once.
+func TestFinIsAcknowledgedWithTheAnswer(t *testing.T) {
+	now := time.Unix(946684800, 0)
+	for _, test := range []struct {
+		name           string
+		client, closed bool
+		acked          bool // the own FIN has been acknowledged
+		atOnce         bool
+	}{
+		{name: "a server"},
+		{name: "a server that has closed its direction", closed: true, atOnce: true},
+		{name: "a server whose stream ends", closed: true, acked: true, atOnce: true},
+		{name: "a client", client: true, atOnce: true},
+		{name: "a client whose stream ends", client: true, closed: true, acked: true, atOnce: true},
+	} {
+		w := newWire(NewBudget(1<<20), test.client)
+		w.live.ready = true
+		w.rx.received, w.rx.consumed = 60, 60
+		if test.closed {
+			w.finish(now)
+			_, _, from, _ := w.next(nil, now)
+			w.tx.release(from)
+		}
+		if test.acked {
+			if err := w.tx.ack(w.tx.end); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := w.fin(frame{typ: frameFin, payload: binary.BigEndian.AppendUint64(nil, 60)}, now); err != nil {
+			t.Fatal(err)
+		}
+		words, _, _, _ := w.next(nil, now)
+		if (len(words) > 0) != test.atOnce {
+			t.Errorf("%s has sent %x at once", test.name, words)
+		}
+		if test.closed {
+			continue
+		}
+		w.finish(now)
+		words, data, _, _ := w.next(nil, now)
+		if (len(words) > 0) == test.atOnce || len(data) == 0 {
+			t.Errorf("%s has sent %x with its own FIN %x", test.name, words, data)
 		}
 	}
 }

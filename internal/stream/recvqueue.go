@@ -296,11 +296,6 @@ func (q *recvQueue) ackable() uint64 {
 // unsaid returns the number of bytes that an ACK could acknowledge now.
 func (q *recvQueue) unsaid() uint64 { return q.ackable() - q.acked }
 
-// ackDue reports whether enough was consumed to send an ACK at once.
-func (q *recvQueue) ackDue() bool {
-	return q.unsaid() > 0 && (q.fin || q.much())
-}
-
 // much reports whether the unsent acknowledgement is large. Every ACK wakes each relay on the
 // route, so there are only as many as keep the sender going.
 func (q *recvQueue) much() bool { return q.unsaid() >= uint64(min(ackBytes, q.window/2)) }

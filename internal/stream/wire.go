@@ -12,8 +12,8 @@ const (
 	ackDelay = 50 * time.Millisecond
 	// serverAckDelay is the same for a server, for at most patientAck bytes. Behind a bastion, its
 	// ACK alone would hold up the next answer until the laptop has acknowledged the packet with the
-	// ACK, which that delays. So the server leaves ACKs to its answers, for as long as its client
-	// does not ask (busyPing).
+	// ACK, which that delays. So the server leaves ACKs to its answers (that of a FIN to its own
+	// FIN) for as long as its client does not ask (busyPing).
 	serverAckDelay = time.Second
 	// patientAck is more than an ssh sends between two answers of a login, and less than smallSlab,
 	// which without a budget is the client's whole ring.
@@ -154,18 +154,20 @@ func (w *wire) atEnd(now time.Time) (effects, error) {
 }
 
 // consumed is called after the user has read bytes, and decides whether to acknowledge them now.
-func (w *wire) consumed(now time.Time) (do effects) {
-	if w.rx.ackDue() || w.ackSmall(now) {
+func (w *wire) consumed(now time.Time) effects {
+	do := w.settle()
+	n := w.rx.unsaid()
+	switch {
+	case n == 0 || w.err != nil:
+	case w.rx.much() || w.rx.fin && (w.client || w.tx.fin) || w.ackSmall(now):
 		w.say.ack = true
-		do = canSend
-	} else if n := w.rx.unsaid(); n > 0 {
-		after := w.ackAfter
-		if n > patientAck {
-			after = ackDelay
-		}
-		w.ackBy = sooner(w.ackBy, now.Add(after))
+		do |= canSend
+	case n > patientAck:
+		w.ackBy = sooner(w.ackBy, now.Add(ackDelay))
+	default:
+		w.ackBy = sooner(w.ackBy, now.Add(w.ackAfter))
 	}
-	return do | w.settle()
+	return do
 }
 
 // ackSmall reports whether to acknowledge at once: the user has read little, and no ACK was sent
@@ -257,13 +259,14 @@ func (w *wire) abort(reason error, code uint16) effects {
 	return w.end(&abortError{reason})
 }
 
-// settle ends the stream when both directions have ended. Bytes that the user has not read yet need
-// no path.
+// settle ends the stream when both directions have ended, and has what is not acknowledged yet
+// acknowledged. Bytes that the user has not read yet need no path.
 func (w *wire) settle() effects {
-	if w.tx.done() && (w.rx.fin || w.closed) {
-		return w.end(errFinished)
+	if w.err != nil || !w.tx.done() || !w.rx.fin && !w.closed {
+		return 0
 	}
-	return 0
+	w.say.ack = w.say.ack || w.rx.unsaid() > 0
+	return w.end(errFinished)
 }
 
 // end ends the stream. No other function does.

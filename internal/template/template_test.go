@@ -278,10 +278,20 @@ func TestTwiceIsAnError(t *testing.T) {
 // TestPlatform checks the architecture that a platform stands for.
 func TestPlatform(t *testing.T) {
 	for given, want := range map[string]string{
-		"''": "", "linux": "", "linux/amd64": "amd64", "amd64": "amd64", "linux/x86_64": "amd64", "linux/arm64/v8": "arm64", "aarch64": "arm64", "linux/arm/v7": "arm", "${P:-linux/arm64}": "arm64",
+		"''": "", "linux": "", "linux/amd64": "amd64", "amd64": "amd64", "linux/x86_64": "amd64", "linux/AMD64": "amd64", "Linux/Arm64/V8": "arm64", "X86_64": "amd64", "linux/arm64/v8": "arm64", "aarch64": "arm64", "linux/arm/v7": "arm", "${P:-linux/arm64}": "arm64",
 	} {
 		if a, err := resolveText(t, service("image: i\nplatform: "+given), nil); err != nil || a.Arch != want {
 			t.Errorf("%s: %q, %v", given, a.Arch, err)
+		}
+	}
+}
+
+// TestAnEmptySetupIsNone checks that a setup without a command starts no job.
+func TestAnEmptySetupIsNone(t *testing.T) {
+	for _, setup := range []string{"''", "", "' '", "|\n      \n", `"\n\t\n"`, "${NOT_HERE:-}"} {
+		a, err := resolveText(t, service("image: i\nx-keyway:\n  setup: "+setup), nil)
+		if want := strings.Contains(setup, "$"); err != nil || (a.Setup != "") != want {
+			t.Errorf("%s: %q, %v", setup, a.Setup, err)
 		}
 	}
 }

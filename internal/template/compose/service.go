@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"slices"
+	"strings"
 
 	"keyway/internal/keyway"
 	"keyway/internal/template/document"
@@ -90,6 +91,9 @@ func (d source) asked(names []string, service loaded, env environment, w Where) 
 		if len(a.Setup) > document.MaxSetup {
 			return Asked{}, d.Errorf(nil, "its commands are longer than %d KiB", document.MaxSetup>>10).Hint("put a script into the image, and call it")
 		}
+	}
+	if strings.TrimSpace(a.Setup) == "" {
+		a.Setup = ""
 	}
 	for name := range taken {
 		if taken[name] && !slices.Contains(a.Variables, name) {

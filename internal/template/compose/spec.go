@@ -59,7 +59,7 @@ var platformForm = lazyregexp.New(`^[a-z0-9_-]+(/[a-z0-9_-]+(/v[0-9]+)?)?$`)
 
 // architecture converts platform to an architecture. A variant is not compared: places do not tell theirs.
 func (c converter) architecture() (string, error) {
-	given := c.service.Platform
+	given := strings.ToLower(c.service.Platform) // as containerd reads it
 	if given == "" {
 		return "", nil
 	}

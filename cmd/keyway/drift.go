@@ -170,10 +170,9 @@ func (a *app) drift(ctx context.Context, t pinnable, lock pin.Lock, o driftOptio
 		return d, err
 	}
 	pins := lock.Of(t.from.Name)
-	for _, place := range s.templatesOf(t, len(o.on) > 0) {
-		there, err := t.at(ctx, place)
-		if err != nil {
-			d.missed(keyway.AsError(err))
+	for _, there := range t.atAll(ctx, s.templatesOf(t, len(o.on) > 0)) {
+		if there.err != nil {
+			d.missed(keyway.AsError(there.err))
 			continue
 		}
 		for _, p := range pins {

@@ -78,7 +78,7 @@ type pinnable struct {
 func (a *app) findPinnable(ctx context.Context, command string, names, on []string) (pinnable, error) {
 	by := templateOptions{names: names, command: command}
 	anywhere := by
-	anywhere.elsewhere = func(name string) (template.Template, string, error) { return a.firstPublished(ctx, name, on) }
+	anywhere.elsewhere = func(name string) ([]template.Template, string, error) { return a.firstPublished(ctx, name, on) }
 	from, err := anywhere.resolve(ctx, upOptions{place: string(keyway.Local)})
 	if err != nil {
 		return pinnable{}, err
@@ -90,12 +90,13 @@ func (a *app) findPinnable(ctx context.Context, command string, names, on []stri
 	return pinnable{from, lockFile(from), by}, nil
 }
 
-// firstPublished returns the template of that name of the first place that publishes one. If there
-// is none, the error is that of a place that could not be asked.
-func (a *app) firstPublished(ctx context.Context, name string, on []string) (found template.Template, place string, err error) {
+// firstPublished returns the templates of the first place that publishes one of that name, and that
+// place. If none does, it returns those of all places, and the error is that of a place that could
+// not be asked.
+func (a *app) firstPublished(ctx context.Context, name string, on []string) (_ []template.Template, place string, err error) {
 	machines, err := a.Machines(ctx, on, false)
 	if err != nil {
-		return template.Template{}, "", err
+		return nil, "", err
 	}
 	all, failed := make([][]template.Template, len(machines)), make([]error, len(machines))
 	var asked sync.WaitGroup
@@ -107,13 +108,11 @@ func (a *app) firstPublished(ctx context.Context, name string, on []string) (fou
 	asked.Wait()
 	a.ui.end()
 	for i, m := range machines {
-		for _, t := range all[i] {
-			if t.Name == name {
-				return t, string(m.Place()), nil
-			}
+		if slices.ContainsFunc(all[i], func(t template.Template) bool { return t.Name == name }) {
+			return all[i], string(m.Place()), nil
 		}
 	}
-	return template.Template{}, "", cmp.Or(failed...)
+	return slices.Concat(all...), "", cmp.Or(failed...)
 }
 
 // at returns the template as keyway up resolves it at a place, whose own comes before one that is
@@ -130,6 +129,23 @@ func (t pinnable) at(ctx context.Context, place keyway.Place) (pinnable, error) 
 		t.asked = there
 	}
 	return t, err
+}
+
+// resolvedAt is a template as a place has it.
+type resolvedAt struct {
+	pinnable
+	err error
+}
+
+// atAll returns the template as each of the places has it. It asks all at once.
+func (t pinnable) atAll(ctx context.Context, places []keyway.Place) []resolvedAt {
+	all := make([]resolvedAt, len(places))
+	var asked sync.WaitGroup
+	for i, place := range places {
+		asked.Go(func() { all[i].pinnable, all[i].err = t.at(ctx, place) })
+	}
+	asked.Wait()
+	return all
 }
 
 // lockFile returns the path of a template's lock: beside the template's file, or in the working

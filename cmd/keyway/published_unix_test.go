@@ -34,6 +34,8 @@ var ofAPlace = []placesTemplate{
 	{"pin base", 0, "base pinned for amd64, as gpu1/here"},
 	{"pin base --on gpu1", 0, "base pinned for amd64, as gpu1/here"},
 	{"pin other --on gpu1", -1, `there is no template "other"`},
+	{"pin teem", -1, "did you mean: keyway pin team"},
+	{"drift tem", -1, "did you mean: keyway drift team"},
 	{"drift team --ignore tag", keyway.ExitCode(keyway.Errorf(keyway.EngineDown, "")), "keyway.lock: the template, gpu1/crew"},
 	{"drift team --on gpu1 --ignore tag", keyway.ExitCode(keyway.Errorf(keyway.EngineDown, "")), "keyway.lock: the template, gpu1/crew"},
 	{"drift base --ignore tag", keyway.ExitCode(keyway.Errorf(keyway.EngineDown, "")), "keyway.lock: the template, gpu1/here"},

@@ -33,9 +33,10 @@ type templateOptions struct {
 	asMe                            bool
 	home                            string
 
-	// elsewhere looks for a template of the name that neither this laptop nor up's place has, and
-	// returns the place that publishes it; nil: nowhere. A zero Template means that there is none.
-	elsewhere func(name string) (found template.Template, place string, err error)
+	// elsewhere returns the templates of other places, for a name that neither this laptop nor up's
+	// place has, and the first place that publishes one of that name. nil: there are none. An error
+	// means that no place has it and one could not be asked.
+	elsewhere func(name string) (all []template.Template, place string, err error)
 }
 
 func (o *templateOptions) declare(cmd *cobra.Command) {
@@ -87,9 +88,10 @@ func (o templateOptions) resolve(ctx context.Context, up upOptions) (asked, erro
 	case len(o.names) > 0:
 		found, err = f.Find(o.names[0])
 		if o.elsewhere != nil && keyway.Is(err, keyway.Usage) {
-			if t, place, failed := o.elsewhere(o.names[0]); t.Name != "" || failed != nil {
-				found, up.place, err = t, place, failed
-			}
+			all, place, failed := o.elsewhere(o.names[0])
+			up.place = cmp.Or(place, up.place)
+			f.AskPlace = func() ([]template.Template, error) { return all, failed }
+			found, err = f.Find(o.names[0])
 		}
 		if keyway.Is(err, keyway.Usage) {
 			return asked{}, noTemplate(ctx, o.command, o.names[0], err)

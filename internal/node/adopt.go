@@ -76,7 +76,7 @@ func (n *Node) Adopt(ctx context.Context, a keyway.Adoption, report func(keyway.
 		}
 		engines = []engine.Engine{e}
 	}
-	return n.adopt(ctx, engines, a, report)
+	return n.making(a.Name, func() (keyway.Workspace, error) { return n.adopt(ctx, engines, a, report) })
 }
 
 func (n *Node) adopt(ctx context.Context, engines []engine.Engine, a keyway.Adoption, report func(keyway.Progress)) (keyway.Workspace, error) {

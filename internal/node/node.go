@@ -31,6 +31,7 @@ type Node struct {
 	gpus  *gpu.Pool
 	// published is the directory of the place's own templates, and its owner, root.
 	published shelf
+	unused    unused
 }
 
 var _ api.Node = (*Node)(nil)
@@ -127,7 +128,7 @@ func (n *Node) Create(ctx context.Context, s keyway.Spec, report func(keyway.Pro
 		s.Image = keyway.DefaultImage
 		report(keyway.Progress{Message: "no image was named: using " + s.Image})
 	}
-	return e.Create(ctx, s, report)
+	return n.making(s.Name, func() (keyway.Workspace, error) { return e.Create(ctx, s, report) })
 }
 
 // choose returns the engine that the user named, or the first that works. It reports which one, and
@@ -243,6 +244,7 @@ type keyBearer interface {
 
 // Admit implements api.Node.
 func (n *Node) Admit(ctx context.Context, name keyway.Name, keys []keyway.EntryKey) error {
+	n.unused.take(name)
 	e, err := n.find(ctx, name)
 	if err != nil {
 		return err
@@ -263,6 +265,7 @@ func (n *Node) Admit(ctx context.Context, name keyway.Name, keys []keyway.EntryK
 }
 
 func (n *Node) with(ctx context.Context, name keyway.Name, do func(engine.Engine, context.Context, keyway.Name) error) error {
+	n.unused.take(name)
 	e, err := n.find(ctx, name)
 	if err != nil {
 		return err
@@ -270,18 +273,9 @@ func (n *Node) with(ctx context.Context, name keyway.Name, do func(engine.Engine
 	return do(e, ctx, name)
 }
 
-// WaitIdle implements api.Node.
-func (n *Node) WaitIdle(ctx context.Context, name keyway.Name) error {
-	unlock, err := n.homes.Lock(ctx, name)
-	if err != nil {
-		return err
-	}
-	unlock()
-	return nil
-}
-
 // Dial implements api.Node.
 func (n *Node) Dial(ctx context.Context, name keyway.Name) (net.Conn, error) {
+	n.unused.take(name)
 	e, err := n.find(ctx, name)
 	if err != nil {
 		return nil, err

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"keyway/internal/keyway"
+	"keyway/test/await"
 	"keyway/test/lab"
 )
 
@@ -93,13 +94,7 @@ func TestTheNodeIsKilledDuringUp(t *testing.T) {
 				half++
 				equal(t, "the code of a start of what is half made", strconv.Itoa(w.do("keyway", "start", "gpu1/a").Code), strconv.Itoa(keyway.ExitCode(keyway.Errorf(keyway.NotRunning, ""))))
 			}
-			if again := w.do(up...); again.Code == keyway.ExitCode(keyway.Errorf(keyway.NameTaken, "")) { // it was complete
-				w.must(t, "keyway", "rm", "gpu1/a")
-				w.must(t, up...)
-			} else if again.Code != 0 {
-				t.Errorf("again, after %v: %s", after, again)
-			}
-			w.must(t, "ssh", "a", "true")
+			w.upAgain(t, up)
 		}
 		w.must(t, "keyway", "rm", "a")
 		if err := w.nothingLeft(); err != nil {
@@ -109,6 +104,87 @@ func TestTheNodeIsKilledDuringUp(t *testing.T) {
 	t.Logf("%d nodes were killed in time, and %d of them left something half made", lost, half)
 	if lost == 0 {
 		t.Error("none of the kills came in time")
+	}
+}
+
+// upAgain types a keyway up again that did not end well, or what it then advises, and enters the
+// workspace a.
+func (w *world) upAgain(t *testing.T, up []string) {
+	t.Helper()
+	switch again := w.do(up...); again.Code {
+	case 0:
+	case keyway.ExitCode(keyway.Errorf(keyway.NameTaken, "")): // it is complete, or does not run
+		if !strings.Contains(again.Stderr, "keyway add gpu1/a") || w.do("keyway", "add", "gpu1/a", "--yes").Code != 0 {
+			w.must(t, "keyway", "rm", "gpu1/a")
+			w.must(t, up...)
+		}
+	default:
+		t.Errorf("again: %s", again)
+	}
+	w.must(t, "ssh", "a", "true")
+}
+
+// TestUpEndsBeforeTheProof ends each party of keyway up, and its connections, after the guest has
+// started and before its host key has proved itself: the link, which carries both, is stopped
+// meanwhile. It checks that an interrupted up leaves nothing, and that after any other end the next
+// command works.
+func TestUpEndsBeforeTheProof(t *testing.T) {
+	t.Parallel()
+	w := start(t, lab.Options{Docker: true, Images: []lab.Image{lab.Busybox}})
+	w.must(t, "keyway", "init", "--yes")
+	w.must(t, "keyway", "unlock")
+	up := []string{"keyway", "up", "--on", "gpu1", "--image", string(lab.Busybox), "--name", "a"}
+	w.must(t, up...) // the node's program is there from now on
+	w.must(t, "keyway", "rm", "a")
+	fast, err := w.Delay(w.Laptop, w.Bastion, 100*time.Millisecond) // an answer takes longer than stopping the link
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := fast(); err != nil {
+			t.Error(err)
+		}
+	})
+	const interrupted = 130
+	for _, c := range []struct {
+		what string
+		code int // the exit code of keyway up, unless it has ended before; 0: any
+		end  func(up *os.Process) error
+	}{
+		{"Ctrl-C", interrupted, func(up *os.Process) error { return up.Signal(os.Interrupt) }},
+		{"kill -9 of keyway up", 128 + int(syscall.SIGKILL), func(up *os.Process) error { return up.Kill() }},
+		{"kill -9 of the link", 0, func(*os.Process) error { return lab.Kill(syscall.SIGKILL, w.Laptop.Links()...) }},
+		{"kill -9 of the node", 0, func(*os.Process) error { return lab.Kill(syscall.SIGKILL, w.GPU.Nodes()...) }},
+		{"a cut", 0, func(*os.Process) error { w.Bastion.KillConnections(); return nil }},
+	} {
+		late := false
+		cmd := w.command(up...)
+		r := w.finish(cmd, "", func() {
+			await.That(t, "a guest has started", func() bool { return len(w.GPU.ProcessesInside("keyway-guest")) > 0 })
+			links := w.Laptop.Links()
+			stopped, ended := lab.Kill(syscall.SIGSTOP, links...), c.end(cmd.Process)
+			if late = errors.Is(ended, os.ErrProcessDone); late {
+				ended = nil
+			}
+			if err := errors.Join(stopped, ended, lab.Kill(syscall.SIGCONT, links...)); err != nil {
+				t.Error(err)
+			}
+		})
+		late = late || r.Code == 0 // a busy machine may take longer to see the guest than up takes to end
+		if !late && c.code != 0 && r.Code != c.code || r.Code > 0 && r.Code < 128 && !strings.Contains(r.Stderr, "\n  → ") {
+			t.Errorf("%s: want the exit code %d, and advice: %s", c.what, c.code, r)
+		}
+		switch {
+		case r.Code == 0:
+			w.must(t, "ssh", "a", "true")
+			w.must(t, "keyway", "rm", "a")
+		case r.Code != interrupted:
+			w.upAgain(t, up)
+			w.must(t, "keyway", "rm", "a")
+		}
+		if err := w.nothingLeft(); err != nil {
+			t.Errorf("after %s: %v", c.what, err)
+		}
 	}
 }
 

@@ -53,9 +53,18 @@ func (s Store) Fetch(ctx context.Context, p keyway.Pull, from int, report func(k
 		err = f.all(ctx, held)
 	}
 	if err != nil {
-		return nil, errors.Join(err, held.keep())
+		return nil, errors.Join(err, held.after(err))
 	}
 	return held, nil
+}
+
+// after closes the files after a failure. It leaves them for the next try, unless they may be what
+// fills the disk.
+func (h *Held) after(err error) error {
+	if keyway.Is(err, keyway.NoSpace) || keyway.IsNoSpace(err) {
+		return h.Close()
+	}
+	return h.keep()
 }
 
 // hold opens the files of the layers, always in the same order: two that fetch images

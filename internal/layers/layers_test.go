@@ -13,8 +13,10 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -419,6 +421,32 @@ func TestAddresses(t *testing.T) {
 		p.Login = secret
 		if err := checkAddress(p); (err == nil) != ok.login {
 			t.Errorf("%s with a login: %v", address, err)
+		}
+	}
+}
+
+// TestAFullDiskKeepsNoParts checks that the parts of layers stay for the next try after every failure
+// but that of a full disk, which they would keep full.
+func TestAFullDiskKeepsNoParts(t *testing.T) {
+	for _, c := range []struct {
+		err   error
+		stays bool
+	}{
+		{keyway.Errorf(keyway.Unreachable, "incomplete"), true},
+		{context.Canceled, true},
+		{keyway.Errorf(keyway.NoSpace, "no space left for the image"), false},
+		{fmt.Errorf("open: %w", syscall.ENOSPC), false},
+	} {
+		path := filepath.Join(t.TempDir(), "part")
+		f, err := os.Create(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := (&Held{files: []*os.File{nil, f}}).after(c.err); err != nil {
+			t.Error(err)
+		}
+		if _, err := os.Stat(path); (err == nil) != c.stays {
+			t.Errorf("after %v: %v", c.err, err)
 		}
 	}
 }

@@ -18,15 +18,19 @@ import (
 // (Passing it on before the guest answers saves a round trip for each connection.) It must come
 // before any byte of the guest.
 func sendDisconnect(conn net.Conn, err error) {
-	conn.SetDeadline(time.Now().Add(disconnectTimeout))
-	if _, err := conn.Write(disconnectWith(err)); err != nil {
-		return
-	}
-	readOut(conn)
+	endBy(conn, append([]byte(identification), disconnectPacket(err)...))
 }
 
-// disconnectWith returns the bytes that tell an ssh why there is no connection.
-func disconnectWith(err error) []byte {
+// endBy ends the connection to an ssh with those bytes.
+func endBy(conn net.Conn, last []byte) {
+	conn.SetDeadline(time.Now().Add(disconnectTimeout))
+	if _, err := conn.Write(last); err == nil {
+		readOut(conn)
+	}
+}
+
+// disconnectPacket returns the SSH_MSG_DISCONNECT for err, as it is sent before the encryption begins.
+func disconnectPacket(err error) []byte {
 	e := keyway.AsError(err)
 	text := e.Message
 	switch {
@@ -35,7 +39,7 @@ func disconnectWith(err error) []byte {
 	case e.Next != "":
 		text += ". Next: " + e.Next
 	}
-	return disconnectPacket(plain.ASCII(text))
+	return packed(plain.ASCII(text))
 }
 
 // readOut ends our direction of conn and waits for the client's end. Clients first send their own
@@ -46,24 +50,18 @@ func readOut(conn net.Conn) {
 	io.Copy(io.Discard, conn)
 }
 
-// identification is the line with which an SSH server begins.
+// identification is the line with which an SSH server begins. An ssh that gets it and nothing more
+// prints one line of its own, "Connection closed by"; without it, two. It never prints none.
 const identification = "SSH-2.0-keyway\r\n"
 
-// endIdentified ends the connection to an ssh whose user already has the reason. After the line,
-// ssh prints one line of its own, "Connection closed by"; without it, two. It never prints none.
-func endIdentified(conn net.Conn) {
-	conn.SetDeadline(time.Now().Add(disconnectTimeout))
-	if _, err := io.WriteString(conn, identification); err == nil {
-		readOut(conn)
-	}
-}
-
-// EndIdentified ends the connection of an ssh to its proxy command in the same way. in and out are
-// the proxy command's standard input and output.
+// EndIdentified ends the connection of an ssh whose user already has the reason. in and out are the
+// standard input and output of its proxy command.
 func EndIdentified(in, out *os.File) { endWith([]byte(identification), in, out) }
 
 // EndDisconnected is EndIdentified for an ssh whose user does not have the reason yet, which is err.
-func EndDisconnected(in, out *os.File, err error) { endWith(disconnectWith(err), in, out) }
+func EndDisconnected(in, out *os.File, err error) {
+	endWith(append([]byte(identification), disconnectPacket(err)...), in, out)
+}
 
 func endWith(last []byte, in, out *os.File) {
 	if _, err := out.Write(last); err != nil {
@@ -95,20 +93,21 @@ const (
 	minPadding = 4
 )
 
-func disconnectPacket(text string) []byte {
-	if len(text) > maxDisconnectText {
-		text = text[:maxDisconnectText]
-	}
+// packed returns the packet with that text.
+func packed(text string) []byte {
 	payload := []byte{msgDisconnect}
 	payload = binary.BigEndian.AppendUint32(payload, disconnectByApplication)
-	payload = appendString(payload, text)
-	payload = appendString(payload, "en")
+	payload = appendString(payload, text[:min(len(text), maxDisconnectText)])
+	return packet(appendString(payload, "en"))
+}
+
+// packet returns an SSH packet without encryption.
+func packet(payload []byte) []byte {
 	padding := blockSize - (4+1+len(payload)+minPadding)%blockSize + minPadding
-	packet := []byte(identification)
-	packet = binary.BigEndian.AppendUint32(packet, uint32(1+len(payload)+padding))
-	packet = append(packet, byte(padding))
-	packet = append(packet, payload...)
-	return append(packet, make([]byte, padding)...)
+	b := binary.BigEndian.AppendUint32(nil, uint32(1+len(payload)+padding))
+	b = append(b, byte(padding))
+	b = append(b, payload...)
+	return append(b, make([]byte, padding)...)
 }
 
 func appendString(b []byte, s string) []byte {

@@ -22,15 +22,33 @@ func TestDisconnectIsPrintedBySSH(t *testing.T) {
 		&keyway.Error{Kind: keyway.Other, Host: "gpu1", Message: "Zugriff verweigert – “nein”"}: `gpu1 says: Zugriff verweigert - "nein"`,
 	} {
 		for _, locale := range []string{"C", "C.UTF-8"} {
-			if said := disconnectedSSH(t, locale, err); !strings.Contains(said, want) || strings.Contains(said, `\3`) {
-				t.Errorf("in %s, ssh says %q, want %q", locale, said, want)
+			for moment, last := range map[string][]byte{"before the guest": []byte(identification), "after a spare's greeting": greeting()} {
+				said := toldSSH(t, locale, append(last, disconnectPacket(err)...))
+				if !strings.Contains(said, want) || strings.Contains(said, `\3`) {
+					t.Errorf("%s, in %s, ssh says %q, want %q", moment, locale, said, want)
+				}
 			}
 		}
 	}
 }
 
-// disconnectedSSH returns the output of a real ssh for err.
-func disconnectedSSH(t *testing.T, locale string, err error) string {
+// greeting returns what a server sends before its client has sent anything: its identification and
+// its algorithms (RFC 4253 section 7.1).
+func greeting() []byte {
+	payload := append([]byte{msgKexInit}, make([]byte, 16)...)
+	for _, names := range []string{
+		"curve25519-sha256", "ssh-ed25519", "aes128-ctr", "aes128-ctr", "hmac-sha2-256", "hmac-sha2-256", "none", "none", "", "",
+	} {
+		payload = appendString(payload, names)
+	}
+	payload = append(payload, make([]byte, 5)...)
+	return append([]byte(identification), packet(payload)...)
+}
+
+const msgKexInit = 20
+
+// toldSSH returns the output of a real ssh whose server sends those bytes.
+func toldSSH(t *testing.T, locale string, last []byte) string {
 	t.Helper()
 	l, failed := net.Listen("tcp", "127.0.0.1:0")
 	if failed != nil {
@@ -41,7 +59,7 @@ func disconnectedSSH(t *testing.T, locale string, err error) string {
 		defer close(done)
 		if conn, failed := l.Accept(); failed == nil {
 			defer conn.Close()
-			sendDisconnect(conn, err)
+			endBy(conn, last)
 		}
 	}()
 	_, port, _ := net.SplitHostPort(l.Addr().String())
@@ -55,11 +73,10 @@ func disconnectedSSH(t *testing.T, locale string, err error) string {
 
 func TestDisconnectIsBounded(t *testing.T) {
 	for n := range 600 {
-		packet := disconnectPacket(strings.Repeat("x", n))
-		body := packet[len("SSH-2.0-keyway\r\n"):]
+		body := packed(strings.Repeat("x", n))
 		length := int(body[0])<<24 | int(body[1])<<16 | int(body[2])<<8 | int(body[3])
 		padding := int(body[4])
-		if len(body) != length+4 || len(body)%blockSize != 0 || padding < minPadding || len(packet) > 600 {
+		if len(body) != length+4 || len(body)%blockSize != 0 || padding < minPadding || len(body) > 584 {
 			t.Fatalf("%d bytes of text: length %d of %d, padding %d", n, length, len(body), padding)
 		}
 	}

@@ -25,7 +25,7 @@ import (
 // makes a spare doubtful ends it: it dials no second path, brings up no uplink, and is not handed
 // over to another process.
 type spare struct {
-	dialer
+	dialer              // until an ssh has taken it
 	conn    *connection // the uplink that it uses
 	hostKey ed25519.PublicKey
 	version string // including the end of the line
@@ -57,16 +57,12 @@ var errSpareLost = errors.New("the spare stream has lost its path")
 // is down.
 func (l *Link) beginSpare(ctx context.Context, c *proxied, version string) *spare {
 	s := &spare{conn: c.uplink.current(), hostKey: c.hostKey, version: version, born: time.Now().Round(0), taken: make(chan struct{})}
-	s.dialer = dialer{uplink: c.uplink, name: c.name, begun: s.born, opened: s.opened, hostKey: c.hostKey, help: func(e *keyway.Error) {
-		if user := s.user.Load(); user != nil {
-			user.helps(l.nextOf(e))
-		}
-	}}
+	s.dialer = dialer{uplink: c.uplink, name: c.name, begun: s.born, opened: s.opened, hostKey: c.hostKey}
 	if s.conn == nil {
 		return nil
 	}
 	cfg := l.streamOver(s.Dial, c.hostKey)
-	cfg.Stranger = s.dialer.Stranger
+	cfg.Stranger = s.Stranger
 	cfg.Logger = spareLog{s, cfg.Logger}
 	guest, err := stream.Dial(ctx, cfg)
 	if err != nil {
@@ -95,8 +91,8 @@ func (l spareLog) Warn(msg string, pairs ...any) {
 
 // Dial makes the only path of an unused spare, and any path of a used one.
 func (s *spare) Dial(ctx context.Context) (net.Conn, error) {
-	if s.user.Load() != nil {
-		return s.dialer.Dial(ctx)
+	if user := s.user.Load(); user != nil {
+		return user.dialer.Dial(ctx)
 	}
 	if s.dialled {
 		return nil, stream.Permanent(errSpareLost)
@@ -109,7 +105,19 @@ func (s *spare) Dial(ctx context.Context) (net.Conn, error) {
 	return newPath(s.uplink.trust(s.conn), conn, &s.dialer), nil
 }
 
-func (s *spare) opened() bool { return isOpened(s.guest.Load()) }
+// Stranger is called when the answering peer does not hold the guest's host key.
+func (s *spare) Stranger(ctx context.Context) error {
+	if user := s.user.Load(); user != nil {
+		return user.dialer.Stranger(ctx)
+	}
+	return s.dialer.Stranger(ctx)
+}
+
+// opened reports whether the spare has begun and its guest has answered.
+func (s *spare) opened() bool {
+	guest := s.guest.Load()
+	return guest != nil && guest.Status().Opened
+}
 
 // fits reports whether c, whose ssh has that version, can use the spare.
 func (s *spare) fits(c *proxied, version string) bool {
@@ -145,7 +153,7 @@ func (s *spare) wait(ctx context.Context) {
 
 // spareFor takes the spare that fits c; nil if there is none. It reads the first bytes of c's ssh,
 // and leaves those that the guest still needs in c.moving.unsent.
-func (l *Link) spareFor(c *proxied) *stream.Conn {
+func (l *Link) spareFor(c *proxied) *spare {
 	if !l.spares.has(c) {
 		return nil
 	}
@@ -165,7 +173,7 @@ func (l *Link) spareFor(c *proxied) *stream.Conn {
 	}
 	c.moving.unsent = said[len(version):]
 	l.began(c, said)
-	return s.guest.Load()
+	return s
 }
 
 // versionLine returns the line at the start of b, including its end, if it is the version of an SSH

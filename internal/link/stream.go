@@ -55,7 +55,8 @@ type proxied struct {
 	keeping bool              // the guest may still turn out to be plain
 	forgot  bool              // there were too many to keep
 	spoke   func([]byte)      // called with the first bytes of the ssh
-	spare   *stream.Conn      // a stream that has begun already; nil: none
+	spare   *spare            // a stream that has begun already; nil: none
+	dialer  *dialer           // of the paths to the guest
 
 	guest    atomic.Pointer[stream.Conn] // nil: a plain pipe
 	plain    atomic.Bool
@@ -140,12 +141,17 @@ func (c *proxied) closePaper() {
 	}
 }
 
+// answerCheck is the interval at which to look whether the guest has answered the ssh of a spare. A
+// stream tells of changes of its state only.
+const answerCheck = 100 * time.Millisecond
+
 // keepPaper closes the ssh's standard error when the guest has answered or the ssh has ended, which
 // ends ctx. It stays open if the stream fails before.
 func (c *proxied) keepPaper(ctx context.Context, guest *stream.Conn) {
-	for !guest.Status().Opened {
+	for !c.opened() {
 		select {
 		case <-guest.Changed():
+		case <-time.After(answerCheck):
 		case <-guest.Done():
 			return
 		case <-ctx.Done():
@@ -192,10 +198,11 @@ func (l *Link) proxy(ctx context.Context, c *proxied) {
 	err := errPlain
 	if c.hostKey != nil {
 		c.spoke = func(first []byte) { l.began(c, first) }
+		c.dialer = &dialer{uplink: c.uplink, name: c.name, begun: c.since, opened: c.opened, hostKey: c.hostKey, help: func(e *keyway.Error) { c.helps(l.nextOf(e)) }}
 		c.spare = l.spareFor(c)
 		err = c.overStream(ctx, l.streamConfig(c))
 	}
-	if errors.Is(err, errPlain) && !c.forgot {
+	if errors.Is(err, errPlain) && !c.forgot && c.spare == nil {
 		err = c.overPipe(ctx)
 	}
 	moved := errors.Is(err, stream.ErrMoved)
@@ -220,10 +227,16 @@ func (l *Link) proxy(ctx context.Context, c *proxied) {
 
 // sayWhy tells the user why the connection has ended.
 func (c *proxied) sayWhy(ctx context.Context, e *keyway.Error) {
-	begun := c.status().Down != 0 // ssh accepts no message of ours any more
+	hello, begun := []byte(identification), false
+	switch {
+	case c.greeted():
+		hello = nil
+	case c.status().Down != 0: // ssh accepts no message of ours any more
+		begun = true
+	}
 	switch {
 	case !begun && c.screen == nil && c.paper == nil:
-		sendDisconnect(c.ssh, e)
+		endBy(c.ssh, append(hello, disconnectPacket(e)...))
 		return
 	case begun && ctx.Err() != nil:
 		e = keyway.Errorf(keyway.Interrupted, "the link was stopped, and the connection to %s with it", c.name)
@@ -243,7 +256,7 @@ func (c *proxied) sayWhy(ctx context.Context, e *keyway.Error) {
 	} else {
 		cmp.Or(c.screen, c.paper).write(lines(text))
 	}
-	endIdentified(c.ssh)
+	endBy(c.ssh, hello)
 }
 
 // spelledOut returns e with the next step in the words of the program that started the link.
@@ -283,9 +296,8 @@ func (l *Link) gone(c *proxied) {
 // streamConfig configures c's stream, which dials its guest now and whenever it has lost the
 // uplink.
 func (l *Link) streamConfig(c *proxied) stream.Config {
-	d := &dialer{uplink: c.uplink, name: c.name, begun: c.since, opened: c.opened, hostKey: c.hostKey, help: func(e *keyway.Error) { c.helps(l.nextOf(e)) }}
-	cfg := l.streamOver(d.Dial, c.hostKey)
-	cfg.Stranger = d.Stranger
+	cfg := l.streamOver(c.dialer.Dial, c.hostKey)
+	cfg.Stranger = c.dialer.Stranger
 	return cfg
 }
 
@@ -297,10 +309,22 @@ func (l *Link) streamOver(dial func(context.Context) (net.Conn, error), hostKey 
 	}
 }
 
-func (c *proxied) opened() bool { return isOpened(c.guest.Load()) }
+// opened reports whether the guest has answered this ssh once. To the ssh of a spare it has when it
+// has taken more than the version, which the link has sent.
+func (c *proxied) opened() bool {
+	guest := c.guest.Load()
+	if guest == nil {
+		return false
+	}
+	st := guest.Status()
+	return st.Opened && (c.spare == nil || int64(st.Up)-int64(st.Unacked) > int64(len(c.spare.version)))
+}
 
-// isOpened reports whether a stream has begun and its guest has answered once.
-func isOpened(guest *stream.Conn) bool { return guest != nil && guest.Status().Opened }
+// greeted reports whether the ssh has received from a spare what a server sends unasked, and
+// nothing else: it still takes a packet without encryption, but no second identification line.
+func (c *proxied) greeted() bool {
+	return c.spare != nil && c.status().Down != 0 && !c.opened()
+}
 
 func (c *proxied) helps(what string) { c.help.Store(&what) }
 
@@ -378,7 +402,7 @@ func (c *proxied) dial(ctx context.Context, cfg stream.Config) (guest *stream.Co
 		guest, err = stream.Restore(ctx, cfg, c.moving.state)
 		c.moving.state = nil
 	case c.spare != nil:
-		guest = c.spare
+		guest = c.spare.guest.Load()
 	default:
 		guest, err = stream.Dial(ctx, cfg)
 	}

@@ -72,8 +72,9 @@ type sendQueue struct {
 	// sealed.
 	open int
 
-	fin  bool // the user has closed this direction; the FIN is the byte at end-1
-	gone bool // the peer needs no more bytes
+	fin  bool   // the user has closed this direction; the FIN is the byte at end-1
+	gone bool   // the peer needs no more bytes
+	left uint64 // number of bytes that were unacknowledged then
 }
 
 func newSendQueue(b *Budget) sendQueue { return sendQueue{budget: b, open: -1} }
@@ -357,6 +358,7 @@ func (q *sendQueue) abandon() {
 	for len(q.slabs) > 0 {
 		q.drop()
 	}
+	q.left = max(q.left, q.unacked())
 	q.gone, q.base, q.sent = true, q.end, q.end
 	q.at, q.pos, q.open = 0, 0, -1
 }

@@ -75,7 +75,7 @@ func (c *Conn) Status() Status {
 		Since:   c.life.since,
 		Up:      c.wire.tx.written(),
 		Down:    c.wire.rx.taken(),
-		Unacked: c.wire.tx.unacked(),
+		Unacked: c.wire.tx.unacked() + c.wire.tx.left,
 		Stalls:  c.life.stalls,
 		Resumes: c.life.resumes,
 		Opened:  c.wire.keys != nil,

@@ -206,6 +206,12 @@ func TestSplice(t *testing.T) {
 		"classic, again":               {[]string{"a:x"}, []Run{run("1", "", "x", true), run("2", "", "x", true), run("3", "", "x", true)}, []string{"3"}},
 		"a file without ids":           {[]string{":x", ":y"}, []Run{run("1", "generated", "y", true)}, []string{"old", "1"}},
 		"an id that is not there":      {[]string{"a:x"}, []Run{run("1", "gone", "x", true)}, []string{"old"}},
+		"an id twice":                  {[]string{"a:x", "a:x"}, []Run{run("1", "a", "x", true)}, []string{"1", "old"}},
+		"an id twice, both run":        {[]string{"a:x", "a:x"}, []Run{run("1", "a", "x", true), run("2", "a", "x", true)}, []string{"1", "2"}},
+		"an id twice, and which":       {[]string{"a:x", "a:x"}, []Run{place(1, run("1", "a", "x", true))}, []string{"old", "1"}},
+		"an id twice, two sources":     {[]string{"a:x", "a:y"}, []Run{run("1", "a", "y", true)}, []string{"old", "1"}},
+		"an id twice, a third alike":   {[]string{"b:x", "a:x", "a:x"}, []Run{run("1", "", "x", true), run("2", "a", "x", true)}, []string{"1", "2", "old"}},
+		"an id twice, named wrongly":   {[]string{"b:x", "a:x", "a:x"}, []Run{place(0, run("1", "a", "x", true))}, []string{"old", "1", "old"}},
 		"markdown with the same words": {[]string{"b:b"}, []Run{run("1", "", "a", true)}, []string{"old"}},
 	} {
 		if got := shown(t, splice(t, book(t, c.cells...), c.runs...)); !reflect.DeepEqual(got, c.want) {

@@ -135,36 +135,54 @@ func (doc *Document) TakeMarks() (edits []Edit, runs []string) {
 	return edits, runs
 }
 
+// kin identifies cells with equal sources: those with an id or, if that is empty, all of them.
+type kin struct {
+	code [sha256.Size]byte
+	id   string
+}
+
 // assign finds the cell of each run: by its id or, in a notebook without ids or from a client
-// that sends none, by its source. Among cells with equal sources, a run belongs to the one whose
-// position it names. Of several runs of one cell, the last is shown. Of the remaining runs, the
-// last ones belong to the remaining cells, in order.
+// that sends none, by its source. Among cells with equal sources and, if the run has one, its id, a
+// run belongs to the one whose position it names. Of several runs of one cell, the last is shown. Of the
+// remaining runs, the last ones belong to the remaining cells, in order.
 func (doc *Document) assign(runs []Run) map[*cell]Run {
 	found := map[*cell]Run{}
-	alike := map[[sha256.Size]byte][]*cell{}
+	alike := map[kin][]*cell{}
 	for _, c := range doc.cells {
-		if c.readable {
-			alike[c.code] = append(alike[c.code], c)
+		if !c.readable {
+			continue
+		}
+		alike[kin{code: c.code}] = append(alike[kin{code: c.code}], c)
+		if c.id != "" {
+			alike[kin{c.code, c.id}] = append(alike[kin{c.code, c.id}], c)
 		}
 	}
-	unplaced := map[[sha256.Size]byte][]Run{}
+	var named, unnamed []kin // of the remaining runs
+	unplaced := map[kin][]Run{}
 	for _, run := range runs {
-		targets := alike[run.Code]
-		switch byID := run.Cell != "" && doc.ids; {
-		case byID:
-			for _, c := range targets {
-				if c.id == run.Cell {
-					found[c] = run
-				}
-			}
-		case run.Alike >= 0 && run.Alike < len(targets):
-			found[targets[run.Alike]] = run
+		of, all := kin{code: run.Code}, alike[kin{code: run.Code}]
+		byID := run.Cell != "" && doc.ids
+		if byID {
+			of.id = run.Cell
+		}
+		targets := alike[of]
+		switch {
+		case byID && len(targets) == 1:
+			found[targets[0]] = run
+		case run.Alike >= 0 && run.Alike < len(all) && slices.Contains(targets, all[run.Alike]):
+			found[all[run.Alike]] = run
 		default:
-			unplaced[run.Code] = append(unplaced[run.Code], run)
+			if unplaced[of] = append(unplaced[of], run); byID {
+				named = append(named, of)
+			} else {
+				unnamed = append(unnamed, of)
+			}
 		}
 	}
-	for code, rest := range unplaced {
-		free := slices.DeleteFunc(alike[code], func(c *cell) bool { _, taken := found[c]; return taken })
+	for _, of := range append(named, unnamed...) {
+		free := slices.DeleteFunc(alike[of], func(c *cell) bool { _, taken := found[c]; return taken })
+		rest := unplaced[of]
+		delete(unplaced, of)
 		for i, run := range rest[max(0, len(rest)-len(free)):] {
 			found[free[i]] = run
 		}

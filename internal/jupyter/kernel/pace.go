@@ -13,7 +13,7 @@ const (
 	// fast is the time within which a second message starts a batch.
 	fast = 10 * time.Millisecond
 	// nap bounds the delay of a message that waits for a batch.
-	nap = 4900 * time.Microsecond
+	nap = 4000 * time.Microsecond
 )
 
 // wait returns at once after a message that came alone, otherwise after nap.

@@ -14,11 +14,13 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/sys/unix"
 
 	"keyway/internal/keyway"
+	"keyway/internal/stream"
 )
 
 // Exit statuses of a command that could not be run, as in shells (POSIX.1-2024, Shell
@@ -98,6 +100,9 @@ func (s *sessionChannel) handle(req *ssh.Request) (run func(), err error) {
 		s.conn.server.agent.offer(s.conn)
 		return nil, nil
 	case "shell", "exec", "subsystem":
+		if s.abandoned() {
+			return nil, errOutOfOrder
+		}
 		return s.start(req)
 	case "window-change":
 		return nil, s.resize(req.Payload)
@@ -109,6 +114,27 @@ func (s *sessionChannel) handle(req *ssh.Request) (run func(), err error) {
 		return nil, s.endOutput()
 	}
 	return nil, errUnknownRequest
+}
+
+const (
+	// backlogTime is the time after a resumption in which requests of before may still come, in seconds.
+	backlogTime = 10
+	// closeTime is the time in which the end of a channel comes after such a request.
+	closeTime = 500 * time.Millisecond
+)
+
+// abandoned reports whether the client has closed the channel already. After a loss of the network,
+// a request may come long after its user was told that there was no answer, and the end of its
+// channel comes behind it. What was asked for must not run then, so abandoned waits for the end.
+func (s *sessionChannel) abandoned() bool {
+	over, ok := s.conn.out.Conn.(*stream.Conn)
+	if !ok || time.Now().Unix()-over.Resumed() > backlogTime {
+		return false
+	}
+	time.Sleep(closeTime)
+	// Clients ignore it. Only this tells of the end while requests wait.
+	_, err := s.channel.SendRequest("keepalive@openssh.com", false, nil)
+	return err != nil
 }
 
 func (s *sessionChannel) setEnv(payload []byte) error {

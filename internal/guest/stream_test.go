@@ -11,6 +11,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
@@ -29,9 +31,23 @@ type cutPath struct {
 	mu     sync.Mutex
 	latest net.Conn
 	dials  int
+
+	blocked chan struct{} // nil: no dial waits for it to be closed
+}
+
+func (w *cutPath) block(until chan struct{}) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.blocked = until
 }
 
 func (w *cutPath) dial(context.Context) (net.Conn, error) {
+	w.mu.Lock()
+	blocked := w.blocked
+	w.mu.Unlock()
+	if blocked != nil {
+		<-blocked
+	}
 	conn, err := unixsock.Dial(w.socket)
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -82,6 +98,39 @@ func TestSSHSurvivesCutConnections(t *testing.T) {
 	}
 	if st := s.Status(); st.Resumes < 5 || w.dials <= st.Resumes {
 		t.Errorf("%d resumes, %d dials", st.Resumes, w.dials)
+	}
+}
+
+// TestWhatWasGivenUpDoesNotRun checks that a command that was asked for while the stream had no path,
+// and given up, does not run when there is a path again. Others do.
+func TestWhatWasGivenUpDoesNotRun(t *testing.T) {
+	p := serveInProcess(t, here(t))
+	w := &cutPath{socket: p.home.Socket()}
+	back := make(chan struct{})
+	client, s := p.overStream(t, w)
+	defer client.Close()
+	given, requests, err := client.OpenChannel("session", nil)
+	must(t, err)
+	go ssh.DiscardRequests(requests)
+	kept, err := client.NewSession()
+	must(t, err)
+	w.block(back)
+	w.cut()
+	await.That(t, "the stream has no path", func() bool { return s.Status().State == stream.Redialling }, func() string { return s.Status().Why })
+	file := filepath.Join(t.TempDir(), "ran")
+	_, err = given.SendRequest("exec", false, ssh.Marshal(execRequest{"echo given >>" + file}))
+	must(t, err)
+	must(t, given.Close())
+	close(back)
+	must(t, kept.Run("echo kept >>"+file))
+	// These come later than the start of what was given up.
+	for range 2 {
+		session, err := client.NewSession()
+		must(t, err)
+		must(t, session.Run("true"))
+	}
+	if ran, err := os.ReadFile(file); err != nil || string(ran) != "kept\n" {
+		t.Errorf("%q, %v", ran, err)
 	}
 }
 

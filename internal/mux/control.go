@@ -305,11 +305,14 @@ func (c *control) session(q request) error {
 	return nil
 }
 
-// giveUp ends a session that the guest does not answer. If the session were refused, ssh would
-// connect by itself, and wait as long once more.
+// giveUp ends a session that the guest does not answer, and its channel. If the session were refused,
+// ssh would connect by itself, and wait as long once more.
 func (c *control) giveUp(q request, s *session) error {
 	err := c.say(message("", sayOpened, q.id, sessionNumber))
 	c.farewell(s.errs, c.w.news.noAnswer())
+	if s.channel.Channel != nil {
+		c.w.guest.work.Go(func() { s.channel.Close() }) // the connection may take nothing now
+	}
 	return errors.Join(err, errSilent)
 }
 
@@ -416,7 +419,7 @@ func (c *control) direct(to target) (ssh.Channel, <-chan *ssh.Request, error) {
 	g := c.w.guest
 	answer := g.wait()
 	defer g.answered(answer)
-	if !answer.during(g, func() { channel, requests, err = g.direct(to, nil) }) {
+	if !answer.during(g, func() { channel, requests, err = g.direct(to, nil) }, &channel) {
 		return nil, nil, errSilent
 	}
 	return channel, requests, err

@@ -224,7 +224,7 @@ func (g *guest) take(answer *waiter) (opened, error) {
 	var o opened
 	var err error
 	switch {
-	case !answer.during(g, func() { o.Channel, o.requests, err = g.ssh.OpenChannel("session", nil) }):
+	case !answer.during(g, func() { o.Channel, o.requests, err = g.ssh.OpenChannel("session", nil) }, &o.Channel):
 		return opened{}, errSilent
 	case err != nil:
 		return opened{}, errGone

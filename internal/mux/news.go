@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"golang.org/x/crypto/ssh"
 )
 
 const (
@@ -165,17 +167,24 @@ func (g *guest) abandon(why string) {
 }
 
 // during runs f, which waits for the guest. It reports false if it was abandoned before: f then
-// continues by itself, and its result ends with the connection.
-func (w *waiter) during(g *guest, f func()) bool {
-	done := make(chan struct{})
+// continues by itself, and a channel that it then leaves in opens is closed.
+func (w *waiter) during(g *guest, f func(), opens *ssh.Channel) bool {
+	done, left := make(chan struct{}), make(chan struct{})
 	g.work.Go(func() {
-		defer close(done)
 		f()
+		select {
+		case done <- struct{}{}:
+		case <-left:
+			if opens != nil && *opens != nil {
+				(*opens).Close()
+			}
+		}
 	})
 	select {
 	case <-done:
 		return true
 	case <-w.abandoned:
+		close(left)
 		return false
 	}
 }

@@ -71,7 +71,7 @@ func (s *session) begin() (ended bool, err error) {
 		var ok bool
 		var asked error
 		switch {
-		case !s.answer.during(s.guest, func() { ok, asked = s.channel.SendRequest(kind, true, payload) }):
+		case !s.answer.during(s.guest, func() { ok, asked = s.channel.SendRequest(kind, true, payload) }, nil):
 			return false, errSilent
 		case asked != nil:
 			return false, asked
@@ -176,8 +176,9 @@ func (s *session) run(conn net.Conn, ended bool) {
 	<-gone
 }
 
-// mayRun tells the user of a session without an answer that its outcome is unknown.
-const mayRun = "what was asked for may still run there when the connection is back"
+// mayRun tells the user of a session without an answer that its outcome is unknown: the answer may
+// have been lost. What has not begun does not begin later, as the guest sees the channel's end.
+const mayRun = "what was asked for may have begun there before the connection was lost"
 
 // outcome is the end of a session: with an exit status if exited.
 type outcome struct {

@@ -198,7 +198,7 @@ func (cl *client) switchTo(conn net.Conn, hello *resumeHello, answer *resumed) (
 		if err = c.wire.err; err != nil {
 			return 0
 		}
-		c.life.resumes++
+		c.life.resume(now)
 		old = c.attach(p)
 		c.log.Debug("stream resumed", "stream", c.idString(), "epoch", hello.epoch)
 		return c.wire.committed(answer, now)

@@ -328,7 +328,7 @@ func (c *Conn) moveTo(conn net.Conn, hello *resumeHello, answer *resumed, m *com
 		if do, err = c.wire.move(hello, answer, m, sent, now); err != nil {
 			return 0
 		}
-		c.life.resumes++
+		c.life.resume(now)
 		old = c.attach(p)
 		c.log.Info("stream resumed", "stream", c.idString(), "epoch", hello.epoch)
 		return do

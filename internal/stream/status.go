@@ -1,6 +1,9 @@
 package stream
 
-import "time"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // State is the state of a stream.
 type State int
@@ -42,6 +45,7 @@ type life struct {
 	why     string
 	stalls  int
 	resumes int
+	resumed int64         // when, in seconds since 1970; 0: never; atomic
 	changed chan struct{} // holds a value after state or why has changed
 	until   time.Time     // when the stream ends if it has no path until then; zero: never
 	expired error         // why it ends then
@@ -65,6 +69,14 @@ func (l *life) set(s State, since time.Time, why string) effects {
 	signal(l.changed)
 	return canWrite // a ring without a path takes more
 }
+
+func (l *life) resume(now time.Time) {
+	l.resumes++
+	atomic.StoreInt64(&l.resumed, now.Unix())
+}
+
+// Resumed returns the time of the last resumption, in seconds since 1970; 0: none.
+func (c *Conn) Resumed() int64 { return atomic.LoadInt64(&c.life.resumed) }
 
 // Status returns the present state of the stream.
 func (c *Conn) Status() Status {

@@ -128,7 +128,7 @@ const (
 // channel comes behind it. What was asked for must not run then, so abandoned waits for the end.
 func (s *sessionChannel) abandoned() bool {
 	over, ok := s.conn.out.Conn.(*stream.Conn)
-	if !ok || time.Now().Unix()-over.Resumed() > backlogTime {
+	if !ok || uint64(time.Now().Unix()-over.Resumed()) > backlogTime { // also if the clock was set back
 		return false
 	}
 	time.Sleep(closeTime)

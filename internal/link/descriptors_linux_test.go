@@ -19,7 +19,7 @@ func TestNewsDoNotWait(t *testing.T) {
 	defer r.Close()
 	r.SetReadDeadline(time.Now().Add(time.Minute))
 	go func() {
-		newTerminal(int(w.Fd())).write(strings.Repeat("é", 1<<19) + "\n")
+		descriptor(w.Fd()).write(strings.Repeat("é", 1<<19) + "\n")
 		w.Close()
 	}()
 	text, err := io.ReadAll(r)

@@ -28,7 +28,7 @@ func passTerminal(conn *net.UnixConn, fd int) error {
 
 // receiveNews receives the descriptor of passTerminal: a terminal, or something else. Both are nil
 // if there is none. A pipe that takes lines counts as a terminal.
-func receiveNews(conn net.Conn, lines bool) (onTerminal, other screen, err error) {
+func receiveNews(conn net.Conn, lines bool) (onTerminal screen, other paper, err error) {
 	c, ok := conn.(*net.UnixConn)
 	if !ok {
 		return nil, nil, net.ErrClosed
@@ -44,9 +44,9 @@ func receiveNews(conn net.Conn, lines bool) (onTerminal, other screen, err error
 		return nil, nil, nil
 	}
 	if isTerminal(fds[0]) || lines && isPipe(fds[0]) {
-		return newTerminal(fds[0]), nil, nil
+		return newScreen(fds[0]), nil, nil
 	}
-	return nil, &file{terminal{fd: fds[0]}}, nil
+	return nil, file{descriptor(fds[0])}, nil
 }
 
 // passEnds sends the two descriptors over conn, beside one byte.
@@ -87,13 +87,16 @@ func newPipes(in, out int) *pipe.Pair {
 	return p
 }
 
-// newTerminal returns the screen of fd; nil if it is neither a terminal nor a pipe.
-func newTerminal(fd int) screen {
-	if !isTerminal(fd) && !isPipe(fd) {
-		unix.Close(fd)
-		return nil
+// newScreen returns the screen of fd; nil if it is neither a terminal nor a pipe.
+func newScreen(fd int) screen {
+	switch {
+	case isTerminal(fd):
+		return &terminal{device: descriptor(fd)}
+	case isPipe(fd):
+		return newProgram(descriptor(fd))
 	}
-	return &terminal{fd, isPipe(fd)}
+	unix.Close(fd)
+	return nil
 }
 
 func isTerminal(fd int) bool {
@@ -118,8 +121,8 @@ func send(to *net.UnixConn, conn net.Conn, s screen, state []byte) error {
 			return err
 		}
 	}
-	if t, ok := s.(*terminal); ok {
-		b.Descriptors = append(b.Descriptors, t.fd)
+	if s != nil {
+		b.Descriptors = append(b.Descriptors, s.fd())
 	}
 	return b.Send(to)
 }
@@ -147,16 +150,12 @@ func receive(from *net.UnixConn) (conn net.Conn, s screen, state []byte, err err
 		return conn, nil, b.State, err
 	}
 	closeAll(rest[1:])
-	return conn, newTerminal(rest[0]), b.State, nil
+	return conn, newScreen(rest[0]), b.State, nil
 }
 
 // sendScreen sends what and the descriptor of a screen.
 func sendScreen(to *net.UnixConn, what byte, s screen) error {
-	t, ok := s.(*terminal)
-	if !ok {
-		return net.ErrClosed
-	}
-	return handover.SendDescriptors(to, what, t.fd)
+	return handover.SendDescriptors(to, what, s.fd())
 }
 
 // receiveScreen receives the data of sendScreen; the screen may be nil.
@@ -166,7 +165,7 @@ func receiveScreen(from *net.UnixConn) (what byte, s screen, err error) {
 		return what, nil, err
 	}
 	closeAll(fds[1:])
-	return what, newTerminal(fds[0]), nil
+	return what, newScreen(fds[0]), nil
 }
 
 // socketPair returns a connection between this process and a child.
@@ -210,16 +209,13 @@ func closeAll(fds []int) {
 	}
 }
 
-// terminal is the terminal of a user's ssh, or a pipe to a program that tells the users of several.
-type terminal struct {
-	fd   int
-	pipe bool
-}
+// descriptor is the descriptor of a terminal, a pipe or a file.
+type descriptor int
 
-func (t *terminal) lined() bool { return t.pipe }
+func (d descriptor) fd() int { return int(d) }
 
-func (t *terminal) size() int {
-	w, err := unix.IoctlGetWinsize(t.fd, unix.TIOCGWINSZ)
+func (d descriptor) size() int {
+	w, err := unix.IoctlGetWinsize(int(d), unix.TIOCGWINSZ)
 	if err != nil {
 		return 0
 	}
@@ -230,19 +226,21 @@ func (t *terminal) size() int {
 // PIPE_BUF). A host on the route may have chosen a longer text.
 const atOnce = 4096
 
-func (t *terminal) write(text string) {
+func (d descriptor) write(text string) {
 	if len(text) > atOnce {
 		text = strings.ToValidUTF8(text[:atOnce-1], "") + "\n"
 	}
-	ready := []unix.PollFd{{Fd: int32(t.fd), Events: unix.POLLOUT}}
+	ready := []unix.PollFd{{Fd: int32(d), Events: unix.POLLOUT}}
 	if n, err := unix.Poll(ready, 0); err == nil && n == 1 && ready[0].Revents == unix.POLLOUT {
-		_, _ = unix.Write(t.fd, []byte(text))
+		_, _ = unix.Write(int(d), []byte(text))
 	}
 }
 
-func (t *terminal) close() { unix.Close(t.fd) }
+func (d descriptor) close() { unix.Close(int(d)) }
 
 // file is the standard error of a user's ssh that is no terminal.
-type file struct{ terminal }
+type file struct{ descriptor }
 
-func (f *file) write(text string) { f.terminal.write(strings.ReplaceAll(text, "\r\n", "\n")) }
+func (f file) ended(reason string, _ bool) {
+	f.write(strings.ReplaceAll(lines(reason), "\r\n", "\n"))
+}

@@ -11,7 +11,7 @@ const movable = false
 
 func passTerminal(*net.UnixConn, int) error { return errors.ErrUnsupported }
 
-func receiveNews(net.Conn, bool) (onTerminal, other screen, err error) { return nil, nil, nil }
+func receiveNews(net.Conn, bool) (onTerminal screen, other paper, err error) { return nil, nil, nil }
 
 func send(*net.UnixConn, net.Conn, screen, []byte) error { return errors.ErrUnsupported }
 

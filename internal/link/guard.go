@@ -34,11 +34,12 @@ type guard struct {
 	last uint32
 }
 
-// add makes the guard hold the terminal of a connection to a workspace until drop is called.
+// add makes the guard hold the terminal of a connection to a workspace until drop is called. A
+// program notices by itself that the link was killed.
 func (g *guard) add(s screen, workspace string) (drop func()) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if s == nil || !movable || g.startLocked() != nil {
+	if _, ok := s.(*terminal); !ok || !movable || g.startLocked() != nil {
 		return func() {}
 	}
 	g.last++
@@ -101,7 +102,9 @@ func Guard(in *os.File, next func(*keyway.Error) string) error {
 	}
 	for _, h := range held {
 		killed := Killed(h.name)
-		say(h.screen, killed.Message+"\n"+next(killed))
+		if h.screen != nil {
+			h.screen.ended(killed.Message+"\n"+next(killed), true)
+		}
 	}
 	return nil
 }

@@ -30,33 +30,36 @@ func TestStallText(t *testing.T) {
 	}
 }
 
-// paper is a screen that records its input.
-type paper struct {
+// tape is a device that records its input.
+type tape struct {
 	columns int
-	lines   bool
 	strings.Builder
 }
 
-func (p *paper) lined() bool       { return p.lines }
-func (p *paper) size() int         { return p.columns }
-func (p *paper) write(text string) { p.WriteString(text) }
-func (p *paper) close()            {}
+func (p *tape) size() int         { return p.columns }
+func (p *tape) write(text string) { p.WriteString(text) }
+func (p *tape) fd() int           { return -1 }
+func (p *tape) close()            {}
 
-func (p *paper) take() string {
+func (p *tape) take() string {
 	defer p.Reset()
 	return p.String()
 }
 
 // TestNewsForAProgram checks the lines that a program gets.
 func TestNewsForAProgram(t *testing.T) {
-	p := &paper{lines: true}
-	l := stallLine{screen: p, text: unknown}
-	for _, st := range []stream.Status{{State: stream.Up}, {State: stream.Up}, {State: stream.Stalled}, {State: stream.Redialling, Why: "a\tb"}, {State: stream.Up}, {State: stream.Ended}} {
-		l.show(stallNews(st, "stalled 3s"))
-	}
-	l.clear()
-	say(p, "it was stopped\nstart it")
-	if said := p.take(); said != "\nstalled\tstalled 3s\t\nstalled\tstalled 3s\ta b\n\nended\tit was stopped\tstart it\n" {
+	p := &tape{}
+	s := screen(newProgram(p))
+	s.resumed()
+	s.resumed()
+	s.stalled("", "")
+	s.stalled("stalled 3s", "")
+	s.stalled("stalled 3s", "a\tb")
+	s.resumed()
+	s.stalled("", "")
+	s.leave()
+	s.ended("it was stopped\nstart it", true)
+	if said := p.take(); said != "\nstalled\t\t\nstalled\tstalled 3s\t\nstalled\tstalled 3s\ta b\n\nstalled\t\t\nended\tit was stopped\tstart it\n" {
 		t.Errorf("%q", said)
 	}
 }
@@ -64,29 +67,42 @@ func TestNewsForAProgram(t *testing.T) {
 // TestStallLine checks that the line appears in the corner and is removed completely, also where a
 // shorter line follows it.
 func TestStallLine(t *testing.T) {
-	p := &paper{columns: 20}
-	l := stallLine{screen: p}
-	l.clear()
+	p := &tape{columns: 20}
+	l := &terminal{device: p}
+	l.resumed()
 	if said := p.take(); said != "" {
 		t.Errorf("%q without a stall", said)
 	}
-	l.show("stalled 9 s")
+	l.stalled("stalled 9 s", "")
 	if said := p.take(); said != "\x1b7\x1b[1;10H\x1b[0;2mstalled 9 s\x1b8" {
 		t.Errorf("shown as %q", said)
 	}
-	l.show("stalled 9 s")
+	l.stalled("stalled 9 s", "")
 	if said := p.take(); said != "" {
 		t.Errorf("shown twice: %q", said)
 	}
-	l.show(strings.Repeat("x", 30))
+	l.stalled(strings.Repeat("x", 30), "")
 	if said := p.take(); said != "\x1b7\x1b[1;10H\x1b[m\x1b[11X\x1b[1;1H\x1b[0;2m"+strings.Repeat("x", 20)+"\x1b8" {
 		t.Errorf("too long a line is shown as %q", said)
 	}
-	l.clear()
+	l.resumed()
 	if said := p.take(); said != "\x1b7\x1b[1;1H\x1b[m\x1b[20X\x1b8" {
 		t.Errorf("taken away by %q", said)
 	}
 	p.columns = 0 // the terminal is gone
-	l.show("stalled")
-	l.clear()
+	l.stalled("stalled", "")
+	l.resumed()
+	p.Reset()
+	p.columns = 20
+	l.stalled("stalled", "")
+	p.Reset()
+	l.ended("it was stopped\nstart it", true)
+	if said := p.take(); said != "\x1b7\x1b[1;14H\x1b[m\x1b[7X\x1b8\r\nkeyway: it was stopped\r\n  start it\r\n" {
+		t.Errorf("ended with %q", said)
+	}
+	l.ended("", true)
+	l.ended("refused", false)
+	if said := p.take(); said != "keyway: refused\r\n" {
+		t.Errorf("refused with %q", said)
+	}
 }

@@ -1,7 +1,6 @@
 package link
 
 import (
-	"cmp"
 	"context"
 	"crypto/ed25519"
 	"errors"
@@ -49,7 +48,7 @@ type proxied struct {
 	since   time.Time
 	ssh     net.Conn          // to the user's ssh
 	screen  screen            // its terminal; may be nil
-	paper   screen            // its standard error without a terminal, until the guest has answered; may be nil
+	paper   paper             // its standard error without a terminal, until the guest has answered; may be nil
 	hostKey ed25519.PublicKey // the guest's; nil: no stream
 	said    []byte            // bytes of the ssh before the guest has answered, to repeat to a plain guest
 	keeping bool              // the guest may still turn out to be plain
@@ -190,11 +189,7 @@ func (l *Link) proxy(ctx context.Context, c *proxied) {
 		return
 	}
 	defer l.gone(c)
-	unguard := func() {}
-	if c.screen == nil || !c.screen.lined() { // a program notices by itself that the link was killed
-		unguard = l.guard.add(c.screen, c.uplink.place.Of(c.name))
-	}
-	defer unguard()
+	defer l.guard.add(c.screen, c.uplink.place.Of(c.name))()
 	err := errPlain
 	if c.hostKey != nil {
 		c.spoke = func(first []byte) { l.began(c, first) }
@@ -214,8 +209,8 @@ func (l *Link) proxy(ctx context.Context, c *proxied) {
 	case moved:
 		<-c.moving.sent
 	case err == nil:
-		if c.screen != nil && c.screen.lined() {
-			say(c.screen, "")
+		if c.screen != nil {
+			c.screen.ended("", true)
 		}
 	default:
 		err = c.inWords(err)
@@ -247,16 +242,15 @@ func (c *proxied) sayWhy(ctx context.Context, e *keyway.Error) {
 	} else if e.Next != "" {
 		text += "\n" + plain.Text(e.Next)
 	}
-	if begun {
-		say(c.screen, text)
-		return
+	switch {
+	case c.screen != nil:
+		c.screen.ended(text, begun)
+	case !begun:
+		c.paper.ended(text, begun)
 	}
-	if c.screen != nil && c.screen.lined() {
-		say(c.screen, text)
-	} else {
-		cmp.Or(c.screen, c.paper).write(lines(text))
+	if !begun {
+		endBy(c.ssh, hello)
 	}
-	endBy(c.ssh, hello)
 }
 
 // spelledOut returns e with the next step in the words of the program that started the link.

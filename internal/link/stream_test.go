@@ -565,7 +565,7 @@ func TestTheGuardSpeaksForAKilledLink(t *testing.T) {
 			t.Fatal(err)
 		}
 		g := &guard{program: exe}
-		shown := newTerminal(int(tty.Fd()))
+		shown := newScreen(int(tty.Fd()))
 		g.add(shown, "train")
 		g.add(shown, "gone")()
 		c.end(g)

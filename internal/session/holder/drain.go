@@ -16,21 +16,23 @@ import (
 // most.
 const drainBuffer = 64 << 10
 
-// drain reads one output to its end or until it is cut off. In the latter case it then reads the
-// rest without waiting.
-func (h *holder) drain(s source) {
+// mostRest bounds the bytes that are read after the output was cut off: about as much as the pipes
+// can have held. A process that the job left behind may print for ever.
+const mostRest = 2 << 20
+
+// drain reads the job's output to its end or until it is cut off. In the latter case it then reads
+// the rest without waiting.
+func (h *holder) drain() {
 	buf := make([]byte, drainBuffer)
-	read := func(fd int) (n int, err error) { return h.take(s.stream, fd, buf) }
-	if s.poller != nil {
-		h.drainPipe(s, read)
-	} else {
-		h.drainTerminal(s, read)
+	if h.job.poller != nil {
+		h.drainPipes(buf)
+		return
 	}
-	// At most as much as a pipe can have held when the job ended: a process that the job left
-	// behind may print for ever.
-	const most = 1 << 20
+	s := h.job.outs[0]
+	read := func(fd int) (n int, err error) { return h.take(s.stream, fd, buf) }
+	h.drainTerminal(s, read)
 	control(s.f, func(fd int) {
-		for total, n := 0, 1; n > 0 && total < most; total += n {
+		for total, n := 0, 1; n > 0 && total < mostRest; total += n {
 			n, _ = read(fd)
 		}
 	})
@@ -59,27 +61,39 @@ const (
 	moment      = time.Millisecond
 )
 
-// drainPipe reads everything available, and waits for more.
-func (h *holder) drainPipe(s source, read func(fd int) (int, error)) {
-	wide := false
-	control(s.f, func(fd int) {
-		size, err := unix.FcntlInt(uintptr(fd), unix.F_GETPIPE_SZ, 0)
-		wide = err == nil && size >= pipe.Wide
-	})
-	for {
-		h.output.room()
-		n, err := 0, error(nil)
-		control(s.f, func(fd int) { n, err = read(fd) })
+// drainPipes reads the pipes in the order in which they got output, one piece at a time.
+func (h *holder) drainPipes(buf []byte) {
+	p, open, rest := h.job.poller, len(h.job.outs), 0
+	for open > 0 && rest < mostRest {
+		i := p.next()
+		if i < 0 {
+			return
+		}
+		if !p.cut {
+			h.output.room()
+		}
+		s := h.job.outs[i]
+		n, err := h.take(s.stream, s.fd, buf)
 		switch {
-		case n == 0 && (!errors.Is(err, unix.EAGAIN) || !s.poller.wait(s.f)):
-			return
-		case wide && muchPrinted <= n && n < drainBuffer:
+		case n == 0 && !errors.Is(err, unix.EAGAIN):
+			open--
+			continue
+		case p.cut:
+			rest += n
+		case muchPrinted <= n && n < drainBuffer && isWide(s.fd):
+			// Each piece that is written to a watched pipe costs the job time, even if nobody waits.
+			p.watch(unix.EPOLL_CTL_DEL, s.fd, i)
 			time.Sleep(moment)
+			p.watch(unix.EPOLL_CTL_ADD, s.fd, i)
+			continue
 		}
-		if s.poller.cut.Load() {
-			return
-		}
+		p.watch(unix.EPOLL_CTL_MOD, s.fd, i)
 	}
+}
+
+func isWide(fd int) bool {
+	size, err := unix.FcntlInt(uintptr(fd), unix.F_GETPIPE_SZ, 0)
+	return err == nil && size >= pipe.Wide
 }
 
 // take appends the result of one read to the output. At the end it returns 0 without an error, or

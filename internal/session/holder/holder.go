@@ -180,12 +180,8 @@ func (h *holder) run(signals chan os.Signal) {
 // outlive waits for the job. It returns how the job ended, and a channel that is closed when no
 // process can write to its output any more.
 func (h *holder) outlive() (status jobStatus, drained <-chan struct{}) {
-	var drains sync.WaitGroup
 	done := make(chan struct{})
-	for _, s := range h.job.outs {
-		drains.Go(func() { h.drain(s) })
-	}
-	go func() { drains.Wait(); close(done) }()
+	go func() { h.drain(); close(done) }()
 	status = <-h.reap()
 	h.job.letGo()
 	h.awaitEnding()
@@ -225,12 +221,10 @@ func (h *holder) linger(drained, hooked <-chan struct{}) {
 
 // cutOff ends the output after the bytes that are in the pipes already.
 func (h *holder) cutOff() {
-	for _, s := range h.job.outs {
-		if s.poller != nil {
-			s.poller.cutOff()
-		} else {
-			_ = s.f.SetReadDeadline(time.Now())
-		}
+	if h.job.poller != nil {
+		h.job.poller.cutOff()
+	} else {
+		_ = h.job.outs[0].f.SetReadDeadline(time.Now())
 	}
 }
 

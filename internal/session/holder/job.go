@@ -32,6 +32,8 @@ type job struct {
 	tty   bool
 	input *os.File // the job's input; the terminal if it has one
 	outs  []source // its outputs
+	// poller waits for the outputs; nil: a terminal, which the runtime polls.
+	poller *poller
 	// slave keeps the job's terminal open while the job lives: the kernel hangs up a terminal that
 	// no process has open, even if the job is about to open it again.
 	slave *os.File
@@ -44,7 +46,7 @@ type job struct {
 type source struct {
 	stream wire.Stream
 	f      *os.File
-	poller *poller // nil: a terminal, which the runtime polls
+	fd     int // f's, of a pipe, which is open until the output has ended
 }
 
 // startJob starts o.command in the holder's working directory with the holder's environment, as
@@ -120,12 +122,18 @@ func startOnPipes(program string, o Options) (*job, error) {
 	if o.Awaited {
 		pipe.Widen(pipe.Widest, out.f)
 	}
+	outs := []source{out, errs}
+	poller, err := newPoller(outs)
+	if err != nil {
+		closeAll(inW, out.f, errs.f)
+		return nil, err
+	}
 	pid, err := o.exec(program, []uintptr{inR.Fd(), outW.Fd(), errW.Fd()}, &syscall.SysProcAttr{Setsid: true})
 	if err != nil {
 		closeAll(inW, out.f, errs.f)
 		return nil, err
 	}
-	return &job{pid: pid, input: inW, closed: inW == nil, outs: []source{out, errs}}, nil
+	return &job{pid: pid, input: inW, closed: inW == nil, outs: outs, poller: poller}, nil
 }
 
 // stdin makes the job's input: a pipe, or nothing if the job starts without input.

@@ -3,21 +3,73 @@
 package holder
 
 import (
-	"errors"
 	"os"
-	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
 	"keyway/internal/session/wire"
 )
 
-// poller waits for a pipe in place of the runtime's poller, which would wake up for each piece that
-// the job writes, even while no goroutine reads.
+// poller returns which of a job's pipes to read next: the one that has had output for longest. The
+// kernel keeps that order in an epoll's list of ready files. Pipes carry no times, so nothing else
+// tells whether a line of stdout or of stderr was first.
+//
+// The runtime's poller would wake up for each piece that the job writes, even while no goroutine
+// reads.
 type poller struct {
-	cut  atomic.Bool // do not wait any more
-	news *os.File    // an eventfd that is readable once cut is set
+	epoll int
+	news  int  // an eventfd that is readable once the output is cut off
+	cut   bool // news was read
 }
+
+// cutEvent stands for news, as the index of a pipe stands for the pipe.
+const cutEvent = -1
+
+// newPoller makes a poller of a job's pipes.
+func newPoller(outs []source) (p *poller, err error) {
+	p = &poller{}
+	if p.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
+		return nil, err
+	}
+	if p.news, err = unix.Eventfd(0, unix.EFD_CLOEXEC); err != nil {
+		unix.Close(p.epoll)
+		return nil, err
+	}
+	p.watch(unix.EPOLL_CTL_ADD, p.news, cutEvent)
+	for i, s := range outs {
+		p.watch(unix.EPOLL_CTL_ADD, s.fd, i)
+	}
+	return p, nil
+}
+
+// watch asks for one event of a descriptor. One that can be read already goes to the end of the list.
+func (p *poller) watch(op, fd, event int) {
+	_ = unix.EpollCtl(p.epoll, op, fd, &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLONESHOT, Fd: int32(event)})
+}
+
+// next waits until a pipe can be read, and returns its index. Once the output is cut off, it does
+// not wait, and returns -1 when no pipe has anything.
+func (p *poller) next() int {
+	var events [1]unix.EpollEvent
+	for timeout := -1; ; {
+		if p.cut {
+			timeout = 0
+		}
+		n, err := unix.EpollWait(p.epoll, events[:], timeout)
+		switch {
+		case err == unix.EINTR:
+		case n <= 0:
+			return -1
+		case events[0].Fd != cutEvent:
+			return int(events[0].Fd)
+		default:
+			p.cut = true
+		}
+	}
+}
+
+// cutOff ends the output after the bytes that are in the pipes already.
+func (p *poller) cutOff() { _, _ = unix.Write(p.news, []byte{7: 1}) }
 
 // openPipe makes a pipe for a job's output.
 func openPipe(s wire.Stream) (source, *os.File, error) {
@@ -25,41 +77,13 @@ func openPipe(s wire.Stream) (source, *os.File, error) {
 	if err := unix.Pipe2(ends[:], unix.O_CLOEXEC); err != nil {
 		return source{}, nil, err
 	}
-	w := os.NewFile(uintptr(ends[1]), "output")
-	r, err := newPipe(s, ends[0])
-	if err != nil {
-		w.Close()
-	}
-	return r, w, err
+	return newPipe(s, ends[0]), os.NewFile(uintptr(ends[1]), "output"), nil
 }
 
 // newPipe takes over the reading end of a pipe.
-func newPipe(s wire.Stream, fd int) (source, error) {
-	event, err := unix.Eventfd(0, unix.EFD_CLOEXEC)
-	if err != nil {
-		unix.Close(fd)
-		return source{}, err
-	}
+func newPipe(s wire.Stream, fd int) source {
 	_ = unix.SetNonblock(fd, false) // os.NewFile gives a non-blocking one to the runtime's poller
 	f := os.NewFile(uintptr(fd), "output")
 	_ = unix.SetNonblock(fd, true)
-	return source{stream: s, f: f, poller: &poller{news: os.NewFile(uintptr(event), "cut")}}, nil
-}
-
-// wait waits until f can be read or is cut off. It reports whether it can wait.
-func (p *poller) wait(f *os.File) (can bool) {
-	control(p.news, func(news int) {
-		control(f, func(fd int) {
-			_, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}, {Fd: int32(news), Events: unix.POLLIN}}, -1)
-			can = err == nil || errors.Is(err, unix.EINTR)
-		})
-	})
-	return can
-}
-
-// cutOff ends the output after the bytes that are in the pipe already.
-func (p *poller) cutOff() {
-	if !p.cut.Swap(true) {
-		control(p.news, func(fd int) { _, _ = unix.Write(fd, []byte{7: 1}) })
-	}
+	return source{stream: s, f: f, fd: fd}
 }

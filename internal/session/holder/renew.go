@@ -258,11 +258,14 @@ func resumeHolder(o Options) (*holder, error) {
 		out := source{stream: s.Streams[i], f: h.job.input}
 		if fd != s.Input {
 			unix.CloseOnExec(fd)
-			if out, err = newPipe(s.Streams[i], fd); err != nil {
-				return nil, err
-			}
+			out = newPipe(s.Streams[i], fd)
 		}
 		h.job.outs = append(h.job.outs, out)
+	}
+	if !o.TTY {
+		if h.job.poller, err = newPoller(h.job.outs); err != nil {
+			return nil, err
+		}
 	}
 	h.job.holdOn()
 	h.viewers = newViewers(h, wire.Window{Rows: s.Window[0], Cols: s.Window[1]})

@@ -19,6 +19,7 @@ import (
 
 	"keyway/internal/mux/call"
 	"keyway/internal/mux/stdio"
+	"keyway/internal/plain"
 	"keyway/internal/proctree"
 	"keyway/internal/unixsock"
 )
@@ -391,7 +392,7 @@ func (c *control) stdio(q request) error {
 	}
 	channel, requests, err := c.direct(q.target)
 	if err != nil {
-		return c.say(message("Session open refused by peer", sayFailure, q.id))
+		return c.say(message(plain.Line(err.Error()), sayFailure, q.id))
 	}
 	defer channel.Close()
 	if err := c.say(message("", sayOpened, q.id, sessionNumber)); err != nil {

@@ -7,10 +7,10 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
-	"time"
+	"sync"
 
+	"keyway/internal/agent"
 	"keyway/internal/api"
-	"keyway/internal/bounded"
 )
 
 // envAskpass names the variable with the user's SSH_ASKPASS while this program stands in for
@@ -67,25 +67,26 @@ func askBy(ctx context.Context, program string, q api.Question) api.Answer {
 		say(&text, w)
 	}
 	text.WriteString(promptText(q))
-	cmd := exec.CommandContext(ctx, program, text.String())
-	cmd.WaitDelay = time.Second
-	cmd.Stderr = os.Stderr
-	cmd.Env = os.Environ()
-	if q.Kind == "confirm" || q.Kind == "none" {
-		cmd.Env = append(cmd.Env, "SSH_ASKPASS_PROMPT="+q.Kind)
-	}
-	if q.Kind == "none" {
-		go cmd.Run() // until ctx ends: it shows that a key waits to be touched
+	p := agent.Prompt{Text: text.String(), Max: maxAnswer, Stderr: os.Stderr}
+	switch q.Kind {
+	case "confirm":
+		p.Kind = q.Kind
+	case "none": // it shows, until ctx ends, that a key waits to be touched
+		p.Kind = q.Kind
+		windows.Go(func() { _, _ = p.AskBy(ctx, program) })
 		return api.Answer{OK: true}
 	}
-	out := &bounded.Buffer{Max: maxAnswer}
-	cmd.Stdout = out
-	if cmd.Run() != nil {
+	said, err := p.AskBy(ctx, program)
+	if err != nil {
 		return api.Answer{}
 	}
-	line, _, _ := strings.Cut(out.String(), "\n")
+	line, _, _ := strings.Cut(said, "\n")
 	return api.Answer{OK: true, Text: strings.TrimSuffix(line, "\r")}
 }
+
+// windows are those that only show something. Each ends with the command's request, and the process
+// must not end before: the window would stay.
+var windows sync.WaitGroup
 
 // maxAnswer bounds the answer of an askpass program, in bytes.
 const maxAnswer = 4 << 10

@@ -47,7 +47,10 @@ func run() int {
 	if code, ok := link.Askpass(ctx, os.Args[1:], isCommand, os.Stdout); ok {
 		return code
 	}
-	cmd, err := root.ExecuteContextC(ctx)
+	running, end := context.WithCancel(ctx)
+	cmd, err := root.ExecuteContextC(running)
+	end()
+	windows.Wait()
 	if printed, ok := root.OutOrStdout().(*plain.Writer); ok {
 		err = printedAll(err, printed.Err())
 	}

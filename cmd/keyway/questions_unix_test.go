@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -11,11 +12,13 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/creack/pty"
 
+	"keyway/internal/api"
 	"keyway/internal/keyway"
 	"keyway/internal/sshconfig"
 )
@@ -111,6 +114,32 @@ func TestQuestionsWithoutATerminal(t *testing.T) {
 		if got := string(read(t, asked)); !strings.Contains(got, place+": One-time code:\n") {
 			t.Errorf("%s: SSH_ASKPASS was asked %q", place, got)
 		}
+	}
+}
+
+// TestAWindowEndsWithItsCommand checks that a window which only says that a key waits to be touched
+// has gone when the command ends.
+func TestAWindowEndsWithItsCommand(t *testing.T) {
+	dir := t.TempDir()
+	shown, window := filepath.Join(dir, "shown"), filepath.Join(dir, "askpass")
+	if err := syscall.Mkfifo(shown, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	write(t, window, "#!/bin/sh\necho $$ $SSH_ASKPASS_PROMPT \"$1\" >"+shown+"\nexec sleep 600\n", 0o755)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if a := askBy(ctx, window, api.Question{Kind: "none", Host: "place0", Prompt: "Confirm user presence"}); !a.OK {
+		t.Error("it is not shown")
+	}
+	pid, said, _ := strings.Cut(strings.TrimSpace(string(read(t, shown))), " ")
+	if want := "none place0: Confirm user presence"; said != want {
+		t.Errorf("it shows %q, not %q", said, want)
+	}
+	cancel()
+	windows.Wait()
+	if exec.Command("kill", "-0", pid).Run() == nil {
+		_ = exec.Command("kill", pid).Run()
+		t.Error("the window stays")
 	}
 }
 

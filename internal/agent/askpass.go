@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -42,18 +43,39 @@ func AskpassProgram() string {
 
 func hasDisplay() bool { return os.Getenv("DISPLAY") != "" || os.Getenv("WAYLAND_DISPLAY") != "" }
 
+// Prompt is a text that an askpass program shows.
+type Prompt struct {
+	Text   string
+	Kind   string    // as in SSH_ASKPASS_PROMPT; empty: an answer is typed
+	Max    int       // bounds the answer, in bytes
+	Env    []string  // further variables
+	Stderr io.Writer // may be nil
+}
+
+// AskBy runs the program until it has answered or ctx ends, and returns its output. The error is
+// that of exec.Cmd.Run.
+func (p Prompt) AskBy(ctx context.Context, program string) (string, error) {
+	cmd := exec.CommandContext(ctx, program, p.Text)
+	cmd.WaitDelay = time.Second
+	cmd.Env = append(os.Environ(), p.Env...)
+	if p.Kind != "" {
+		cmd.Env = append(cmd.Env, "SSH_ASKPASS_PROMPT="+p.Kind)
+	}
+	out := &bounded.Buffer{Max: p.Max}
+	cmd.Stdout, cmd.Stderr = out, p.Stderr
+	err := cmd.Run()
+	return out.String(), err
+}
+
 // Ask runs the program, and ends it when ctx ends.
 func (Askpass) Ask(ctx context.Context, q Question) (Answer, error) {
 	program := AskpassProgram()
 	if program == "" {
 		return Answer{}, errors.New("there is no program to ask with")
 	}
-	cmd := exec.CommandContext(ctx, program, q.Text())
-	cmd.Env = append(os.Environ(), "SSH_ASKPASS_PROMPT=confirm", "KEYWAY_ANSWERS="+choiceWords(q.Grantable))
-	cmd.WaitDelay = time.Second
-	out := &bounded.Buffer{Max: maxAskpassOutput}
-	cmd.Stdout = out
-	err := cmd.Run()
+	said, err := Prompt{
+		Text: q.Text(), Kind: "confirm", Max: maxAskpassOutput, Env: []string{"KEYWAY_ANSWERS=" + choiceWords(q.Grantable)},
+	}.AskBy(ctx, program)
 	var exit *exec.ExitError
 	switch {
 	case ctx.Err() != nil:
@@ -63,8 +85,7 @@ func (Askpass) Ask(ctx context.Context, q Question) (Answer, error) {
 	case err != nil:
 		return Answer{}, err
 	}
-	said := strings.TrimSpace(out.String())
-	if said == "" {
+	if said = strings.TrimSpace(said); said == "" {
 		said = "yes"
 	}
 	return ParseAnswer(said, program), nil

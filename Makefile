@@ -21,7 +21,7 @@ ALIGN = 8
 guest-%: ALIGN = 1
 guest-amd64: TEXT = -T 0x411000
 INLINED = keyway/... runtime sync internal/... io bufio bytes net/http crypto/... golang.org/x/...
-guest-%: INLINED = keyway/internal/guest keyway/internal/pipe keyway/internal/stream/... keyway/internal/screen/... keyway/internal/session/holder keyway/internal/session/words keyway/internal/unixsock keyway/internal/table internal/filepathlite runtime sync/atomic internal/poll internal/byteorder internal/cpu internal/reflectlite internal/strconv bytes internal/bytealg net/netip os/signal slices sort strconv hash/... unicode/... crypto/internal/fips140/aes/... crypto/internal/fips140/sha3
+guest-%: INLINED = keyway/internal/guest keyway/internal/pipe keyway/internal/stream/... keyway/internal/screen/... keyway/internal/session/holder keyway/internal/session/option keyway/internal/session/words keyway/internal/unixsock keyway/internal/table internal/filepathlite runtime sync/atomic internal/poll internal/byteorder internal/cpu internal/reflectlite internal/strconv bytes internal/bytealg net/netip os/signal slices sort strconv hash/... unicode/... crypto/internal/fips140/aes/... crypto/internal/fips140/sha3
 node-%: INLINED = keyway/internal/api keyway/internal/pipe keyway/internal/layers keyway/internal/unixsock runtime sync internal/... io bufio bytes net/http crypto/... golang.org/x/...
 jupyter-%: INLINED = keyway/... runtime sync io bufio bytes
 COMPILE = -trimpath -gcflags=all=-l $(INLINED:%=-gcflags=%=)

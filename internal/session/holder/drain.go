@@ -72,7 +72,7 @@ func (h *holder) drainPipes(buf []byte) {
 		if !p.cut {
 			h.output.room()
 		}
-		s := h.job.outs[i]
+		s, again := h.job.outs[i], unix.EPOLL_CTL_MOD
 		n, err := h.take(s.stream, s.fd, buf)
 		switch {
 		case n == 0 && !errors.Is(err, unix.EAGAIN):
@@ -84,10 +84,9 @@ func (h *holder) drainPipes(buf []byte) {
 			// Each piece that is written to a watched pipe costs the job time, even if nobody waits.
 			p.watch(unix.EPOLL_CTL_DEL, s.fd, i)
 			time.Sleep(moment)
-			p.watch(unix.EPOLL_CTL_ADD, s.fd, i)
-			continue
+			again = unix.EPOLL_CTL_ADD
 		}
-		p.watch(unix.EPOLL_CTL_MOD, s.fd, i)
+		p.watch(again, s.fd, i)
 	}
 }
 

@@ -56,12 +56,12 @@ func (p *poller) next() int {
 			timeout = 0
 		}
 		n, err := unix.EpollWait(p.epoll, events[:], timeout)
-		switch {
+		switch event := int(events[0].Fd); {
 		case err == unix.EINTR:
 		case n <= 0:
 			return -1
-		case events[0].Fd != cutEvent:
-			return int(events[0].Fd)
+		case event >= 0:
+			return event
 		default:
 			p.cut = true
 		}

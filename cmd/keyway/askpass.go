@@ -73,7 +73,7 @@ func askBy(ctx context.Context, program string, q api.Question) api.Answer {
 		p.Kind = q.Kind
 	case "none": // it shows, until ctx ends, that a key waits to be touched
 		p.Kind = q.Kind
-		windows.Go(func() { _, _ = p.AskBy(ctx, program) })
+		notices.Go(func() { _, _ = p.AskBy(ctx, program) })
 		return api.Answer{OK: true}
 	}
 	said, err := p.AskBy(ctx, program)
@@ -84,9 +84,9 @@ func askBy(ctx context.Context, program string, q api.Question) api.Answer {
 	return api.Answer{OK: true, Text: strings.TrimSuffix(line, "\r")}
 }
 
-// windows are those that only show something. Each ends with the command's request, and the process
-// must not end before: the window would stay.
-var windows sync.WaitGroup
+// notices are the askpass programs that only show something. Each ends with the command's request. The
+// process waits for them, or their windows would stay.
+var notices sync.WaitGroup
 
 // maxAnswer bounds the answer of an askpass program, in bytes.
 const maxAnswer = 4 << 10

@@ -50,7 +50,7 @@ func run() int {
 	running, end := context.WithCancel(ctx)
 	cmd, err := root.ExecuteContextC(running)
 	end()
-	windows.Wait()
+	notices.Wait()
 	if printed, ok := root.OutOrStdout().(*plain.Writer); ok {
 		err = printedAll(err, printed.Err())
 	}

@@ -136,7 +136,7 @@ func TestAWindowEndsWithItsCommand(t *testing.T) {
 		t.Errorf("it shows %q, not %q", said, want)
 	}
 	cancel()
-	windows.Wait()
+	notices.Wait()
 	if exec.Command("kill", "-0", pid).Run() == nil {
 		_ = exec.Command("kill", pid).Run()
 		t.Error("the window stays")

@@ -19,7 +19,7 @@ const (
 
 // paper is where a user reads why a connection has ended.
 type paper interface {
-	// ended says the reason, with the next step on a line of its own. Without a reason it says
+	// ended shows the reason, with the next step on a line of its own. Without a reason it shows
 	// nothing to a person. If the connection had begun, its output may have stopped in a line.
 	ended(reason string, begun bool)
 	close()
@@ -29,12 +29,12 @@ type paper interface {
 // users of several. A nil screen shows nothing.
 type screen interface {
 	paper
-	// stalled says that the stream has no working path, and why. The text is empty if it is too
+	// stalled reports that the stream has no working path, and why. The text is empty if it is too
 	// early to tell a person.
 	stalled(text, why string)
-	// resumed says that all is well.
+	// resumed reports that the stream works.
 	resumed()
-	// leave says that this process will not report another stall.
+	// leave is called when this process reports no more stalls.
 	leave()
 	// fd returns the descriptor, to pass it to another process.
 	fd() int

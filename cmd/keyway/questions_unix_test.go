@@ -117,8 +117,8 @@ func TestQuestionsWithoutATerminal(t *testing.T) {
 	}
 }
 
-// TestAWindowEndsWithItsCommand checks that a window which only says that a key waits to be touched
-// has gone when the command ends.
+// TestAWindowEndsWithItsCommand checks that the window that asks the user to touch a key is closed
+// when the command ends.
 func TestAWindowEndsWithItsCommand(t *testing.T) {
 	dir := t.TempDir()
 	shown, window := filepath.Join(dir, "shown"), filepath.Join(dir, "askpass")
